@@ -1,0 +1,107 @@
+"""Audit leaves: what one line of the log says.
+
+A leaf is canonical JSON (RFC 8785). An operation on keys writes an *intent* leaf, durable before
+it starts, and a *result* leaf that names the intent; everything else writes one *event* leaf.
+No secrets and no meeting content ever stand in a leaf.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from kms.errors import InvalidInput
+from kms.statements.canonical import canonical
+
+
+class Phase(StrEnum):
+    """Where in an operation the leaf stands."""
+
+    INTENT = "intent"
+    RESULT = "result"
+    EVENT = "event"
+
+
+class Outcome(StrEnum):
+    """What came of it. ``interrupted``: the service died before it knew."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    REFUSED = "refused"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class LeafDraft:
+    """A leaf before the log gives it its sequence number and time.
+
+    ``resource`` is a path such as ``spaces/treasury/meetings/<id>/epochs/3``; ``space`` is empty
+    for the site's own. ``request`` is the SHA-256 of the request (base64url). ``rows`` maps the
+    key of every row that the operation changed to its new version. ``details`` hold builtins only.
+    """
+
+    action: str
+    actor: str
+    auth: str
+    space: str
+    resource: str
+    phase: Phase
+    outcome: Outcome
+    request: str = ""
+    intent: int | None = None
+    rows: dict[str, int] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Leaf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A leaf of the log. ``time`` is RFC 3339 UTC with microseconds."""
+
+    v: int
+    seq: int
+    time: str
+    action: str
+    actor: str
+    auth: str
+    space: str
+    resource: str
+    phase: Phase
+    outcome: Outcome
+    request: str
+    intent: int | None
+    rows: dict[str, int]
+    details: dict[str, Any]
+
+
+def encode_leaf(draft: LeafDraft, seq: int, time: str) -> bytes:
+    """Return the canonical bytes of a draft at its place in the log."""
+    return canonical(
+        {
+            "action": draft.action,
+            "actor": draft.actor,
+            "auth": draft.auth,
+            "details": draft.details,
+            "intent": draft.intent,
+            "outcome": draft.outcome.value,
+            "phase": draft.phase.value,
+            "request": draft.request,
+            "resource": draft.resource,
+            "rows": draft.rows,
+            "seq": seq,
+            "space": draft.space,
+            "time": time,
+            "v": 1,
+        }
+    )
+
+
+_DECODER = msgspec.json.Decoder(Leaf)
+
+
+def decode_leaf(data: bytes) -> Leaf:
+    """Return the leaf; raise InvalidInput for anything that this version did not write."""
+    try:
+        return _DECODER.decode(data)
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise InvalidInput("not an audit leaf") from error

@@ -1,0 +1,1 @@
+"""What people do together: steps that make and register keys."""

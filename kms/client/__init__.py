@@ -1,0 +1,1 @@
+"""What meeting servers and devices use."""

@@ -1,0 +1,1 @@
+"""What the service is about: frozen types and the rules that need nothing but themselves."""

@@ -1,0 +1,161 @@
+"""What the service keeps: spaces, recipients, meetings, rosters, epochs, envelopes.
+
+Times are whole seconds since 1970 (UTC). Nothing here is secret: keys exist only as blobs.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kms.domain.ids import MeetingId, RecipientId, SpaceName
+from kms.domain.states import KeyState, MeetingState
+
+
+class ReleaseClass(StrEnum):
+    """Who may receive a space's meeting keys; fixed at the space's ceremony."""
+
+    TRUSTED = "trusted"
+    ROSTER = "roster"
+
+
+class RecipientKind(StrEnum):
+    """What kind of key pair a recipient is."""
+
+    VAULT = "vault"
+    ESCROW = "escrow"
+    SERVER = "server"
+    RECORDER = "recorder"
+    DEVICE = "device"
+
+
+class RotationReason(StrEnum):
+    """Why an epoch was minted."""
+
+    OPEN = "open"
+    JOIN = "join"
+    LEAVE = "leave"
+    MANUAL = "manual"
+    SUSPICION = "suspicion"
+
+
+URGENT = frozenset({RotationReason.OPEN, RotationReason.LEAVE, RotationReason.SUSPICION})
+"""Reasons whose epoch starts at once instead of being published ahead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A department's key domain and the token that keeps its keys."""
+
+    space: SpaceName
+    release_class: ReleaseClass
+    token: str
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A registered public key of a space (devices come with a roster and are not registered).
+
+    ``spki`` is base64 DER. ``tls_spki`` is the RecipientId-style hash of the key in the TLS
+    certificate that the recipient's program connects with; empty for vault and escrow.
+    """
+
+    space: SpaceName
+    recipient: RecipientId
+    kind: RecipientKind
+    name: str
+    version: int
+    spki: str
+    tls_spki: str
+    registered: int
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """One meeting. ``next_epoch`` is published but not yet active; ``last_epoch`` the highest
+    number ever minted, since a cancelled epoch's number is not used again."""
+
+    space: SpaceName
+    meeting: MeetingId
+    state: MeetingState
+    current_epoch: int
+    next_epoch: int | None
+    last_epoch: int
+    roster_version: int
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Who may receive a meeting's keys.
+
+    In a ``roster`` space ``statement`` is the signed roster (statements/roster.py) that the HSM
+    worker checks itself; in a ``trusted`` space it is empty and the token decides.
+    """
+
+    space: SpaceName
+    meeting: MeetingId
+    version: int
+    recipients: tuple[RecipientId, ...]
+    statement: str
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One period of a meeting with one key; ``manifest`` is the signed statement (JWS)."""
+
+    space: SpaceName
+    meeting: MeetingId
+    epoch: int
+    state: KeyState
+    reason: RotationReason
+    activates: int
+    retires: int
+    roster_version: int
+    manifest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An epoch key wrapped for one recipient."""
+
+    space: SpaceName
+    meeting: MeetingId
+    epoch: int
+    recipient: RecipientId
+    blob: bytes
+
+
+class PrincipalKind(StrEnum):
+    """How a caller proved who it is."""
+
+    SOCKET = "socket"
+    TLS = "tls"
+
+
+class Role(StrEnum):
+    """What a principal is to the service."""
+
+    MEETING_SERVER = "meeting-server"
+    AUDITOR = "auditor"
+    OFFICER = "officer"
+    OPERATOR = "operator"
+
+
+EVERY_SPACE = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An authenticated caller. ``spaces`` holds names, or only EVERY_SPACE; ``recipient`` is set
+    for a registered meeting server, ``proof`` says by what it was recognised (uid or SPKI)."""
+
+    name: str
+    kind: PrincipalKind
+    proof: str
+    roles: frozenset[Role]
+    spaces: frozenset[str]
+    recipient: RecipientId | None = None
+
+    def reaches(self, space: str) -> bool:
+        """Whether anything of the space may be known to this caller."""
+        return space in self.spaces or EVERY_SPACE in self.spaces

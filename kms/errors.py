@@ -1,0 +1,157 @@
+"""The exception tree. Every error that can reach a caller has one stable code.
+
+ConclaveError
+├── InvalidInput            invalid_input
+├── Unauthenticated         unauthenticated
+├── Forbidden               forbidden
+├── NotFound                not_found
+├── Conflict                conflict
+│   ├── AlreadyExists       already_exists
+│   ├── StateNotAllowed     state_not_allowed
+│   ├── PreconditionFailed  precondition_failed
+│   └── IdempotencyKeyReused idempotency_key_reused
+├── TooLarge                too_large
+├── IntegrityFailure        integrity_failure
+├── EnvelopeRefused         envelope_refused
+├── VerificationFailed      verification_failed
+├── Unavailable             unavailable
+│   ├── HsmUnavailable      hsm_unavailable
+│   ├── StoreUnavailable    store_unavailable
+│   └── AuditUnavailable    audit_unavailable
+└── ConfigurationError      configuration_error
+    ├── ProfileError        profile_error
+    └── PinError            pin_error
+"""
+
+from typing import ClassVar
+
+
+class ConclaveError(Exception):
+    """Root of the tree. ``hint`` says what to do next; neither text ever holds a secret."""
+
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InvalidInput(ConclaveError):
+    """The request cannot mean anything; nothing was changed."""
+
+    code = "invalid_input"
+
+
+class Unauthenticated(ConclaveError):
+    """The peer is not one that the configuration or a ceremony names."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(ConclaveError):
+    """The policy denies it."""
+
+    code = "forbidden"
+
+
+class NotFound(ConclaveError):
+    """It does not exist, or the caller may not know that it does."""
+
+    code = "not_found"
+
+
+class Conflict(ConclaveError):
+    """The request does not fit what is there."""
+
+    code = "conflict"
+
+
+class AlreadyExists(Conflict):
+    """A thing with that name is there."""
+
+    code = "already_exists"
+
+
+class StateNotAllowed(Conflict):
+    """The operation is not allowed in the present state."""
+
+    code = "state_not_allowed"
+
+
+class PreconditionFailed(Conflict):
+    """The version that the caller saw is not the present one."""
+
+    code = "precondition_failed"
+
+
+class IdempotencyKeyReused(Conflict):
+    """The idempotency key was used with another request."""
+
+    code = "idempotency_key_reused"
+
+
+class TooLarge(ConclaveError):
+    """The request is larger than the limit."""
+
+    code = "too_large"
+
+
+class IntegrityFailure(ConclaveError):
+    """Stored data is not what the service wrote. One answer for every kind of tampering."""
+
+    code = "integrity_failure"
+
+
+class EnvelopeRefused(ConclaveError):
+    """An envelope does not open. One answer for every cause."""
+
+    code = "envelope_refused"
+
+
+class VerificationFailed(ConclaveError):
+    """A signature, proof or statement does not hold."""
+
+    code = "verification_failed"
+
+
+class Unavailable(ConclaveError):
+    """A part that the operation needs is down; trying later may help."""
+
+    code = "unavailable"
+
+
+class HsmUnavailable(Unavailable):
+    """The HSM or its worker does not answer. Whether a create took effect is unknown."""
+
+    code = "hsm_unavailable"
+
+
+class StoreUnavailable(Unavailable):
+    """The store cannot be read or written."""
+
+    code = "store_unavailable"
+
+
+class AuditUnavailable(Unavailable):
+    """The audit log cannot be written or signed, so no key operation happens."""
+
+    code = "audit_unavailable"
+
+
+class ConfigurationError(ConclaveError):
+    """The configuration is unusable."""
+
+    code = "configuration_error"
+
+
+class ProfileError(ConfigurationError):
+    """The HSM profile is unusable or does not fit the module."""
+
+    code = "profile_error"
+
+
+class PinError(ConfigurationError):
+    """The PIN was refused or not given. One attempt is made, never more."""
+
+    code = "pin_error"

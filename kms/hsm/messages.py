@@ -1,0 +1,108 @@
+"""What crosses the channel between the web process and an HSM worker.
+
+A frame is a 4-byte big-endian length and a msgpack body, at most MAX_FRAME bytes. A request is a
+whole use case; no message lets a caller choose bytes to sign or blobs to unwrap.
+"""
+
+import msgspec
+
+from kms.domain.rows import Row, SealedRow
+from kms.ports import Minted, MintOrder, TokenInfo
+
+MAX_FRAME = 8 << 20
+
+
+class Mint(msgspec.Struct, frozen=True, tag="mint", forbid_unknown_fields=True):
+    """Mint one epoch (space tokens)."""
+
+    order: MintOrder
+
+
+class SealRows(msgspec.Struct, frozen=True, tag="seal-rows", forbid_unknown_fields=True):
+    """MAC rows; each must be the canonical form of a typed record of this token's space."""
+
+    rows: tuple[Row, ...]
+
+
+class CheckRows(msgspec.Struct, frozen=True, tag="check-rows", forbid_unknown_fields=True):
+    """Check rows' MACs."""
+
+    rows: tuple[SealedRow, ...]
+
+
+class SignCheckpoint(msgspec.Struct, frozen=True, tag="sign-checkpoint", forbid_unknown_fields=True):
+    """Sign a tree head that extends the last one (site token)."""
+
+    size: int
+    root: bytes
+    proof: tuple[bytes, ...]
+
+
+class LastCheckpoint(msgspec.Struct, frozen=True, tag="last-checkpoint", forbid_unknown_fields=True):
+    """Ask for the last tree head signed (site token)."""
+
+
+class Describe(msgspec.Struct, frozen=True, tag="describe", forbid_unknown_fields=True):
+    """Ask for TokenInfo."""
+
+
+Command = Mint | SealRows | CheckRows | SignCheckpoint | LastCheckpoint | Describe
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One request; answers come in the order of requests and repeat ``id``."""
+
+    id: int
+    command: Command
+
+
+class MintDone(msgspec.Struct, frozen=True, tag="minted", forbid_unknown_fields=True):
+    """Answer to Mint."""
+
+    minted: Minted
+
+
+class RowsSealed(msgspec.Struct, frozen=True, tag="rows-sealed", forbid_unknown_fields=True):
+    """Answer to SealRows, in the same order."""
+
+    rows: tuple[SealedRow, ...]
+
+
+class Done(msgspec.Struct, frozen=True, tag="done", forbid_unknown_fields=True):
+    """Answer to CheckRows: all hold."""
+
+
+class CheckpointSigned(msgspec.Struct, frozen=True, tag="checkpoint", forbid_unknown_fields=True):
+    """Answer to SignCheckpoint."""
+
+    note: str
+
+
+class TreeHead(msgspec.Struct, frozen=True, tag="tree-head", forbid_unknown_fields=True):
+    """Answer to LastCheckpoint."""
+
+    size: int
+    root: bytes
+
+
+class Described(msgspec.Struct, frozen=True, tag="described", forbid_unknown_fields=True):
+    """Answer to Describe."""
+
+    info: TokenInfo
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed", forbid_unknown_fields=True):
+    """The request failed: a code of kms.errors and a text without secrets."""
+
+    code: str
+    message: str
+
+
+Answer = MintDone | RowsSealed | Done | CheckpointSigned | TreeHead | Described | Failed
+
+
+class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One answer."""
+
+    id: int
+    answer: Answer

@@ -1,0 +1,282 @@
+"""What the use cases need from outside: HSM, store with its audit log, clock.
+
+Row MACs, rosters and manifests are checked and made behind the HSM port, by the worker.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from kms.audit.leaf import LeafDraft
+from kms.domain.ids import MeetingId, RecipientId, SpaceName
+from kms.domain.models import Envelope, Meeting, RotationReason, Roster
+from kms.domain.rows import Row, RowKind, SealedRow
+
+
+@dataclass(frozen=True, slots=True)
+class MintOrder:
+    """Everything that a space's worker needs to mint one epoch.
+
+    ``roster`` decides the recipients: in a ``roster`` space its signed statement, in a
+    ``trusted`` space its list of registered recipients. ``meeting`` is the meeting's record as it
+    will be once the epoch is stored, ``meeting_version`` its row's version; the worker returns
+    both rows with their MACs. ``others`` are further rows of the same space to MAC (the roster,
+    a cancelled epoch). ``activates`` and ``retires`` are whole seconds.
+    """
+
+    site: str
+    meeting: Meeting
+    meeting_version: int
+    roster: Roster
+    epoch: int
+    reason: RotationReason
+    activates: int
+    retires: int
+    now: int
+    others: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """A minted epoch: one envelope for every recipient of the manifest (vault and escrow
+    included), and the rows of epoch (version 1), meeting and ``others`` in that order."""
+
+    envelopes: tuple[Envelope, ...]
+    rows: tuple[SealedRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenInfo:
+    """What ``conclave hsm info`` shows of one token; no secrets."""
+
+    token: str
+    space: str
+    manufacturer: str
+    model: str
+    serial: str
+    module_version: str
+    worker_pid: int
+    mechanisms: tuple[str, ...]
+    objects: tuple[dict[str, Any], ...]
+
+
+class RowKeeper(Protocol):
+    """Makes and checks row MACs with a token's row-MAC key."""
+
+    async def seal_rows(self, rows: Sequence[Row]) -> list[SealedRow]:
+        """Return the rows with their MACs; raise HsmUnavailable."""
+        ...
+
+    async def check_rows(self, rows: Sequence[SealedRow]) -> None:
+        """Raise IntegrityFailure unless every MAC holds."""
+        ...
+
+    async def info(self) -> TokenInfo:
+        """Describe the token."""
+        ...
+
+
+class SpaceHsm(RowKeeper, Protocol):
+    """One space's token."""
+
+    async def mint(self, order: MintOrder) -> Minted:
+        """Mint one epoch: generate, wrap, commit, sign. Raise VerificationFailed for a roster
+        that does not hold, HsmUnavailable when it is unknown whether it took place."""
+        ...
+
+
+class SiteHsm(RowKeeper, Protocol):
+    """The site's own token."""
+
+    async def sign_checkpoint(self, size: int, root: bytes, proof: Sequence[bytes]) -> str:
+        """Return a signed note (C2SP tlog-checkpoint) for a tree that ``proof`` (RFC 9162,
+        section 2.1.4) shows to extend the last one signed; raise IntegrityFailure if not."""
+        ...
+
+    async def last_checkpoint(self) -> tuple[int, bytes]:
+        """Return size and root of the last tree signed, as kept on the token; (0, empty root)
+        before the first."""
+        ...
+
+
+# --- store ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PutRow:
+    """Store a row; its version must be exactly one more than the stored one (1 if none)."""
+
+    sealed: SealedRow
+
+
+@dataclass(frozen=True, slots=True)
+class PutEnvelopes:
+    """Store the envelopes of one epoch, all new."""
+
+    envelopes: tuple[Envelope, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DropEnvelopes:
+    """Delete every envelope of one epoch (secure_delete is on)."""
+
+    space: SpaceName
+    meeting: MeetingId
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutReply:
+    """Remember the reply to a create, under the caller's idempotency key."""
+
+    principal: str
+    key: str
+    request: str
+    status: int
+    body: bytes
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutCheckpoint:
+    """Store a signed checkpoint."""
+
+    size: int
+    note: str
+
+
+Change = PutRow | PutEnvelopes | DropEnvelopes | PutReply | PutCheckpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Changes and leaves that become durable together or not at all."""
+
+    changes: tuple[Change, ...] = ()
+    leaves: tuple[LeafDraft, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A remembered reply."""
+
+    request: str
+    status: int
+    body: bytes
+
+
+class Store(Protocol):
+    """The service's state and its audit log: many readers, one writer.
+
+    Reads are short, indexed and unverified: callers go through the verified cache.
+    """
+
+    async def commit(self, unit: Unit) -> tuple[int, ...]:
+        """Return the leaves' sequence numbers once the unit is durable (group commit).
+
+        Raise Conflict if a row's version does not follow, StoreUnavailable if the database is
+        full, gone, replaced or read-only; then nothing of the unit is stored.
+        """
+        ...
+
+    def row(self, kind: RowKind, key: str) -> SealedRow | None:
+        """Return one row."""
+        ...
+
+    def meetings(self, space: SpaceName, after: str, limit: int) -> list[SealedRow]:
+        """Return a page of a space's meeting rows, by id, after one id."""
+        ...
+
+    def epochs(self, space: SpaceName, meeting: MeetingId, after: int, limit: int) -> list[SealedRow]:
+        """Return a page of a meeting's epoch rows, by number, after one number (-1 for all)."""
+        ...
+
+    def recipients(self, space: SpaceName) -> list[SealedRow]:
+        """Return the registered recipients of a space."""
+        ...
+
+    def spaces(self) -> list[SealedRow]:
+        """Return every space."""
+        ...
+
+    def pending_epochs(self) -> list[SealedRow]:
+        """Return the rows of all epochs in pre-activation."""
+        ...
+
+    def envelope(
+        self, space: SpaceName, meeting: MeetingId, epoch: int, recipient: RecipientId
+    ) -> bytes | None:
+        """Return one envelope's blob."""
+        ...
+
+    def reply(self, principal: str, key: str) -> Reply | None:
+        """Return the remembered reply to a create."""
+        ...
+
+    def row_version(self, key: str) -> int:
+        """Return the version that the last leaf about the row names (0: none): kept in memory,
+        rebuilt from the checked log at start, so that an older row put back is found."""
+        ...
+
+    def open_intents(self) -> list[int]:
+        """Return the sequence numbers of intents without a result."""
+        ...
+
+    # the log
+
+    def tree_size(self) -> int:
+        """Return the number of durable leaves."""
+        ...
+
+    def root(self, size: int) -> bytes:
+        """Return the Merkle root over the first ``size`` leaves (RFC 9162, section 2.1.1)."""
+        ...
+
+    def inclusion_proof(self, seq: int, size: int) -> list[bytes]:
+        """Return the audit path of a leaf (RFC 9162, section 2.1.3)."""
+        ...
+
+    def consistency_proof(self, old: int, new: int) -> list[bytes]:
+        """Return the proof that ``new`` extends ``old`` (RFC 9162, section 2.1.4)."""
+        ...
+
+    def leaves(self, start: int, limit: int) -> list[bytes]:
+        """Return leaves' bytes by sequence, from ``start``."""
+        ...
+
+    def checkpoints(self, after: int, limit: int) -> list[tuple[int, str]]:
+        """Return (size, note) of stored checkpoints larger than ``after``, by size."""
+        ...
+
+    def subscribe(self, listener: Callable[[int], None]) -> Callable[[], None]:
+        """Call ``listener(tree_size)`` on the event loop after each commit; returns the undo."""
+        ...
+
+
+class Clock(Protocol):
+    """Wall time for statements, monotonic time for deadlines."""
+
+    def now(self) -> float:
+        """Return seconds since 1970."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never goes back."""
+        ...
+
+
+class WorkerDirectory(Protocol):
+    """Finds the worker that holds a space's token."""
+
+    def space(self, space: SpaceName) -> SpaceHsm:
+        """Return a space's HSM; raise NotFound."""
+        ...
+
+    @property
+    def site(self) -> SiteHsm:
+        """Return the site's HSM."""
+        ...
+
+    def all(self) -> Iterator[RowKeeper]:
+        """Return every worker, the site's first."""
+        ...
