@@ -248,6 +248,10 @@ class Store(Protocol):
         """Return (size, note) of stored checkpoints larger than ``after``, by size."""
         ...
 
+    def last_checkpoint(self) -> tuple[int, str] | None:
+        """Return (size, note) of the largest stored checkpoint."""
+        ...
+
     def subscribe(self, listener: Callable[[int], None]) -> Callable[[], None]:
         """Call ``listener(tree_size)`` on the event loop after each commit; returns the undo."""
         ...

@@ -3,11 +3,11 @@
 Times are whole seconds since 1970 (UTC). Nothing here is secret: keys exist only as blobs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
-from kms.domain.states import KeyState, MeetingState
+from kms.domain.states import KeyState, MeetingState, check_transition
 
 
 class ReleaseClass(StrEnum):
@@ -112,6 +112,11 @@ class Epoch:
     retires: int
     roster_version: int
     manifest: str
+
+    def moved(self, state: KeyState) -> "Epoch":
+        """Return the epoch in another state; raise StateNotAllowed."""
+        check_transition(self.state, state)
+        return replace(self, state=state)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,13 @@
 """Signed rosters: in a ``roster`` space the HSM worker wraps only for devices named here."""
 
+import base64
 from dataclasses import dataclass
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from kms.domain.ids import RecipientId
 from kms.errors import InvalidInput, VerificationFailed
 from kms.statements import jws
 from kms.statements.canonical import decode_record, encode_record
@@ -48,3 +52,12 @@ def peek_roster(token: str) -> RosterStatement:
         return decode_record(payload, RosterStatement)
     except InvalidInput as error:
         raise VerificationFailed("not a roster statement") from error
+
+
+def device_id(certificate: str) -> RecipientId:
+    """Return the recipient id of a device's certificate (base64 DER); raise VerificationFailed."""
+    try:
+        der = base64.b64decode(certificate, validate=True)
+        return RecipientId(jws.spki_id(x509.load_der_x509_certificate(der).public_key()))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise VerificationFailed("a device's certificate cannot be read") from error

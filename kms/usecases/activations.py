@@ -1,0 +1,94 @@
+"""Epochs that were published ahead become active at their time."""
+
+import asyncio
+import heapq
+import logging
+from dataclasses import replace
+
+from kms.audit.leaf import Outcome, Phase
+from kms.domain.ids import MeetingId, SpaceName
+from kms.domain.models import Epoch, Principal, PrincipalKind
+from kms.domain.states import KeyState, MeetingState
+from kms.errors import ConclaveError
+from kms.ports import PutRow, Unit
+from kms.statements.canonical import make_row, read_row
+from kms.usecases.minting import moved
+from kms.usecases.services import Call, Services, meeting_path
+
+_LOG = logging.getLogger(__name__)
+_RETRY_SECONDS = 1
+_LOOK_SECONDS = 1.0
+"""The wall clock may be set while we wait, so we look at it at least this often."""
+
+SERVICE = Principal("service", PrincipalKind.SOCKET, "self", frozenset(), frozenset())
+"""In whose name the service itself writes leaves."""
+
+
+async def activate(services: Services, space: SpaceName, meeting: MeetingId) -> None:
+    """Make a meeting's published epoch active if its time has come; else do nothing."""
+    async with services.locks.of(meeting):
+        record, version = await services.cache.meeting(space, meeting)
+        if record.next_epoch is None or record.state is not MeetingState.OPEN:
+            return
+        epoch, _ = await services.cache.epoch(space, meeting, record.next_epoch)
+        if epoch.activates > services.seconds():
+            return
+        now = replace(record, current_epoch=record.next_epoch, next_epoch=None)
+        rows = [
+            make_row(now, version + 1),
+            await moved(services, record, record.next_epoch, KeyState.ACTIVE),
+            await moved(services, record, record.current_epoch, KeyState.DEACTIVATED),
+        ]
+        sealed = await services.workers.space(space).seal_rows(rows)
+        leaf = Call(SERVICE, "epoch.activate", "").leaf(
+            space,
+            meeting_path(space, meeting, record.next_epoch),
+            Phase.EVENT,
+            Outcome.SUCCEEDED,
+            rows={row.key: row.version for row in rows},
+            details={"epoch": record.next_epoch, "deactivated": record.current_epoch},
+        )
+        await services.store.commit(Unit(tuple(PutRow(row) for row in sealed), (leaf,)))
+        for row in sealed:
+            services.cache.learn(row)
+
+
+class Activations:
+    """The meetings whose published epoch waits for its time, earliest first."""
+
+    def __init__(self) -> None:
+        self._due: list[tuple[int, str, str]] = []
+        self._changed = asyncio.Event()
+
+    def schedule(self, space: str, meeting: str, when: int) -> None:
+        """Ask for an activation at ``when`` (seconds since 1970)."""
+        heapq.heappush(self._due, (when, space, meeting))
+        self._changed.set()
+
+    async def run(self, services: Services) -> None:
+        """Activate what is due, for ever; what fails is tried again."""
+        for sealed in services.store.pending_epochs():
+            epoch = read_row(sealed.row)
+            if isinstance(epoch, Epoch):
+                self.schedule(epoch.space, epoch.meeting, epoch.activates)
+        while True:
+            await self._wait(services)
+            while self._due and self._due[0][0] <= services.clock.now():
+                await self._activate(services, *heapq.heappop(self._due))
+
+    async def _wait(self, services: Services) -> None:
+        self._changed.clear()
+        due = self._due[0][0] - services.clock.now() if self._due else _LOOK_SECONDS
+        pause = min(due, _LOOK_SECONDS)
+        if pause > 0:
+            try:
+                await asyncio.wait_for(self._changed.wait(), pause)
+            except TimeoutError:
+                return
+
+    async def _activate(self, services: Services, when: int, space: str, meeting: str) -> None:
+        try:
+            await activate(services, SpaceName(space), MeetingId(meeting))
+        except ConclaveError as error:
+            _LOG.warning("activation of %s/%s failed: %s", space, meeting, error.code)
+            self.schedule(space, meeting, max(when, services.seconds()) + _RETRY_SECONDS)

@@ -1,0 +1,132 @@
+"""Records that were checked when they entered: MAC by the token, version by the audit log.
+
+Nothing is decided on a row that did not come through here. A row that is missing, altered, of
+another place or older than the log says is one and the same IntegrityFailure.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+from kms.domain.ids import MeetingId, RecipientId, SpaceName
+from kms.domain.models import Epoch, Meeting, Recipient, Roster, Space
+from kms.domain.rows import Record, Row, RowKind, SealedRow
+from kms.errors import IntegrityFailure, InvalidInput, NotFound
+from kms.ports import RowKeeper, Store, WorkerDirectory
+from kms.statements.canonical import decode_record, digest, read_row
+
+from kms.statements import jws, manifest
+
+_LIMIT = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A checked record and its row's version. For an epoch, ``blobs`` maps each recipient that the
+    manifest names to the SHA-256 of its blob."""
+
+    record: Record
+    version: int
+    blobs: dict[str, str]
+
+
+class VerifiedCache:
+    """Checked records by row key; bounded, the oldest entries go first."""
+
+    def __init__(self, store: Store, workers: WorkerDirectory) -> None:
+        self._store = store
+        self._workers = workers
+        self._entries: dict[str, Checked] = {}
+
+    async def space(self, space: SpaceName) -> Space:
+        """Return a space; raise NotFound, IntegrityFailure."""
+        return cast("Space", (await self._get(RowKind.SPACE, f"space/{space}")).record)
+
+    async def recipient(self, space: SpaceName, recipient: str) -> Recipient:
+        """Return a registered recipient; raise NotFound, IntegrityFailure."""
+        key = f"recipient/{space}/{recipient}"
+        return cast("Recipient", (await self._get(RowKind.RECIPIENT, key)).record)
+
+    async def meeting(self, space: SpaceName, meeting: MeetingId) -> tuple[Meeting, int]:
+        """Return a meeting and its version; raise NotFound, IntegrityFailure."""
+        found = await self._get(RowKind.MEETING, f"meeting/{space}/{meeting}")
+        return cast("Meeting", found.record), found.version
+
+    async def roster(self, space: SpaceName, meeting: MeetingId) -> tuple[Roster, int]:
+        """Return a meeting's roster and its row's version; raise NotFound, IntegrityFailure."""
+        found = await self._get(RowKind.ROSTER, f"roster/{space}/{meeting}")
+        return cast("Roster", found.record), found.version
+
+    async def epoch(self, space: SpaceName, meeting: MeetingId, epoch: int) -> tuple[Epoch, int]:
+        """Return an epoch and its version; raise NotFound, IntegrityFailure."""
+        found = await self._epoch(space, meeting, epoch)
+        return cast("Epoch", found.record), found.version
+
+    async def blob(self, space: SpaceName, meeting: MeetingId, epoch: int, recipient: str) -> bytes:
+        """Return a blob that is the one its manifest names; raise NotFound, IntegrityFailure."""
+        expected = (await self._epoch(space, meeting, epoch)).blobs.get(recipient)
+        if expected is None:
+            raise NotFound("there is no such envelope")
+        blob = self._store.envelope(space, meeting, epoch, RecipientId(recipient))
+        if blob is None or digest(blob) != expected:
+            raise IntegrityFailure("an envelope is not the one that its manifest names")
+        return blob
+
+    async def admit(self, sealed: SealedRow) -> Checked:
+        """Check one row that was read by a query and return it; raise IntegrityFailure."""
+        known = self._entries.get(sealed.row.key)
+        if known is not None and known.version == sealed.row.version:
+            return known
+        return await self._check(sealed)
+
+    def learn(self, sealed: SealedRow) -> None:
+        """Remember a row that this process has just committed."""
+        self._remember(sealed.row)
+
+    def forget(self, key: str) -> None:
+        """Drop one entry, so that its row is checked again."""
+        self._entries.pop(key, None)
+
+    async def _epoch(self, space: SpaceName, meeting: MeetingId, epoch: int) -> Checked:
+        return await self._get(RowKind.EPOCH, f"epoch/{space}/{meeting}/{epoch}")
+
+    async def _get(self, kind: RowKind, key: str) -> Checked:
+        found = self._entries.get(key)
+        if found is not None:
+            return found
+        sealed = self._store.row(kind, key)
+        if sealed is None:
+            if self._store.row_version(key):
+                raise IntegrityFailure("a row that the log names is gone")
+            raise NotFound("there is no such thing")
+        return await self._check(sealed)
+
+    async def _check(self, sealed: SealedRow) -> Checked:
+        row = sealed.row
+        if row.version != self._store.row_version(row.key):
+            raise IntegrityFailure("a row is not the version that the log names")
+        await self._keeper(row).check_rows([sealed])
+        return self._remember(row)
+
+    def _keeper(self, row: Row) -> RowKeeper:
+        if row.kind is RowKind.SPACE:
+            return self._workers.site
+        return self._workers.space(SpaceName(row.key.split("/", 2)[1]))
+
+    def _remember(self, row: Row) -> Checked:
+        try:
+            record = read_row(row)
+            checked = Checked(record, row.version, _blobs(record))
+        except InvalidInput as error:
+            raise IntegrityFailure("a row is not what its key says") from error
+        while len(self._entries) >= _LIMIT:
+            del self._entries[next(iter(self._entries))]
+        self._entries[row.key] = checked
+        return checked
+
+
+def _blobs(record: Record) -> dict[str, str]:
+    if not isinstance(record, Epoch):
+        return {}
+    payload = jws.unverified_payload(record.manifest, typ=manifest.TYP)
+    named = decode_record(payload, manifest.Manifest).recipients
+    return {entry.id: entry.blob_sha256 for entry in named}

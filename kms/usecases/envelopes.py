@@ -1,0 +1,116 @@
+"""Fetching envelopes: the hot path. No HSM, one indexed read, one decision, one durable leaf."""
+
+from dataclasses import dataclass
+
+from kms.audit.leaf import LeafDraft, Outcome, Phase
+from kms.domain.ids import MeetingId, RecipientId, SpaceName
+from kms.domain.models import ReleaseClass
+from kms.domain.states import KeyState
+from kms.errors import ConclaveError, Forbidden, NotFound, StateNotAllowed
+from kms.operations import OPERATIONS
+from kms.policy.authorizer import Target
+from kms.ports import Unit
+from kms.usecases.services import Call, Services, authorize, meeting_path
+
+MAX_BATCH = 200
+
+_SERVED = frozenset({KeyState.PRE_ACTIVATION, KeyState.ACTIVE, KeyState.DEACTIVATED})
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedEnvelope:
+    """An envelope as served: the signed manifest and the caller's blob."""
+
+    space: str
+    meeting: str
+    epoch: int
+    recipient: str
+    manifest: str
+    blob: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One envelope to fetch; ``epoch`` None is the present one."""
+
+    space: SpaceName
+    meeting: MeetingId
+    epoch: int | None
+    recipient: RecipientId
+
+
+async def fetch_envelope(services: Services, call: Call, wanted: Wanted) -> FetchedEnvelope:
+    """Return one envelope once its leaf is durable; raise NotFound, Forbidden, StateNotAllowed,
+    IntegrityFailure, AuditUnavailable, StoreUnavailable."""
+    services.gate()
+    fetched, leaf = await _prepare(services, call, wanted)
+    await services.store.commit(Unit(leaves=(leaf,)))
+    return fetched
+
+
+async def fetch_batch(
+    services: Services, call: Call, wanted: list[Wanted]
+) -> list[FetchedEnvelope | ConclaveError]:
+    """Return an envelope or an error for each, once all their leaves are durable together."""
+    services.gate()
+    answers: list[FetchedEnvelope | ConclaveError] = []
+    leaves = []
+    for one in wanted:
+        try:
+            fetched, leaf = await _prepare(services, call, one)
+        except (NotFound, Forbidden, StateNotAllowed) as error:
+            answers.append(error)
+        else:
+            answers.append(fetched)
+            leaves.append(leaf)
+    if leaves:
+        await services.store.commit(Unit(leaves=tuple(leaves)))
+    return answers
+
+
+async def _prepare(
+    services: Services, call: Call, wanted: Wanted
+) -> tuple[FetchedEnvelope, LeafDraft]:
+    space, meeting, recipient = wanted.space, wanted.meeting, wanted.recipient
+    operation = await _authorize(services, call, wanted)
+    record, _ = await services.cache.meeting(space, meeting)
+    states = OPERATIONS[operation].states
+    if states and record.state not in states:
+        raise StateNotAllowed(f"envelopes are not served while the meeting is {record.state}")
+    number = record.current_epoch if wanted.epoch is None else wanted.epoch
+    epoch, _ = await services.cache.epoch(space, meeting, number)
+    if epoch.state not in _SERVED:
+        raise StateNotAllowed(f"the epoch is {epoch.state}")
+    blob = await services.cache.blob(space, meeting, number, recipient)
+    leaf = call.leaf(
+        space,
+        meeting_path(space, meeting, number),
+        Phase.EVENT,
+        Outcome.SUCCEEDED,
+        action=operation,
+        details={"epoch": number, "recipient": recipient},
+    )
+    return FetchedEnvelope(space, meeting, number, recipient, epoch.manifest, blob), leaf
+
+
+async def _authorize(services: Services, call: Call, wanted: Wanted) -> str:
+    """Return which operation it is: in a ``roster`` space a server relays, it does not fetch."""
+    space, meeting, recipient = wanted.space, wanted.meeting, wanted.recipient
+    release_class, on_roster, known = ReleaseClass.TRUSTED, False, True
+    try:
+        release_class = (await services.cache.space(space)).release_class
+        roster, _ = await services.cache.roster(space, meeting)
+        on_roster = recipient in roster.recipients
+    except NotFound:
+        known = False
+    operation = (
+        "envelope.relay" if release_class is ReleaseClass.ROSTER else "envelope.fetch"
+    )
+    target = Target(
+        space=space,
+        release_class=release_class,
+        on_roster=on_roster or not known,
+        own_recipient=call.principal.recipient == recipient,
+    )
+    await authorize(services, call, target, meeting_path(space, meeting), operation)
+    return operation

@@ -1,0 +1,79 @@
+"""What subscribers hear: the log's own leaves, filtered by space. The event's id is the leaf's."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from kms.audit.leaf import Leaf, Outcome, Phase, decode_leaf
+from kms.domain.models import Principal
+from kms.usecases.services import Services
+
+_PAGE = 500
+_KINDS = frozenset(
+    {
+        "meeting.open",
+        "meeting.close",
+        "meeting.destroy",
+        "roster.change",
+        "epoch.rotate",
+        "epoch.activate",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A change of a meeting. ``epoch`` was minted or activated, ``cancelled`` must not be used."""
+
+    seq: int
+    kind: str
+    at: str
+    space: str
+    meeting: str
+    epoch: int | None
+    state: str | None
+    cancelled: int | None
+
+
+async def follow(services: Services, principal: Principal, after: int) -> AsyncIterator[Event]:
+    """Yield the events behind leaf ``after`` (-1: all), then new ones as they become durable.
+
+    A reader that is slow holds nothing up: it reads the log at its own pace.
+    """
+    grown = asyncio.Event()
+    stop = services.store.subscribe(lambda _size: grown.set())
+    position = after + 1
+    try:
+        while True:
+            grown.clear()
+            for data in services.store.leaves(position, _PAGE):
+                leaf = decode_leaf(data)
+                position = leaf.seq + 1
+                if principal.reaches(leaf.space) and _told(leaf):
+                    yield _event(leaf)
+            if position >= services.store.tree_size():
+                await grown.wait()
+    finally:
+        stop()
+
+
+def _told(leaf: Leaf) -> bool:
+    return (
+        leaf.action in _KINDS
+        and leaf.phase is not Phase.INTENT
+        and leaf.outcome is Outcome.SUCCEEDED
+    )
+
+
+def _event(leaf: Leaf) -> Event:
+    parts = leaf.resource.split("/")
+    return Event(
+        leaf.seq,
+        leaf.action,
+        leaf.time,
+        leaf.space,
+        parts[3],
+        leaf.details.get("epoch"),
+        leaf.details.get("state"),
+        leaf.details.get("cancelled"),
+    )

@@ -1,0 +1,196 @@
+"""Opening, changing, rotating, closing and destroying a meeting."""
+
+from dataclasses import replace
+from typing import Any
+
+from uuid_utils import uuid7
+
+from kms.audit.leaf import Outcome, Phase
+from kms.domain.ids import MeetingId, SpaceName
+from kms.domain.models import Meeting, ReleaseClass, RotationReason
+from kms.domain.rows import Row
+from kms.domain.states import KeyState, MeetingState
+from kms.errors import AlreadyExists, InvalidInput, NotFound, PreconditionFailed, StateNotAllowed
+from kms.operations import OPERATIONS
+from kms.policy.authorizer import Target
+from kms.ports import Change, DropEnvelopes, PutRow, Unit
+from kms.statements.canonical import make_row
+from kms.usecases.minting import MeetingView, Plan, mint, moved
+from kms.usecases.rosters import WantedRoster, make_roster, reason_of
+from kms.usecases.services import Call, Services, authorize, meeting_path, uninterrupted
+
+_PAGE = 500
+
+
+@uninterrupted
+async def open_meeting(
+    services: Services,
+    call: Call,
+    space: SpaceName,
+    meeting: MeetingId | None,
+    wanted: WantedRoster,
+) -> MeetingView:
+    """Open a meeting and mint its epoch 0; raise AlreadyExists, InvalidInput and as ``mint``."""
+    await authorize(services, call, Target(space=space), f"spaces/{space}")
+    record = await services.cache.space(space)
+    if meeting is None and record.release_class is ReleaseClass.ROSTER:
+        raise InvalidInput("a signed roster names its meeting: choose the meeting's UUIDv7 first")
+    chosen = meeting or MeetingId(str(uuid7()))
+    async with services.locks.of(chosen):
+        await _refuse_known(services, space, chosen)
+        roster = await make_roster(services, record, chosen, wanted, 1)
+        new = Meeting(
+            space=space,
+            meeting=chosen,
+            state=MeetingState.OPEN,
+            current_epoch=-1,
+            next_epoch=None,
+            last_epoch=-1,
+            roster_version=1,
+            created=services.seconds(),
+        )
+        plan = Plan(new, 0, roster, 1, roster_changed=True, reason=RotationReason.OPEN, details={})
+        return await mint(services, call, plan)
+
+
+async def _refuse_known(services: Services, space: SpaceName, meeting: MeetingId) -> None:
+    try:
+        await services.cache.meeting(space, meeting)
+    except NotFound:
+        return
+    raise AlreadyExists("a meeting of that id is there", hint="choose a new UUIDv7")
+
+
+@uninterrupted
+async def change_roster(
+    services: Services,
+    call: Call,
+    space: SpaceName,
+    meeting: MeetingId,
+    wanted: WantedRoster,
+    if_match: int | None = None,
+) -> MeetingView:
+    """Replace the roster; every join and leave mints a new epoch. ``if_match`` is the roster
+    row's version that the caller saw; raise PreconditionFailed and as ``mint``."""
+    async with services.locks.of(meeting):
+        record, version = await permitted(services, call, space, meeting)
+        old, row = await services.cache.roster(space, meeting)
+        if if_match is not None and if_match != row:
+            raise PreconditionFailed("the roster has changed", hint="read it again")
+        home = await services.cache.space(space)
+        new = await make_roster(services, home, meeting, wanted, old.version + 1)
+        details: dict[str, Any] = {
+            "joined": sorted(set(new.recipients) - set(old.recipients)),
+            "left": sorted(set(old.recipients) - set(new.recipients)),
+        }
+        reason = reason_of(old, new)
+        plan = Plan(record, version, new, row + 1, True, reason, details)
+        return await mint(services, call, plan)
+
+
+@uninterrupted
+async def rotate(
+    services: Services, call: Call, space: SpaceName, meeting: MeetingId, reason: RotationReason
+) -> MeetingView:
+    """Mint a new epoch for the present roster; raise as ``mint``."""
+    if reason not in (RotationReason.MANUAL, RotationReason.SUSPICION):
+        raise InvalidInput("a rotation by hand is for the reason manual or suspicion")
+    async with services.locks.of(meeting):
+        record, version = await permitted(services, call, space, meeting)
+        roster, row = await services.cache.roster(space, meeting)
+        return await mint(services, call, Plan(record, version, roster, row, False, reason, {}))
+
+
+@uninterrupted
+async def close_meeting(
+    services: Services, call: Call, space: SpaceName, meeting: MeetingId
+) -> MeetingView:
+    """End a meeting: its epoch is deactivated, a published one destroyed."""
+    async with services.locks.of(meeting):
+        record, version = await permitted(services, call, space, meeting)
+        closed = replace(record, state=MeetingState.CLOSED, next_epoch=None)
+        rows = [make_row(closed, version + 1)]
+        rows.append(await moved(services, record, record.current_epoch, KeyState.DEACTIVATED))
+        drops: list[Change] = []
+        if record.next_epoch is not None:
+            rows.append(await moved(services, record, record.next_epoch, KeyState.DESTROYED))
+            drops.append(DropEnvelopes(space, meeting, record.next_epoch))
+        details = {"cancelled": record.next_epoch, "deactivated": record.current_epoch}
+        return await _commit(services, call, closed, version + 1, rows, drops, details)
+
+
+@uninterrupted
+async def destroy_meeting(
+    services: Services, call: Call, space: SpaceName, meeting: MeetingId
+) -> MeetingView:
+    """Delete every envelope of a closed meeting, vault's and escrow's included."""
+    async with services.locks.of(meeting):
+        record, version = await permitted(services, call, space, meeting)
+        gone = replace(record, state=MeetingState.DESTROYED)
+        rows = [make_row(gone, version + 1)]
+        drops: list[Change] = []
+        for number in await _living(services, space, meeting):
+            rows.append(await moved(services, record, number, KeyState.DESTROYED))
+            drops.append(DropEnvelopes(space, meeting, number))
+        details = {"epochs": len(drops)}
+        return await _commit(services, call, gone, version + 1, rows, drops, details)
+
+
+async def _living(services: Services, space: SpaceName, meeting: MeetingId) -> list[int]:
+    living, after = [], -1
+    while page := services.store.epochs(space, meeting, after, _PAGE):
+        for sealed in page:
+            after = int(sealed.row.key.rpartition("/")[2])
+            epoch, _ = await services.cache.epoch(space, meeting, after)
+            if epoch.state is not KeyState.DESTROYED:
+                living.append(after)
+    return living
+
+
+async def permitted(
+    services: Services, call: Call, space: SpaceName, meeting: MeetingId
+) -> tuple[Meeting, int]:
+    """Return the meeting if the caller may do this to it now; raise NotFound, Forbidden,
+    StateNotAllowed."""
+    resource = meeting_path(space, meeting)
+    await authorize(services, call, Target(space=space), resource)
+    record, version = await services.cache.meeting(space, meeting)
+    states = OPERATIONS[call.operation].states
+    if states and record.state not in states:
+        raise StateNotAllowed(
+            f"{call.operation} is not possible while the meeting is {record.state}"
+        )
+    return record, version
+
+
+async def _commit(
+    services: Services,
+    call: Call,
+    meeting: Meeting,
+    version: int,
+    rows: list[Row],
+    drops: list[Change],
+    details: dict[str, Any],
+) -> MeetingView:
+    services.gate()
+    hsm = services.workers.space(meeting.space)
+    sealed = []
+    for start in range(0, len(rows), _PAGE):
+        sealed += await hsm.seal_rows(rows[start : start + _PAGE])
+    leaf = call.leaf(
+        meeting.space,
+        meeting_path(meeting.space, meeting.meeting),
+        Phase.EVENT,
+        Outcome.SUCCEEDED,
+        rows={row.key: row.version for row in rows},
+        details=details,
+    )
+    roster, roster_row = await services.cache.roster(meeting.space, meeting.meeting)
+    view = MeetingView(meeting, version, roster, roster_row, None, None)
+    changes: list[Change] = [*(PutRow(row) for row in sealed), *drops]
+    if call.remember:
+        changes.append(call.remember(view))
+    await services.store.commit(Unit(tuple(changes), (leaf,)))
+    for row in sealed:
+        services.cache.learn(row)
+    return view

@@ -1,0 +1,186 @@
+"""Minting an epoch: the one flow behind opening, roster changes and rotation.
+
+intent leaf durable -> worker mints -> one commit: epoch, envelopes, meeting, result leaf -> reply.
+An epoch is never stored, so never fetched or active, without its escrow envelope.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kms.audit.leaf import Outcome, Phase
+from kms.domain.models import URGENT, Epoch, Meeting, Roster, RotationReason
+from kms.domain.rows import Row, RowKind
+from kms.domain.states import KeyState
+from kms.errors import ConclaveError
+from kms.ports import Change, DropEnvelopes, Minted, MintOrder, PutEnvelopes, PutRow, Unit
+from kms.statements.canonical import digest, make_row, read_row
+from kms.usecases.services import Call, Services, meeting_path
+
+
+@dataclass(frozen=True, slots=True)
+class MeetingView:
+    """A meeting with its roster and its present and published epochs."""
+
+    meeting: Meeting
+    version: int
+    roster: Roster
+    roster_row: int
+    current: Epoch | None
+    next: Epoch | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be minted: the meeting as it is (version 0: new), the roster that decides the
+    recipients and its row's version (``roster_changed``: the row is to be stored)."""
+
+    meeting: Meeting
+    version: int
+    roster: Roster
+    roster_row: int
+    roster_changed: bool
+    reason: RotationReason
+    details: dict[str, Any]
+
+
+async def mint(services: Services, call: Call, plan: Plan) -> MeetingView:
+    """Mint the next epoch of a meeting and return the meeting as it is then.
+
+    The caller holds the meeting's lock. Raise VerificationFailed, HsmUnavailable,
+    AuditUnavailable, StoreUnavailable; then no epoch was added.
+    """
+    services.gate()
+    order = await _order(services, plan)
+    resource = meeting_path(order.meeting.space, order.meeting.meeting, order.epoch)
+    facts = {"epoch": order.epoch, "reason": plan.reason.value, **plan.details}
+    intent = call.leaf(
+        order.meeting.space, resource, Phase.INTENT, Outcome.PENDING, details=facts
+    )
+    (seq,) = await services.store.commit(Unit(leaves=(intent,)))
+    try:
+        minted = await services.workers.space(order.meeting.space).mint(order)
+        return await _store(services, call, plan, order, minted, seq, facts)
+    except ConclaveError as error:
+        failed = call.leaf(
+            order.meeting.space,
+            resource,
+            Phase.RESULT,
+            Outcome.FAILED,
+            intent=seq,
+            details={**facts, "code": error.code},
+        )
+        await services.store.commit(Unit(leaves=(failed,)))
+        raise
+
+
+async def _order(services: Services, plan: Plan) -> MintOrder:
+    now = services.seconds()
+    at_once = plan.reason in URGENT
+    activates = now if at_once else now + services.settings.rotation.publish_ahead_seconds
+    epoch = plan.meeting.last_epoch + 1
+    meeting = replace(
+        plan.meeting,
+        current_epoch=epoch if at_once else plan.meeting.current_epoch,
+        next_epoch=None if at_once else epoch,
+        last_epoch=epoch,
+        roster_version=plan.roster.version,
+    )
+    return MintOrder(
+        site=services.settings.site.id,
+        meeting=meeting,
+        meeting_version=plan.version + 1,
+        roster=plan.roster,
+        epoch=epoch,
+        reason=plan.reason,
+        activates=activates,
+        retires=activates + services.settings.rotation.epoch_seconds,
+        now=now,
+        others=tuple(await _other_rows(services, plan, ends_current=at_once)),
+    )
+
+
+async def _other_rows(services: Services, plan: Plan, *, ends_current: bool) -> list[Row]:
+    rows = []
+    if plan.roster_changed:
+        rows.append(make_row(plan.roster, plan.roster_row))
+    if plan.meeting.next_epoch is not None:
+        rows.append(await moved(services, plan.meeting, plan.meeting.next_epoch, KeyState.DESTROYED))
+    if ends_current and plan.version:
+        rows.append(
+            await moved(services, plan.meeting, plan.meeting.current_epoch, KeyState.DEACTIVATED)
+        )
+    return rows
+
+
+async def moved(services: Services, meeting: Meeting, number: int, state: KeyState) -> Row:
+    """Return the next version of an epoch's row, in another state."""
+    epoch, version = await services.cache.epoch(meeting.space, meeting.meeting, number)
+    return make_row(epoch.moved(state), version + 1)
+
+
+async def _store(
+    services: Services,
+    call: Call,
+    plan: Plan,
+    order: MintOrder,
+    minted: Minted,
+    intent: int,
+    facts: dict[str, Any],
+) -> MeetingView:
+    epoch = _epoch(minted)
+    cancelled = plan.meeting.next_epoch
+    details = {
+        **facts,
+        "state": epoch.state.value,
+        "manifest": digest(epoch.manifest.encode()),
+        "cancelled": cancelled,
+        "recipients": [envelope.recipient for envelope in minted.envelopes],
+        "roster_version": plan.roster.version,
+    }
+    result = call.leaf(
+        order.meeting.space,
+        meeting_path(order.meeting.space, order.meeting.meeting, order.epoch),
+        Phase.RESULT,
+        Outcome.SUCCEEDED,
+        intent=intent,
+        rows={sealed.row.key: sealed.row.version for sealed in minted.rows},
+        details=details,
+    )
+    view = await _view(services, plan, order, epoch)
+    changes: list[Change] = [PutRow(sealed) for sealed in minted.rows]
+    changes.append(PutEnvelopes(minted.envelopes))
+    if cancelled is not None:
+        changes.append(DropEnvelopes(order.meeting.space, order.meeting.meeting, cancelled))
+    if call.remember:
+        changes.append(call.remember(view))
+    await services.store.commit(Unit(tuple(changes), (result,)))
+    for sealed in minted.rows:
+        services.cache.learn(sealed)
+    if epoch.state is KeyState.PRE_ACTIVATION:
+        services.schedule(order.meeting.space, order.meeting.meeting, epoch.activates)
+    return view
+
+
+def _epoch(minted: Minted) -> Epoch:
+    record = read_row(minted.rows[0].row)
+    if minted.rows[0].row.kind is not RowKind.EPOCH or not isinstance(record, Epoch):
+        raise TypeError("a worker answers with the epoch's row first")
+    return record
+
+
+async def _view(services: Services, plan: Plan, order: MintOrder, epoch: Epoch) -> MeetingView:
+    active = epoch.state is KeyState.ACTIVE
+    if active:
+        current = epoch
+    else:
+        meeting = plan.meeting
+        number = meeting.current_epoch
+        current, _ = await services.cache.epoch(meeting.space, meeting.meeting, number)
+    return MeetingView(
+        order.meeting,
+        order.meeting_version,
+        plan.roster,
+        plan.roster_row,
+        current,
+        None if active else epoch,
+    )

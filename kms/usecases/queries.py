@@ -1,0 +1,214 @@
+"""Reads of metadata. Nothing here releases a key, so nothing here writes a leaf but a refusal."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from kms.domain.ids import MeetingId, SpaceName
+from kms.domain.models import Epoch, Meeting, Recipient, Roster, Space
+from kms.domain.rows import SealedRow
+from kms.domain.states import MeetingState
+from kms.errors import ConclaveError, IntegrityFailure
+from kms.policy.authorizer import Target
+from kms.ports import TokenInfo
+from kms.usecases.minting import MeetingView
+from kms.usecases.services import Call, Services, authorize, meeting_path
+
+MAX_PAGE = 500
+_R = TypeVar("_R", Meeting, Epoch, Space, Recipient)
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """An open meeting's key: since when, until when at most, and what comes next."""
+
+    space: str
+    meeting: str
+    epoch: int
+    reason: str
+    activated: int
+    retires: int
+    overdue: bool
+    next_epoch: int | None
+    next_activates: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteStatus:
+    """The site at a glance: ``workers`` maps each token to "ready" or an error's code."""
+
+    site: str
+    banner: str
+    spaces: int
+    tree_size: int
+    checkpoint_size: int
+    key_operations: str
+    workers: dict[str, str]
+
+
+async def get_meeting(
+    services: Services, call: Call, space: SpaceName, meeting: MeetingId
+) -> MeetingView:
+    """Return a meeting with its roster and epochs; raise NotFound."""
+    await authorize(services, call, Target(space=space), meeting_path(space, meeting))
+    return await _view(services, space, meeting)
+
+
+async def _view(services: Services, space: SpaceName, meeting: MeetingId) -> MeetingView:
+    record, version = await services.cache.meeting(space, meeting)
+    roster, row = await services.cache.roster(space, meeting)
+    current = published = None
+    if record.state is MeetingState.OPEN:
+        current, _ = await services.cache.epoch(space, meeting, record.current_epoch)
+    if record.next_epoch is not None:
+        published, _ = await services.cache.epoch(space, meeting, record.next_epoch)
+    return MeetingView(record, version, roster, row, current, published)
+
+
+async def list_meetings(
+    services: Services, call: Call, space: SpaceName, after: str, limit: int
+) -> list[Meeting]:
+    """Return a page of a space's meetings, by id."""
+    await authorize(services, call, Target(space=space), f"spaces/{space}")
+    await services.cache.space(space)
+    page = services.store.meetings(space, after, min(limit, MAX_PAGE))
+    return [await _admit(services, row, Meeting) for row in page]
+
+
+async def get_roster(
+    services: Services, call: Call, space: SpaceName, meeting: MeetingId
+) -> tuple[Roster, int]:
+    """Return a meeting's roster and its row's version; raise NotFound."""
+    await authorize(services, call, Target(space=space), meeting_path(space, meeting))
+    return await services.cache.roster(space, meeting)
+
+
+async def list_epochs(
+    services: Services, call: Call, space: SpaceName, meeting: MeetingId, after: int, limit: int
+) -> list[Epoch]:
+    """Return a page of a meeting's epochs, by number; raise NotFound."""
+    await authorize(services, call, Target(space=space), meeting_path(space, meeting))
+    await services.cache.meeting(space, meeting)
+    page = services.store.epochs(space, meeting, after, min(limit, MAX_PAGE))
+    return [await _admit(services, row, Epoch) for row in page]
+
+
+async def get_epoch(
+    services: Services, call: Call, space: SpaceName, meeting: MeetingId, epoch: int | None
+) -> tuple[Epoch, int]:
+    """Return an epoch (None: the present one) and its row's version; raise NotFound."""
+    await authorize(services, call, Target(space=space), meeting_path(space, meeting))
+    record, _ = await services.cache.meeting(space, meeting)
+    number = record.current_epoch if epoch is None else epoch
+    return await services.cache.epoch(space, meeting, number)
+
+
+async def list_spaces(services: Services, call: Call) -> list[Space]:
+    """Return the spaces that the caller may know of."""
+    await authorize(services, call, Target(), "spaces")
+    spaces = [await _admit(services, row, Space) for row in services.store.spaces()]
+    return [space for space in spaces if call.principal.reaches(space.space)]
+
+
+async def list_recipients(services: Services, call: Call) -> list[Recipient]:
+    """Return the registered recipients of the spaces that the caller may know of."""
+    await authorize(services, call, Target(), "recipients")
+    found = []
+    for sealed in services.store.spaces():
+        space = await _admit(services, sealed, Space)
+        if call.principal.reaches(space.space):
+            rows = services.store.recipients(space.space)
+            found += [await _admit(services, row, Recipient) for row in rows]
+    return found
+
+
+async def _admit(services: Services, sealed: SealedRow, kind: type[_R]) -> _R:
+    record = (await services.cache.admit(sealed)).record
+    if not isinstance(record, kind):
+        raise IntegrityFailure("a row is not what its key says")
+    return record
+
+
+async def rotation_status(services: Services, call: Call, limit: int) -> list[Rotation]:
+    """Return the present epoch of each open meeting that the caller may know of."""
+    await authorize(services, call, Target(), "rotation")
+    found: list[Rotation] = []
+    for sealed in services.store.spaces():
+        space = await _admit(services, sealed, Space)
+        if call.principal.reaches(space.space):
+            found += await _space_rotation(services, space.space, limit - len(found))
+    return found
+
+
+async def _space_rotation(services: Services, space: SpaceName, limit: int) -> list[Rotation]:
+    found: list[Rotation] = []
+    after = ""
+    while len(found) < limit and (page := services.store.meetings(space, after, MAX_PAGE)):
+        for row in page:
+            meeting = await _admit(services, row, Meeting)
+            after = meeting.meeting
+            if meeting.state is MeetingState.OPEN and len(found) < limit:
+                found.append(_rotation(services, await _view(services, space, meeting.meeting)))
+    return found
+
+
+def _rotation(services: Services, view: MeetingView) -> Rotation:
+    if view.current is None:
+        raise IntegrityFailure("an open meeting has an active epoch")
+    return Rotation(
+        view.meeting.space,
+        view.meeting.meeting,
+        view.current.epoch,
+        view.current.reason.value,
+        view.current.activates,
+        view.current.retires,
+        services.clock.now() >= view.current.retires,
+        view.meeting.next_epoch,
+        view.next.activates if view.next else None,
+    )
+
+
+async def site_status(services: Services, call: Call) -> SiteStatus:
+    """Return the state of log, workers and key operations."""
+    await authorize(services, call, Target(), "status")
+    checkpoints = services.store.last_checkpoint()
+    return SiteStatus(
+        services.settings.site.id,
+        services.settings.site.banner,
+        len(services.store.spaces()),
+        services.store.tree_size(),
+        checkpoints[0] if checkpoints else 0,
+        _operations(services),
+        await worker_health(services),
+    )
+
+
+def _operations(services: Services) -> str:
+    try:
+        services.gate()
+    except ConclaveError as error:
+        return error.code
+    return "ready"
+
+
+async def worker_health(services: Services) -> dict[str, str]:
+    """Return "ready" or an error's code for each token."""
+    tokens = services.settings.hsm.tokens
+    health = {}
+    for token in tokens:
+        try:
+            keeper = (
+                services.workers.space(SpaceName(token.space))
+                if token.space
+                else services.workers.site
+            )
+            await keeper.check_rows([])
+            health[token.label] = "ready"
+        except ConclaveError as error:
+            health[token.label] = error.code
+    return health
+
+
+async def describe_tokens(services: Services, call: Call) -> list[TokenInfo]:
+    """Return what each token says of itself; raise HsmUnavailable."""
+    await authorize(services, call, Target(), "hsm")
+    return [await keeper.info() for keeper in services.workers.all()]

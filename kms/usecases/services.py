@@ -1,0 +1,140 @@
+"""What every use case is given, and what each does first and last: ask the policy, write the log."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
+
+from kms.audit.leaf import LeafDraft, Outcome, Phase
+from kms.domain.models import Principal
+from kms.errors import ConclaveError, Forbidden, NotFound
+from kms.policy.authorizer import Authorizer, Target
+from kms.ports import Clock, PutReply, Store, Unit, WorkerDirectory
+from kms.settings import Settings
+from kms.usecases.cache import VerifiedCache
+
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def uninterrupted(
+    change: Callable[_P, Coroutine[Any, Any, _T]],
+) -> Callable[_P, Coroutine[Any, Any, _T]]:
+    """Let a change that has begun come to its end, also when its caller has gone away."""
+
+    @wraps(change)
+    async def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return await asyncio.shield(asyncio.ensure_future(change(*args, **kwargs)))
+
+    return run
+
+
+class Locks:
+    """One lock per meeting: changes of a meeting happen one after the other."""
+
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def of(self, meeting: str) -> asyncio.Lock:
+        """Return the meeting's lock."""
+        lock = self._locks.get(meeting)
+        if lock is None:
+            lock = self._locks[meeting] = asyncio.Lock()
+        return lock
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The adapters and what is shared between use cases; made by bootstrap alone.
+
+    ``gate`` raises AuditUnavailable while key operations must not happen.
+    ``schedule(meeting key, seconds since 1970)`` asks for an activation.
+    """
+
+    settings: Settings
+    store: Store
+    workers: WorkerDirectory
+    clock: Clock
+    authorizer: Authorizer
+    cache: VerifiedCache
+    gate: Callable[[], None]
+    schedule: Callable[[str, str, int], None]
+    key_list: str
+    locks: Locks = field(default_factory=Locks)
+
+    def seconds(self) -> int:
+        """Return the present time in whole seconds."""
+        return int(self.clock.now())
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who asks for what: ``request`` is the SHA-256 of the request, ``remember`` turns the result
+    into the reply to keep under the caller's idempotency key, in the same commit."""
+
+    principal: Principal
+    operation: str
+    request: str
+    remember: Callable[[Any], PutReply] | None = None
+
+    def leaf(
+        self,
+        space: str,
+        resource: str,
+        phase: Phase,
+        outcome: Outcome,
+        *,
+        action: str = "",
+        intent: int | None = None,
+        rows: dict[str, int] | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> LeafDraft:
+        """Return a leaf in this caller's name."""
+        return LeafDraft(
+            action=action or self.operation,
+            actor=self.principal.name,
+            auth=f"{self.principal.kind}:{self.principal.proof}",
+            space=space,
+            resource=resource,
+            phase=phase,
+            outcome=outcome,
+            request=self.request,
+            intent=intent,
+            rows=rows or {},
+            details=details or {},
+        )
+
+
+async def authorize(
+    services: Services, call: Call, target: Target, resource: str, operation: str = ""
+) -> None:
+    """Raise Forbidden or NotFound, after the refusal stands in the log."""
+    try:
+        services.authorizer.check(call.principal, operation or call.operation, target)
+    except (Forbidden, NotFound) as error:
+        await log_refusal(services, call, target.space, resource, error)
+        raise
+
+
+async def log_refusal(
+    services: Services, call: Call, space: str, resource: str, error: ConclaveError
+) -> None:
+    """Write that a request was refused, and by which code."""
+    leaf = call.leaf(
+        space,
+        resource,
+        Phase.EVENT,
+        Outcome.REFUSED,
+        action="access.refused",
+        details={"code": error.code, "operation": call.operation},
+    )
+    await services.store.commit(Unit(leaves=(leaf,)))
+
+
+def meeting_path(space: str, meeting: str, epoch: int | None = None) -> str:
+    """Return the resource path of a meeting, or of one of its epochs."""
+    path = f"spaces/{space}/meetings/{meeting}"
+    return path if epoch is None else f"{path}/epochs/{epoch}"
