@@ -1,0 +1,103 @@
+"""Puts the web process together; nothing else constructs adapters."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from kms.audit.leaf import Outcome, Phase
+from kms.errors import ConclaveError, ConfigurationError
+from kms.hsm.client import Workers
+from kms.policy.authorizer import Authorizer
+from kms.ports import Unit
+from kms.settings import Settings
+from kms.store.sqlite import SqliteStore
+from kms.usecases.activations import SERVICE, Activations
+from kms.usecases.cache import VerifiedCache
+from kms.usecases.checkpoints import Checkpointer
+from kms.usecases.recovery import close_open_intents
+from kms.usecases.registrations import import_registrations
+from kms.usecases.services import Call, Services
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> float:
+        """Return seconds since 1970."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never goes back."""
+        return time.monotonic()
+
+
+@asynccontextmanager
+async def web(settings: Settings) -> AsyncIterator[Services]:
+    """Open store and workers, check the log, start the background work, yield the services.
+
+    Raise IntegrityFailure if the log is not what was last signed, HsmUnavailable,
+    StoreUnavailable, ConfigurationError.
+    """
+    clock = SystemClock()
+    store = SqliteStore.open(settings.paths.database, clock)
+    workers = Workers(settings)
+    try:
+        checkpointer = Checkpointer(store, workers.site, clock, settings.audit)
+        await checkpointer.start()
+        activations = Activations()
+        services = Services(
+            settings=settings,
+            store=store,
+            workers=workers,
+            clock=clock,
+            authorizer=Authorizer.load(),
+            cache=VerifiedCache(store, workers),
+            gate=checkpointer.gate,
+            schedule=activations.schedule,
+            key_list=_key_list(settings),
+        )
+        await close_open_intents(services)
+        await import_registrations(services)
+        await _started(services)
+        background = [
+            asyncio.create_task(checkpointer.run()),
+            asyncio.create_task(activations.run(services)),
+        ]
+        try:
+            yield services
+        finally:
+            await _stop(background)
+            await _last_checkpoint(checkpointer)
+    finally:
+        await workers.close()
+        store.close()
+
+
+def _key_list(settings: Settings) -> str:
+    path = settings.paths.state / "key-list.jws"
+    try:
+        return path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"the site's key list cannot be read: {path}", hint="initialise the site first"
+        ) from error
+
+
+async def _started(services: Services) -> None:
+    leaf = Call(SERVICE, "service.start", "").leaf("", "service", Phase.EVENT, Outcome.SUCCEEDED)
+    await services.store.commit(Unit(leaves=(leaf,)))
+
+
+async def _stop(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _last_checkpoint(checkpointer: Checkpointer) -> None:
+    try:
+        await checkpointer.sign()
+    except ConclaveError:
+        # The tail stays unsigned; the next start signs it.
+        return
