@@ -13,6 +13,7 @@ ConclaveError
 ├── TooLarge                too_large
 ├── IntegrityFailure        integrity_failure
 ├── EnvelopeRefused         envelope_refused
+├── FrameRefused            frame_refused
 ├── VerificationFailed      verification_failed
 ├── Unavailable             unavailable
 │   ├── HsmUnavailable      hsm_unavailable
@@ -107,6 +108,12 @@ class EnvelopeRefused(ConclaveError):
     """An envelope does not open. One answer for every cause."""
 
     code = "envelope_refused"
+
+
+class FrameRefused(ConclaveError):
+    """A media frame is not sealed or does not open. One answer for every forged frame."""
+
+    code = "frame_refused"
 
 
 class VerificationFailed(ConclaveError):
