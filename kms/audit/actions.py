@@ -1,0 +1,40 @@
+"""The closed table of what the log may speak of. The verifier refuses every other action."""
+
+from dataclasses import dataclass
+
+from kms.audit.leaf import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What an action means to a reader, and in which phases its leaves stand."""
+
+    zh: str
+    en: str
+    phases: frozenset[Phase]
+
+
+_EVENT = frozenset({Phase.EVENT})
+_OPERATION = frozenset({Phase.INTENT, Phase.RESULT})
+
+ACTIONS: dict[str, Action] = {
+    "meeting.open": Action(
+        "开启会议并生成首个密钥", "Meeting opened with its first key", _OPERATION
+    ),
+    "roster.change": Action("变更参会名单并更换密钥", "Roster changed, key rotated", _OPERATION),
+    "epoch.rotate": Action("更换会议密钥", "Meeting key rotated", _OPERATION),
+    "epoch.activate": Action("预发布的密钥生效", "Key published ahead became active", _EVENT),
+    "meeting.close": Action("结束会议", "Meeting closed", _EVENT),
+    "meeting.destroy": Action("销毁会议密钥", "Meeting keys destroyed", _EVENT),
+    "envelope.fetch": Action("会议服务器领取密钥信封", "Key envelope fetched by a server", _EVENT),
+    "envelope.relay": Action("向参会设备转交密钥信封", "Key envelope relayed to a device", _EVENT),
+    "space.create": Action("建立部门密钥空间", "Space created", _EVENT),
+    "recipient.register": Action("登记密钥接收者", "Recipient registered", _EVENT),
+    "service.start": Action("服务启动", "Service started", _EVENT),
+    "service.recover": Action("服务恢复", "Service recovered", _EVENT),
+    "access.refused": Action("拒绝访问", "Access refused", _EVENT),
+    "integrity.failure": Action("发现数据被篡改", "Stored data found altered", _EVENT),
+}
+
+MINTING = frozenset({"meeting.open", "roster.change", "epoch.rotate"})
+SERVING = frozenset({"envelope.fetch", "envelope.relay"})

@@ -1,0 +1,213 @@
+"""The evidence bundle: one SQLite file that an auditor can take away, browse and verify offline.
+
+Written once and exclusively. Read without trust: immutable, no triggers, exactly the known schema.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlite_utils import Database
+
+from kms.errors import AlreadyExists, VerificationFailed
+
+FORMAT = "conclave-evidence-1"
+_BATCH = 10_000
+
+_TABLES = {
+    "meta": "key TEXT PRIMARY KEY, value TEXT NOT NULL",
+    "leaf": "seq INTEGER PRIMARY KEY, body TEXT NOT NULL",
+    "checkpoint": "size INTEGER PRIMARY KEY, note TEXT NOT NULL",
+    "manifest": "space TEXT NOT NULL, meeting TEXT NOT NULL, epoch INTEGER NOT NULL, "
+    "jws TEXT NOT NULL, PRIMARY KEY (space, meeting, epoch)",
+    "key_list": "version INTEGER PRIMARY KEY, jws TEXT NOT NULL",
+}
+
+_VIEWS = {
+    "log": """SELECT seq, body ->> 'time' AS time, body ->> 'actor' AS actor,
+ body ->> 'action' AS action, body ->> 'phase' AS phase, body ->> 'outcome' AS outcome,
+ body ->> 'space' AS space, body ->> 'resource' AS resource FROM leaf""",
+    "rotation": """SELECT seq, body ->> 'time' AS time, body ->> 'space' AS space,
+ body ->> 'resource' AS resource, body ->> '$.details.reason' AS reason,
+ body ->> '$.details.state' AS state, body ->> 'actor' AS actor FROM leaf
+ WHERE body ->> 'phase' = 'result' AND body ->> 'outcome' = 'succeeded'""",
+    "key_access": """SELECT seq, body ->> 'time' AS time, body ->> 'actor' AS actor,
+ body ->> 'auth' AS auth, body ->> 'action' AS action, body ->> 'resource' AS resource,
+ body ->> '$.details.recipient' AS recipient FROM leaf
+ WHERE body ->> 'action' IN ('envelope.fetch', 'envelope.relay')""",
+}
+"""For people who open the file in Datasette or any SQLite tool; the verifier reads no view."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What goes into a bundle; iterables are read once, in order of their keys.
+
+    ``leaves`` are leaf bytes from sequence 0; ``checkpoints`` (size, note); ``manifests`` (space,
+    meeting, epoch, JWS); ``key_lists`` (version, JWS). ``exported`` is RFC 3339 UTC.
+    """
+
+    site: str
+    exported: str
+    leaves: Iterable[bytes]
+    checkpoints: Iterable[tuple[int, str]]
+    manifests: Iterable[tuple[str, str, int, str]]
+    key_lists: Iterable[tuple[int, str]]
+
+
+def write_bundle(
+    path: Path, evidence: Evidence, progress: Callable[[int], None] | None = None
+) -> None:
+    """Write a new bundle (mode 0600); ``progress`` hears how many leaves are written.
+
+    Raise AlreadyExists if the file is there. What fails half-way leaves no file.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError as error:
+        raise AlreadyExists(f"{path} is there and is not overwritten") from error
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            _fill(Database(connection), evidence, progress or (lambda _: None))
+        _sync(path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _fill(database: Database, evidence: Evidence, progress: Callable[[int], None]) -> None:
+    for statement in ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF"):
+        database.execute(statement)
+    _create(database)
+    meta = {"exported": evidence.exported, "format": FORMAT, "site": evidence.site}
+    _insert(database, "meta", ("key", "value"), meta.items())
+    _insert(database, "key_list", ("version", "jws"), evidence.key_lists)
+    columns = ("space", "meeting", "epoch", "jws")
+    _insert(database, "manifest", columns, evidence.manifests)
+    _insert(database, "checkpoint", ("size", "note"), evidence.checkpoints)
+    _insert(database, "leaf", ("seq", "body"), _numbered(evidence.leaves, progress))
+
+
+def _create(database: Database) -> None:
+    for name, columns in _TABLES.items():
+        database.execute(f"CREATE TABLE {name} ({columns}) STRICT")
+    for name, query in _VIEWS.items():
+        database.create_view(name, query)
+
+
+def _numbered(
+    leaves: Iterable[bytes], progress: Callable[[int], None]
+) -> Iterator[tuple[int, str]]:
+    count = 0
+    for count, leaf in enumerate(leaves, 1):
+        yield count - 1, leaf.decode()
+        if count % _BATCH == 0:
+            progress(count)
+    progress(count)
+
+
+def _insert(
+    database: Database, table: str, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]
+) -> None:
+    records = (dict(zip(columns, row, strict=True)) for row in rows)
+    database.table(table).insert_all(records, batch_size=_BATCH)
+
+
+def _sync(path: Path) -> None:
+    for name in (path, path.parent):
+        descriptor = os.open(name, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class Bundle:
+    """A bundle being read; every failure of the file itself is a VerificationFailed.
+
+    Texts come as bytes, as they stand in the file: nothing is decoded before it is checked.
+    """
+
+    def __init__(self, path: Path) -> None:
+        uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+        try:
+            self._connection = sqlite3.connect(uri, uri=True)
+        except sqlite3.Error as error:
+            raise VerificationFailed("the bundle cannot be opened") from error
+        self._connection.text_factory = bytes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+
+    def check_schema(self) -> None:
+        """Raise VerificationFailed unless tables, columns and views are exactly those written."""
+        for setting in ("trusted_schema = OFF", "cell_size_check = ON", "query_only = ON"):
+            self._connection.execute(f"PRAGMA {setting}")
+        with closing(sqlite3.connect(":memory:")) as connection:
+            connection.text_factory = bytes
+            _create(Database(connection))
+            expected = _schema(connection)
+        if self._guard(lambda: _schema(self._connection)) != expected:
+            raise VerificationFailed("the bundle has other tables or columns than it should")
+        if set(self.meta()) != {b"exported", b"format", b"site"}:
+            raise VerificationFailed("the bundle's meta table is not as it should be")
+        if list(self._rows("PRAGMA quick_check(1)")) != [(b"ok",)]:
+            raise VerificationFailed("the bundle's pages are damaged")
+
+    def meta(self) -> dict[bytes, bytes]:
+        """Return the bundle's own description."""
+        return dict(self._rows("SELECT key, value FROM meta"))
+
+    def leaf_count(self) -> int:
+        """Return the number of leaves, for progress."""
+        return int(next(self._rows("SELECT count(*) FROM leaf"))[0])
+
+    def leaves(self) -> Iterator[tuple[int, bytes]]:
+        """Yield (seq, body) by sequence."""
+        return self._rows("SELECT seq, body FROM leaf ORDER BY seq")
+
+    def checkpoints(self) -> Iterator[tuple[int, bytes]]:
+        """Yield (size, note) by size."""
+        return self._rows("SELECT size, note FROM checkpoint ORDER BY size")
+
+    def key_lists(self) -> Iterator[tuple[int, bytes]]:
+        """Yield (version, JWS) by version."""
+        return self._rows("SELECT version, jws FROM key_list ORDER BY version")
+
+    def manifest(self, space: str, meeting: str, epoch: int) -> bytes | None:
+        """Return one epoch's manifest."""
+        query = "SELECT jws FROM manifest WHERE space = ? AND meeting = ? AND epoch = ?"
+        row = next(self._rows(query, (space, meeting, epoch)), None)
+        return None if row is None else row[0]
+
+    def manifest_count(self) -> int:
+        """Return the number of manifests."""
+        return int(next(self._rows("SELECT count(*) FROM manifest"))[0])
+
+    def _rows(self, query: str, values: tuple[str | int, ...] = ()) -> Iterator[Any]:
+        cursor = self._guard(lambda: self._connection.execute(query, values))
+        while rows := self._guard(lambda: cursor.fetchmany(1000)):
+            yield from rows
+
+    def _guard(self, read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except sqlite3.Error as error:
+            raise VerificationFailed("the bundle is not a readable SQLite file") from error
+
+
+def _schema(connection: sqlite3.Connection) -> set[tuple[bytes, ...]]:
+    return set(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema"))
