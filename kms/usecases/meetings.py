@@ -96,7 +96,7 @@ async def rotate(
     if reason not in (RotationReason.MANUAL, RotationReason.SUSPICION):
         raise InvalidInput("a rotation by hand is for the reason manual or suspicion")
     async with services.locks.of(meeting):
-        record, version = await permitted(services, call, space, meeting)
+        record, version = await permitted(services, call, space, meeting, reason)
         roster, row = await services.cache.roster(space, meeting)
         return await mint(services, call, Plan(record, version, roster, row, False, reason, {}))
 
@@ -148,12 +148,12 @@ async def _living(services: Services, space: SpaceName, meeting: MeetingId) -> l
 
 
 async def permitted(
-    services: Services, call: Call, space: SpaceName, meeting: MeetingId
+    services: Services, call: Call, space: SpaceName, meeting: MeetingId, reason: str = ""
 ) -> tuple[Meeting, int]:
     """Return the meeting if the caller may do this to it now; raise NotFound, Forbidden,
     StateNotAllowed."""
     resource = meeting_path(space, meeting)
-    await authorize(services, call, Target(space=space), resource)
+    await authorize(services, call, Target(space=space, reason=reason), resource)
     record, version = await services.cache.meeting(space, meeting)
     states = OPERATIONS[call.operation].states
     if states and record.state not in states:
