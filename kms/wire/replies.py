@@ -1,0 +1,235 @@
+"""What the service answers. Enumerations are those of the domain; times are RFC 3339 in UTC."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from kms.domain.models import RecipientKind, ReleaseClass, RotationReason
+from kms.domain.states import KeyState, MeetingState
+from kms.wire.base import (
+    MAX_BATCH,
+    MAX_PAGE,
+    Base64,
+    Count,
+    EpochNumber,
+    Jws,
+    Meeting,
+    Recipient,
+    Recipients,
+    Space,
+    Text,
+    Time,
+    Wire,
+)
+
+_Many = Field(max_length=10_000)
+
+
+class Problem(Wire):
+    """RFC 9457 problem details; ``code`` is stable, ``detail`` and ``hint`` are for people."""
+
+    type: Text
+    title: Text
+    status: Annotated[int, Field(ge=400, le=599)]
+    code: Text
+    detail: Text
+    hint: Text | None = None
+
+
+class SpaceOut(Wire):
+    """A department's key domain."""
+
+    space: Space
+    release_class: ReleaseClass
+    token: Text
+    created: Time
+
+
+class SpaceList(Wire):
+    """The spaces that the caller may know of."""
+
+    items: Annotated[tuple[SpaceOut, ...], _Many]
+
+
+class RecipientOut(Wire):
+    """A registered public key (``spki``: base64 DER)."""
+
+    space: Space
+    recipient: Recipient
+    kind: RecipientKind
+    name: Text
+    version: Count
+    spki: Base64
+    registered: Time
+
+
+class RecipientList(Wire):
+    """The recipients of the spaces that the caller may know of."""
+
+    items: Annotated[tuple[RecipientOut, ...], _Many]
+
+
+class RosterOut(Wire):
+    """Who may receive a meeting's keys; ``statement`` only in roster spaces.
+
+    ``version`` counts the rosters; the ETag beside it is what If-Match wants.
+    """
+
+    version: Count
+    recipients: Recipients
+    statement: Jws | None = None
+
+
+class EpochOut(Wire):
+    """One period of a meeting with one key, and its signed manifest."""
+
+    epoch: EpochNumber
+    state: KeyState
+    reason: RotationReason
+    activates: Time
+    retires: Time
+    roster_version: Count
+    manifest: Jws
+
+
+class EpochPage(Wire):
+    """Epochs by number; ``next`` goes into ``after`` for the next page."""
+
+    items: Annotated[tuple[EpochOut, ...], Field(max_length=MAX_PAGE)]
+    next: int | None = None
+
+
+class MeetingSummary(Wire):
+    """A meeting without its roster."""
+
+    space: Space
+    meeting: Meeting
+    state: MeetingState
+    current_epoch: EpochNumber
+    next_epoch: EpochNumber | None
+    last_epoch: EpochNumber
+    roster_version: Count
+    created: Time
+
+
+class MeetingOut(MeetingSummary):
+    """A meeting; ``current`` and ``next`` only while it is open."""
+
+    roster: RosterOut
+    current: EpochOut | None = None
+    next: EpochOut | None = None
+
+
+class MeetingPage(Wire):
+    """Meetings by id; ``next`` goes into ``after`` for the next page."""
+
+    items: Annotated[tuple[MeetingSummary, ...], Field(max_length=MAX_PAGE)]
+    next: Meeting | None = None
+
+
+class EnvelopeOut(Wire):
+    """An envelope: the epoch's manifest and the recipient's ``blob`` (base64)."""
+
+    space: Space
+    meeting: Meeting
+    epoch: EpochNumber
+    recipient: Recipient
+    manifest: Jws
+    blob: Base64
+
+
+class BatchError(Wire):
+    """Why one envelope of a batch was not served."""
+
+    code: Text
+    detail: Text
+
+
+class BatchItem(Wire):
+    """Either an envelope or the reason why not."""
+
+    envelope: EnvelopeOut | None = None
+    error: BatchError | None = None
+
+
+class BatchOut(Wire):
+    """The answers to a batch, in its order."""
+
+    items: Annotated[tuple[BatchItem, ...], Field(max_length=MAX_BATCH)]
+
+
+class EventOut(Wire):
+    """A change of a meeting; ``cancelled`` is an epoch that must not be used any more."""
+
+    seq: Count
+    kind: Text
+    at: Time
+    space: Space
+    meeting: Meeting
+    epoch: EpochNumber | None = None
+    state: KeyState | None = None
+    cancelled: EpochNumber | None = None
+
+
+class RotationOut(Wire):
+    """An open meeting's present epoch; ``overdue``: older than its maximum age."""
+
+    space: Space
+    meeting: Meeting
+    epoch: EpochNumber
+    reason: RotationReason
+    activated: Time
+    retires: Time
+    overdue: bool
+    next_epoch: EpochNumber | None = None
+    next_activates: Time | None = None
+
+
+class RotationList(Wire):
+    """The rotation of the open meetings that the caller may know of."""
+
+    items: Annotated[tuple[RotationOut, ...], _Many]
+
+
+class StatusOut(Wire):
+    """The site at a glance: ``workers`` maps each token to "ready" or an error's code."""
+
+    site: Text
+    banner: Text
+    spaces: Count
+    tree_size: Count
+    checkpoint_size: Count
+    key_operations: Text
+    workers: dict[Text, Text]
+
+
+class Health(Wire):
+    """``status`` is "live" or "ready"."""
+
+    status: Text
+
+
+class KeyListOut(Wire):
+    """The site's signed key list."""
+
+    key_list: Jws
+
+
+class TokenOut(Wire):
+    """What one token says of itself; ``objects`` are labels and attributes, never values."""
+
+    token: Text
+    space: Text
+    manufacturer: Text
+    model: Text
+    serial: Text
+    module_version: Text
+    worker_pid: Count
+    mechanisms: tuple[Text, ...]
+    objects: tuple[dict[str, Any], ...]
+
+
+class TokenList(Wire):
+    """Every token, the site's first."""
+
+    items: Annotated[tuple[TokenOut, ...], _Many]
