@@ -1,0 +1,35 @@
+"""Builds the signed roster that a meeting server in a ``roster`` space sends."""
+
+import base64
+from collections.abc import Sequence
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from kms.domain.ids import RecipientId
+from kms.statements import jws
+from kms.statements.roster import RosterStatement, sign_roster
+
+
+def device_recipient(certificate: x509.Certificate) -> RecipientId:
+    """Return the id under which manifests name a device: its key's SPKI hash."""
+    return RecipientId(jws.spki_id(certificate.public_key()))
+
+
+def signed_roster(
+    key: ec.EllipticCurvePrivateKey,
+    devices: Sequence[x509.Certificate],
+    *,
+    space: str,
+    meeting: str,
+    version: int,
+    issued: int,
+) -> str:
+    """Return a roster as a JWS by the space's roster authority (EC P-256).
+
+    ``version`` is 1 when the meeting opens and one more for every change; ``issued`` is in whole
+    seconds. The order of ``devices`` is the order of sender indices.
+    """
+    encoded = (base64.b64encode(d.public_bytes(Encoding.DER)).decode("ascii") for d in devices)
+    return sign_roster(RosterStatement(space, meeting, version, issued, tuple(encoded)), key)
