@@ -269,22 +269,48 @@ def escrow_private_passing() -> Template:
     )
 
 
-def share_wrapping_key(value: bytes) -> Template:
-    """Return the SWK (32 bytes) as it is in the token during a ceremony: a session object."""
+def escrow_recovered() -> Template:
+    """Return an escrow private key as a recovery has it: a session object, else like a vault's."""
     return Template(
         {
-            A.CLASS: ObjectClass.SECRET_KEY,
-            A.KEY_TYPE: KeyType.AES,
-            A.VALUE: value,
+            A.CLASS: ObjectClass.PRIVATE_KEY,
+            A.KEY_TYPE: KeyType.RSA,
             A.TOKEN: False,
             A.PRIVATE: True,
             **_SECRET_KEPT,
-            **_FIXED,
-            **_SECRET_USES,
-            A.WRAP: True,
-            A.ALLOWED_MECHANISMS: (Mechanism.AES_KEY_WRAP_PAD,),
+            **_PRIVATE_USES,
+            A.UNWRAP: True,
+            A.UNWRAP_TEMPLATE: EPOCH_UNWRAPPED,
+            A.ALLOWED_MECHANISMS: (Mechanism.RSA_PKCS_OAEP,),
+            A.DESTROYABLE: True,
+            A.COPYABLE: False,
+            A.MODIFIABLE: False,
         }
     )
+
+
+def share_wrapping_key(value: bytes) -> Template:
+    """Return the SWK (32 bytes) as it wraps an escrow key at birth: a session object."""
+    return Template({**_share_key(value), A.WRAP: True})
+
+
+def share_unwrapping_key(value: bytes) -> Template:
+    """Return the SWK (32 bytes) as it unwraps an escrow key in a recovery: a session object."""
+    return Template({**_share_key(value), A.UNWRAP: True})
+
+
+def _share_key(value: bytes) -> Attributes:
+    return {
+        A.CLASS: ObjectClass.SECRET_KEY,
+        A.KEY_TYPE: KeyType.AES,
+        A.VALUE: value,
+        A.TOKEN: False,
+        A.PRIVATE: True,
+        **_SECRET_KEPT,
+        **_FIXED,
+        **_SECRET_USES,
+        A.ALLOWED_MECHANISMS: (Mechanism.AES_KEY_WRAP_PAD,),
+    }
 
 
 def checkpoint_state(value: bytes) -> Template:

@@ -23,6 +23,7 @@ from kms.hsm.cryptoki import Cryptoki
 from kms.hsm.faults import Action, Faults, TokenFault
 from kms.hsm.labels import Kind, Label, parse_label
 from kms.hsm.profile import OaepHash, Profile
+from kms.hsm.templates import UNWRAP_EPOCH
 from kms.ports import TokenInfo
 from kms.statements.canonical import b64u
 
@@ -303,6 +304,29 @@ class Token:
         """Return ``key`` wrapped by AES-KWP (RFC 5649)."""
         blob: bytes = wrapping.wrap_key(key, mechanism=Mechanism.AES_KEY_WRAP_PAD)
         return blob
+
+    @_guarded
+    def unwrap_padded(self, unwrapping: Handle, blob: bytes, template: Template) -> Handle:
+        """Return the private RSA key that a KWP blob holds (RFC 5649), as the template has it."""
+        return unwrapping.unwrap_key(
+            ObjectClass.PRIVATE_KEY,
+            KeyType.RSA,
+            blob,
+            mechanism=Mechanism.AES_KEY_WRAP_PAD,
+            template=template.packed,
+        )
+
+    @_guarded
+    def unwrap_epoch(self, private: Handle, blob: bytes) -> Handle:
+        """Return the epoch key that an OAEP blob holds; only a recovery needs it."""
+        return private.unwrap_key(
+            ObjectClass.SECRET_KEY,
+            KeyType.AES,
+            blob,
+            mechanism=Mechanism.RSA_PKCS_OAEP,
+            mechanism_param=self._oaep,
+            template=UNWRAP_EPOCH.packed,
+        )
 
     @_guarded
     def cmac(self, key: Handle, data: bytes) -> bytes:

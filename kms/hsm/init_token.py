@@ -1,0 +1,116 @@
+"""Initialises an empty token: C_InitToken and C_InitPIN (PKCS#11 2.40, sections 5.5 and 5.6).
+
+python-pkcs11 has no C_InitToken, and softhsm2-util would take the PINs on its command line. Runs
+in a process of its own (isolated.py). Refuses a label that is in use: nothing is ever wiped.
+"""
+
+import ctypes
+
+from kms.errors import AlreadyExists, HsmUnavailable, PinError
+from kms.hsm.cryptoki import (
+    CLOSE_ALL_SESSIONS,
+    FINALIZE,
+    GET_SLOT_LIST,
+    GET_TOKEN_INFO,
+    INIT_PIN,
+    INIT_TOKEN,
+    INITIALIZE,
+    LOGIN,
+    OPEN_SESSION,
+    Cryptoki,
+    check,
+)
+from kms.hsm.profile import Profile
+
+_ULONG = ctypes.c_ulong
+_POINTER = ctypes.c_void_p
+_PIN = ctypes.c_char_p
+_LABEL_BYTES = 32
+_TOKEN_INITIALIZED = 0x400
+_RW_SERIAL_SESSION = 0x2 | 0x4
+_CKU_SO = 0
+
+
+class _TokenInfo(ctypes.Structure):
+    _fields_ = (
+        ("label", ctypes.c_char * _LABEL_BYTES),
+        ("maker_model_serial", ctypes.c_char * 64),
+        ("flags", _ULONG),
+        ("counts", _ULONG * 10),
+        ("versions_time", ctypes.c_char * 20),
+    )
+
+
+def init_token(profile: Profile, label: str, so_pin: str, user_pin: str) -> None:
+    """Initialise the first empty token and set both PINs.
+
+    Raise AlreadyExists if a token has the label, PinError for a PIN of wrong length,
+    HsmUnavailable if there is no empty token or the module refuses.
+    """
+    for pin in (so_pin, user_pin):
+        if not profile.pin.min_length <= len(pin) <= profile.pin.max_length:
+            raise PinError("a PIN has not the length that this HSM takes")
+    module = Cryptoki(profile.module)
+    check("C_Initialize", module.function(INITIALIZE, _POINTER)(None))
+    try:
+        _init(module, label, so_pin.encode(), user_pin.encode())
+    finally:
+        module.function(FINALIZE, _POINTER)(None)
+
+
+def _init(module: Cryptoki, label: str, so_pin: bytes, user_pin: bytes) -> None:
+    slots = {slot: _info(module, slot) for slot in _slots(module)}
+    if label in (_label(info) for info in slots.values()):
+        raise AlreadyExists(f"a token labelled {label} is there")
+    empty = [slot for slot, info in slots.items() if not info.flags & _TOKEN_INITIALIZED]
+    if not empty:
+        raise HsmUnavailable("the HSM has no empty token or partition left")
+    padded = label.encode().ljust(_LABEL_BYTES)
+    call = module.function(INIT_TOKEN, _ULONG, _PIN, _ULONG, ctypes.c_char_p)
+    check("C_InitToken", call(empty[0], so_pin, len(so_pin), padded))
+    _set_user_pin(module, _slot_of(module, label), so_pin, user_pin)
+
+
+def _set_user_pin(module: Cryptoki, slot: int, so_pin: bytes, user_pin: bytes) -> None:
+    session = _ULONG()
+    opening = module.function(OPEN_SESSION, _ULONG, _ULONG, _POINTER, _POINTER, _POINTER)
+    opened = opening(slot, _RW_SERIAL_SESSION, None, None, ctypes.byref(session))
+    check("C_OpenSession", opened)
+    try:
+        login = module.function(LOGIN, _ULONG, _ULONG, _PIN, _ULONG)
+        check("C_Login", login(session, _CKU_SO, so_pin, len(so_pin)))
+        init_pin = module.function(INIT_PIN, _ULONG, _PIN, _ULONG)
+        check("C_InitPIN", init_pin(session, user_pin, len(user_pin)))
+    finally:
+        module.function(CLOSE_ALL_SESSIONS, _ULONG)(slot)
+
+
+def _slot_of(module: Cryptoki, label: str) -> int:
+    """Look again: some modules give a token another slot once it has a name."""
+    for slot in _slots(module):
+        if _label(_info(module, slot)) == label:
+            return slot
+    raise HsmUnavailable("the new token is not there")
+
+
+def _slots(module: Cryptoki) -> list[int]:
+    count = _ULONG()
+    call = module.function(GET_SLOT_LIST, ctypes.c_ubyte, _POINTER, _POINTER)
+    check("C_GetSlotList", call(1, None, ctypes.byref(count)))
+    slots = (_ULONG * count.value)()
+    check("C_GetSlotList", call(1, ctypes.byref(slots), ctypes.byref(count)))
+    return list(slots[: count.value])
+
+
+def _info(module: Cryptoki, slot: int) -> _TokenInfo:
+    info = _TokenInfo()
+    call = module.function(GET_TOKEN_INFO, _ULONG, _POINTER)
+    check("C_GetTokenInfo", call(slot, ctypes.byref(info)))
+    return info
+
+
+def _label(info: _TokenInfo) -> str:
+    if not info.flags & _TOKEN_INITIALIZED:
+        return ""
+    label: bytes = info.label
+    return label.decode("utf-8", "replace").rstrip()

@@ -1,0 +1,55 @@
+"""Runs a function in a fresh process: PKCS#11 modules do not survive fork or reinitialisation.
+
+Arguments, so PINs, reach the child through a pipe, never through its command line or environment.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from typing import Any, ParamSpec, TypeVar
+
+from kms.errors import ConclaveError, HsmUnavailable
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def run_isolated(
+    environment: Mapping[str, str],
+    function: Callable[_P, _R],
+    *args: _P.args,
+    **kwargs: _P.kwargs,
+) -> _R:
+    """Return what the function returns there; raise its ConclaveError, or HsmUnavailable.
+
+    ``function`` and its arguments are picklable; the module's ``environment`` is set before.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    child = context.Process(target=_main, args=(theirs, dict(environment)), daemon=True)
+    child.start()
+    theirs.close()
+    try:
+        ours.send((function, args, kwargs))
+        outcome = ours.recv()
+    except (EOFError, OSError) as error:
+        raise HsmUnavailable("the process that held the PKCS#11 module died") from error
+    finally:
+        ours.close()
+        child.join()
+    if isinstance(outcome, ConclaveError):
+        raise outcome
+    result: _R = outcome[0]
+    return result
+
+
+def _main(pipe: Connection, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    function, args, kwargs = pipe.recv()
+    outcome: Any
+    try:
+        outcome = (function(*args, **kwargs),)
+    except ConclaveError as error:
+        outcome = error
+    pipe.send(outcome)
