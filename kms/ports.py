@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from kms.audit.leaf import LeafDraft
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
-from kms.domain.models import Envelope, Meeting, RotationReason, Roster
+from kms.domain.models import Envelope, Meeting, Roster, RotationReason
 from kms.domain.rows import Row, RowKind, SealedRow
 
 
@@ -39,7 +39,8 @@ class MintOrder:
 @dataclass(frozen=True, slots=True)
 class Minted:
     """A minted epoch: one envelope for every recipient of the manifest (vault and escrow
-    included), and the rows of epoch (version 1), meeting and ``others`` in that order."""
+    included), and the rows of epoch (version 1), meeting and ``others`` in that order.
+    """
 
     envelopes: tuple[Envelope, ...]
     rows: tuple[SealedRow, ...]
@@ -81,7 +82,8 @@ class SpaceHsm(RowKeeper, Protocol):
 
     async def mint(self, order: MintOrder) -> Minted:
         """Mint one epoch: generate, wrap, commit, sign. Raise VerificationFailed for a roster
-        that does not hold, HsmUnavailable when it is unknown whether it took place."""
+        that does not hold, HsmUnavailable when it is unknown whether it took place.
+        """
         ...
 
 
@@ -90,12 +92,14 @@ class SiteHsm(RowKeeper, Protocol):
 
     async def sign_checkpoint(self, size: int, root: bytes, proof: Sequence[bytes]) -> str:
         """Return a signed note (C2SP tlog-checkpoint) for a tree that ``proof`` (RFC 9162,
-        section 2.1.4) shows to extend the last one signed; raise IntegrityFailure if not."""
+        section 2.1.4) shows to extend the last one signed; raise IntegrityFailure if not.
+        """
         ...
 
     async def last_checkpoint(self) -> tuple[int, bytes]:
         """Return size and root of the last tree signed, as kept on the token; (0, empty root)
-        before the first."""
+        before the first.
+        """
         ...
 
 
@@ -187,7 +191,9 @@ class Store(Protocol):
         """Return a page of a space's meeting rows, by id, after one id."""
         ...
 
-    def epochs(self, space: SpaceName, meeting: MeetingId, after: int, limit: int) -> list[SealedRow]:
+    def epochs(
+        self, space: SpaceName, meeting: MeetingId, after: int, limit: int
+    ) -> list[SealedRow]:
         """Return a page of a meeting's epoch rows, by number, after one number (-1 for all)."""
         ...
 
@@ -215,7 +221,8 @@ class Store(Protocol):
 
     def row_version(self, key: str) -> int:
         """Return the version that the last leaf about the row names (0: none): kept in memory,
-        rebuilt from the checked log at start, so that an older row put back is found."""
+        rebuilt from the checked log at start, so that an older row put back is found.
+        """
         ...
 
     def open_intents(self) -> list[int]:

@@ -16,14 +16,14 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """A table of the file; unknown keys are refused."""
 
 
-class Site(_Section):
+class Site(_Section, frozen=True):
     """``id`` names the site in every statement; ``banner`` is shown on every output if set."""
 
     id: str
     banner: str = ""
 
 
-class Paths(_Section):
+class Paths(_Section, frozen=True):
     """``state`` holds the database, ``run`` the sockets."""
 
     state: Path = Path("/var/lib/conclave")
@@ -44,14 +44,14 @@ class Paths(_Section):
         return self.run / f"worker-{token}.sock"
 
 
-class Token(_Section):
+class Token(_Section, frozen=True):
     """A token and the space whose keys it keeps; ``space`` is empty for the site's own token."""
 
     label: str
     space: str = ""
 
 
-class Hsm(_Section):
+class Hsm(_Section, frozen=True):
     """``profile`` is one of hsm_profiles/; ``environment`` is set for the workers only."""
 
     profile: Path
@@ -60,7 +60,7 @@ class Hsm(_Section):
     environment: dict[str, str] = {}
 
 
-class Tls(_Section):
+class Tls(_Section, frozen=True):
     """The mutual-TLS listener. ``address`` is loopback or a named private address."""
 
     address: str
@@ -71,7 +71,7 @@ class Tls(_Section):
     hosts: tuple[str, ...] = ()
 
 
-class Api(_Section):
+class Api(_Section, frozen=True):
     """The key API's listeners and limits (bytes, seconds, connections)."""
 
     socket_group: str = ""
@@ -83,23 +83,25 @@ class Api(_Section):
     max_connections: int = 1000
 
 
-class Audit(_Section):
+class Audit(_Section, frozen=True):
     """``checkpoint_seconds``: the tail that is unprotected. ``grace_seconds``: how long the signer
-    may be down before key operations stop."""
+    may be down before key operations stop.
+    """
 
     checkpoint_seconds: float = 5.0
     grace_seconds: float = 30.0
 
 
-class Rotation(_Section):
+class Rotation(_Section, frozen=True):
     """``publish_ahead_seconds``: how long before its start an epoch can be fetched.
-    ``epoch_seconds``: an epoch's maximum age, the manifest's ``exp``."""
+    ``epoch_seconds``: an epoch's maximum age, the manifest's ``exp``.
+    """
 
     publish_ahead_seconds: int = 2
     epoch_seconds: int = 86_400
 
 
-class Caller(_Section):
+class Caller(_Section, frozen=True):
     """A local caller, recognised by the uid of its socket (SO_PEERCRED)."""
 
     uid: int
@@ -108,7 +110,7 @@ class Caller(_Section):
     spaces: tuple[str, ...]
 
 
-class Settings(_Section):
+class Settings(_Section, frozen=True):
     """The whole file."""
 
     site: Site
@@ -175,7 +177,11 @@ def check_address(address: str) -> None:
         parsed = ip_address(address)
     except ValueError as error:
         raise ConfigurationError("listen on an IP address, not on a name") from error
-    if parsed.is_unspecified or parsed.is_multicast or not (parsed.is_loopback or parsed.is_private):
+    if (
+        parsed.is_unspecified
+        or parsed.is_multicast
+        or not (parsed.is_loopback or parsed.is_private)
+    ):
         raise ConfigurationError(
             f"{address} is a wildcard or public address: the key API is for local callers only",
             hint="name a loopback or private address",

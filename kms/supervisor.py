@@ -29,7 +29,7 @@ _MOST_FAILURES = 20
 _PR_SET_PDEATHSIG = 1
 
 
-class ServiceEnded(Exception):
+class ServiceEndedError(Exception):
     """The service cannot go on; ``code`` is the exit code."""
 
     def __init__(self, message: str, code: int) -> None:
@@ -53,7 +53,7 @@ class Child:
     failures: int = 0
 
     def start(self) -> None:
-        """Start the process and wait until it says that it serves; raise ServiceEnded."""
+        """Start the process and wait until it says that it serves; raise ServiceEndedError."""
         read_end, write_end = os.pipe()
         arguments = [*self.arguments, "--ready-fd", str(write_end)]
         inherited = [write_end]
@@ -73,11 +73,11 @@ class Child:
         self._await_ready(read_end)
 
     def _await_ready(self, descriptor: int) -> None:
-        """The ready byte, or the end of the pipe when the process dies first."""
+        """Wait for the ready byte, or for the end of the pipe when the process dies first."""
         try:
             readable, _, _ = select.select([descriptor], [], [], _READY_SECONDS)
             if not readable:
-                raise ServiceEnded(f"{self.name} did not become ready", 1)
+                raise ServiceEndedError(f"{self.name} did not become ready", 1)
             os.read(descriptor, 1)
         finally:
             os.close(descriptor)
@@ -149,7 +149,7 @@ class Supervisor:
                     ready()
                 select.select([wakeup], [], [], _TICK_SECONDS)
                 _drain(wakeup)
-        except ServiceEnded as ended:
+        except ServiceEndedError as ended:
             self._say(str(ended))
             return ended.code
         finally:
@@ -168,11 +168,13 @@ class Supervisor:
         if code is None:
             return
         if code == EXIT_CONFIGURATION:
-            raise ServiceEnded(f"{child.name} refuses to run; see its message above", code)
+            raise ServiceEndedError(f"{child.name} refuses to run; see its message above", code)
         self._say(f"{child.name} ended with code {code} and is started again")
         child.plan_restart()
         if child.failures > _MOST_FAILURES:
-            raise ServiceEnded(f"{child.name} fails again and again; see its messages above", 1)
+            raise ServiceEndedError(
+                f"{child.name} fails again and again; see its messages above", 1
+            )
 
     def _terminate(self, *_: object) -> None:
         self._terminated = True
@@ -185,7 +187,7 @@ def _pin(pins: dict[str, str], token: str) -> bytes:
 
 
 def _secret_pipe(secret: bytes) -> int:
-    """A pipe that holds the secret and then ends; PINs are far below the pipe's capacity."""
+    """Return a pipe that holds the secret and then ends; PINs are far below the pipe's capacity."""
     read_end, write_end = os.pipe()
     os.write(write_end, secret)
     os.close(write_end)
@@ -208,5 +210,5 @@ def _drain(descriptor: int) -> None:
 
 
 def _die_with_parent() -> None:
-    """A killed supervisor takes its children along (prctl(2))."""
+    """Let a killed supervisor take its children along (prctl(2))."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

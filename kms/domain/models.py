@@ -72,7 +72,8 @@ class Recipient:
 @dataclass(frozen=True, slots=True)
 class Meeting:
     """One meeting. ``next_epoch`` is published but not yet active; ``last_epoch`` the highest
-    number ever minted, since a cancelled epoch's number is not used again."""
+    number ever minted, since a cancelled epoch's number is not used again.
+    """
 
     space: SpaceName
     meeting: MeetingId
@@ -152,7 +153,8 @@ EVERY_SPACE = "*"
 @dataclass(frozen=True, slots=True)
 class Principal:
     """An authenticated caller. ``spaces`` holds names, or only EVERY_SPACE; ``recipient`` is set
-    for a registered meeting server, ``proof`` says by what it was recognised (uid or SPKI)."""
+    for a registered meeting server, ``proof`` says by what it was recognised (uid or SPKI).
+    """
 
     name: str
     kind: PrincipalKind

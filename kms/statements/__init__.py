@@ -1,1 +1,1 @@
-"""Signed statements and their canonical form: manifests, rosters, key lists. Shared by worker, client and verifier."""
+"""Signed statements and their canonical form, shared by worker, client and verifier."""

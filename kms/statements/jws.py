@@ -76,6 +76,7 @@ def _split(token: str, typ: str) -> tuple[str, bytes, bytes]:
 
 def private_signer(key: ec.EllipticCurvePrivateKey) -> RawSigner:
     """Return a signer over a software key, as meeting servers use for rosters."""
+
     def sign_digest(value: bytes) -> bytes:
         r, s = decode_dss_signature(key.sign(value, ec.ECDSA(Prehashed(hashes.SHA256()))))
         return r.to_bytes(_HALF, "big") + s.to_bytes(_HALF, "big")

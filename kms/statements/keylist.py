@@ -23,7 +23,8 @@ class KeyUse(StrEnum):
 @dataclass(frozen=True, slots=True)
 class ListedKey:
     """One key: ``kid`` is the SHA-256 of ``spki`` (DER), both base64url; ``space`` is empty for
-    keys of the site."""
+    keys of the site.
+    """
 
     kid: str
     use: KeyUse

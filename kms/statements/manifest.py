@@ -28,7 +28,8 @@ class Media:
 @dataclass(frozen=True, slots=True)
 class ManifestRecipient:
     """One reader. ``sender`` is its index in frame KIDs, -1 for vault and escrow, which send
-    nothing; ``version`` is the vault's version or the escrow's generation, else 0."""
+    nothing; ``version`` is the vault's version or the escrow's generation, else 0.
+    """
 
     id: str
     kind: RecipientKind

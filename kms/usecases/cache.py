@@ -12,9 +12,8 @@ from kms.domain.models import Epoch, Meeting, Recipient, Roster, Space
 from kms.domain.rows import Record, Row, RowKind, SealedRow
 from kms.errors import IntegrityFailure, InvalidInput, NotFound
 from kms.ports import RowKeeper, Store, WorkerDirectory
-from kms.statements.canonical import decode_record, digest, read_row
-
 from kms.statements import jws, manifest
+from kms.statements.canonical import decode_record, digest, read_row
 
 _LIMIT = 100_000
 
@@ -22,7 +21,8 @@ _LIMIT = 100_000
 @dataclass(frozen=True, slots=True)
 class Checked:
     """A checked record and its row's version. For an epoch, ``blobs`` maps each recipient that the
-    manifest names to the SHA-256 of its blob."""
+    manifest names to the SHA-256 of its blob.
+    """
 
     record: Record
     version: int

@@ -67,7 +67,7 @@ class Checkpointer:
                 await self._resume()
 
     async def _resume(self) -> None:
-        """The token may have signed what we did not hear of: go on from what it remembers."""
+        """Go on from what the token remembers: it may have signed what we did not hear of."""
         try:
             await self.start()
         except ConclaveError as error:

@@ -41,7 +41,8 @@ class Wanted:
 
 async def fetch_envelope(services: Services, call: Call, wanted: Wanted) -> FetchedEnvelope:
     """Return one envelope once its leaf is durable; raise NotFound, Forbidden, StateNotAllowed,
-    IntegrityFailure, AuditUnavailable, StoreUnavailable."""
+    IntegrityFailure, AuditUnavailable, StoreUnavailable.
+    """
     services.gate()
     fetched, leaf = await _prepare(services, call, wanted)
     await services.store.commit(Unit(leaves=(leaf,)))
@@ -103,9 +104,7 @@ async def _authorize(services: Services, call: Call, wanted: Wanted) -> str:
         on_roster = recipient in roster.recipients
     except NotFound:
         known = False
-    operation = (
-        "envelope.relay" if release_class is ReleaseClass.ROSTER else "envelope.fetch"
-    )
+    operation = "envelope.relay" if release_class is ReleaseClass.ROSTER else "envelope.fetch"
     target = Target(
         space=space,
         release_class=release_class,

@@ -1,13 +1,14 @@
 """Opening, changing, rotating, closing and destroying a meeting."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from uuid_utils import uuid7
 
 from kms.audit.leaf import Outcome, Phase
-from kms.domain.ids import MeetingId, SpaceName
-from kms.domain.models import Meeting, ReleaseClass, RotationReason
+from kms.domain.ids import MeetingId, RecipientId, SpaceName
+from kms.domain.models import Meeting, ReleaseClass, Roster, RotationReason
 from kms.domain.rows import Row
 from kms.domain.states import KeyState, MeetingState
 from kms.errors import AlreadyExists, InvalidInput, NotFound, PreconditionFailed, StateNotAllowed
@@ -71,14 +72,47 @@ async def change_roster(
     if_match: int | None = None,
 ) -> MeetingView:
     """Replace the roster; every join and leave mints a new epoch. ``if_match`` is the roster
-    row's version that the caller saw; raise PreconditionFailed and as ``mint``."""
+    row's version that the caller saw; raise PreconditionFailed and as ``mint``.
+    """
+    return await _change(services, call, space, meeting, lambda _old: wanted, if_match)
+
+
+@uninterrupted
+async def amend_roster(
+    services: Services,
+    call: Call,
+    space: SpaceName,
+    meeting: MeetingId,
+    add: tuple[RecipientId, ...],
+    remove: tuple[RecipientId, ...],
+    if_match: int | None = None,
+) -> MeetingView:
+    """Add registered recipients to a ``trusted`` meeting's roster and remove others."""
+
+    def amended(old: Roster) -> WantedRoster:
+        if old.statement:
+            raise InvalidInput("this space wants a signed roster statement", hint="use PUT")
+        kept = tuple(one for one in old.recipients if one not in remove)
+        return WantedRoster(recipients=kept + tuple(one for one in add if one not in kept))
+
+    return await _change(services, call, space, meeting, amended, if_match)
+
+
+async def _change(
+    services: Services,
+    call: Call,
+    space: SpaceName,
+    meeting: MeetingId,
+    want: Callable[[Roster], WantedRoster],
+    if_match: int | None,
+) -> MeetingView:
     async with services.locks.of(meeting):
         record, version = await permitted(services, call, space, meeting)
         old, row = await services.cache.roster(space, meeting)
         if if_match is not None and if_match != row:
             raise PreconditionFailed("the roster has changed", hint="read it again")
         home = await services.cache.space(space)
-        new = await make_roster(services, home, meeting, wanted, old.version + 1)
+        new = await make_roster(services, home, meeting, want(old), old.version + 1)
         details: dict[str, Any] = {
             "joined": sorted(set(new.recipients) - set(old.recipients)),
             "left": sorted(set(old.recipients) - set(new.recipients)),
@@ -151,7 +185,8 @@ async def permitted(
     services: Services, call: Call, space: SpaceName, meeting: MeetingId, reason: str = ""
 ) -> tuple[Meeting, int]:
     """Return the meeting if the caller may do this to it now; raise NotFound, Forbidden,
-    StateNotAllowed."""
+    StateNotAllowed.
+    """
     resource = meeting_path(space, meeting)
     await authorize(services, call, Target(space=space, reason=reason), resource)
     record, version = await services.cache.meeting(space, meeting)

@@ -32,7 +32,8 @@ class MeetingView:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is to be minted: the meeting as it is (version 0: new), the roster that decides the
-    recipients and its row's version (``roster_changed``: the row is to be stored)."""
+    recipients and its row's version (``roster_changed``: the row is to be stored).
+    """
 
     meeting: Meeting
     version: int
@@ -53,9 +54,7 @@ async def mint(services: Services, call: Call, plan: Plan) -> MeetingView:
     order = await _order(services, plan)
     resource = meeting_path(order.meeting.space, order.meeting.meeting, order.epoch)
     facts = {"epoch": order.epoch, "reason": plan.reason.value, **plan.details}
-    intent = call.leaf(
-        order.meeting.space, resource, Phase.INTENT, Outcome.PENDING, details=facts
-    )
+    intent = call.leaf(order.meeting.space, resource, Phase.INTENT, Outcome.PENDING, details=facts)
     (seq,) = await services.store.commit(Unit(leaves=(intent,)))
     try:
         minted = await services.workers.space(order.meeting.space).mint(order)
@@ -104,7 +103,9 @@ async def _other_rows(services: Services, plan: Plan, *, ends_current: bool) -> 
     if plan.roster_changed:
         rows.append(make_row(plan.roster, plan.roster_row))
     if plan.meeting.next_epoch is not None:
-        rows.append(await moved(services, plan.meeting, plan.meeting.next_epoch, KeyState.DESTROYED))
+        rows.append(
+            await moved(services, plan.meeting, plan.meeting.next_epoch, KeyState.DESTROYED)
+        )
     if ends_current and plan.version:
         rows.append(
             await moved(services, plan.meeting, plan.meeting.current_epoch, KeyState.DEACTIVATED)

@@ -1,4 +1,4 @@
-"""What every use case is given, and what each does first and last: ask the policy, write the log."""
+"""What every use case is given, and what each does: ask the policy, write the log."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -10,11 +10,11 @@ from weakref import WeakValueDictionary
 from kms.audit.leaf import LeafDraft, Outcome, Phase
 from kms.domain.models import Principal
 from kms.errors import ConclaveError, Forbidden, NotFound
+from kms.operations import OPERATIONS
 from kms.policy.authorizer import Authorizer, Target
 from kms.ports import Clock, PutReply, Store, Unit, WorkerDirectory
 from kms.settings import Settings
 from kms.usecases.cache import VerifiedCache
-
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -70,10 +70,17 @@ class Services:
         return int(self.clock.now())
 
 
+def action_of(operation: str) -> str:
+    """Return the name under which the log knows an operation."""
+    known = OPERATIONS.get(operation)
+    return known.action or operation if known else operation
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """Who asks for what: ``request`` is the SHA-256 of the request, ``remember`` turns the result
-    into the reply to keep under the caller's idempotency key, in the same commit."""
+    into the reply to keep under the caller's idempotency key, in the same commit.
+    """
 
     principal: Principal
     operation: str
@@ -94,7 +101,7 @@ class Call:
     ) -> LeafDraft:
         """Return a leaf in this caller's name."""
         return LeafDraft(
-            action=action or self.operation,
+            action=action or action_of(self.operation),
             actor=self.principal.name,
             auth=f"{self.principal.kind}:{self.principal.proof}",
             space=space,
