@@ -1,0 +1,181 @@
+"""What is measured, and against what: the lines of the report and one round of figures."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench import ceiling
+from tests.bench.load import BenchError, HttpRequest, Tls, run_load, run_raw, write_requests
+from tests.bench.report import Line, Round
+from tests.faults import build
+from tests.faults.softhsm import SoftToken
+
+SLOW_FSYNC_US = 2000
+FEW, MANY, MINTERS = 32, 256, 32
+BATCH = 100
+DEVICES = 50
+
+LINES = (
+    Line("C loop of one mint's PKCS#11 calls", "raw", "mints/s"),
+    Line("the same, one mint", "raw_ms", "ms"),
+    Line("mint, 32 connections", "mint", "mints/s", "raw", required=0.35, goal=0.5),
+    Line("mint alone, p50", "mint_alone_ms", "ms", "raw_ms", goal=3, lower=True),
+    Line("C loop with 50 devices, one mint", "raw_50_ms", "ms"),
+    Line("rotate for 50 devices alone, p50", "mint_50_ms", "ms", "raw_50_ms", goal=1.3, lower=True),
+    Line("bare ASGI + read + durable leaf, 32 connections", "ceiling", "requests/s"),
+    Line("fetch, 32 connections", "fetch", "requests/s", "ceiling", required=0.35, goal=0.5),
+    Line("fetch, 32 connections, p99", "fetch_p99_ms", "ms", "bound_25_ms", goal=1, lower=True),
+    Line("one fsync, p50", "fsync_ms", "ms"),
+    Line("fetch alone, p50", "fetch_alone_ms", "ms", "alone_bound_ms", goal=1, lower=True),
+    Line("batch of 100, 8 connections", "batch", "envelopes/s", "fetch", goal=5),
+    Line(
+        "fetch over mTLS, kept alive, 32 connections", "fetch_tls", "requests/s", "fetch", goal=0.75
+    ),
+    Line("bare ASGI, 256 connections", "ceiling_256", "requests/s"),
+    Line("fetch, 256 connections", "fetch_256", "requests/s", "ceiling_256"),
+    Line(
+        "bare ASGI, 256 connections, fsync + 2 ms", "slow_ceiling_256", "requests/s", "ceiling_256"
+    ),
+    Line(
+        "fetch, 256 connections, fsync + 2 ms",
+        "slow_fetch_256",
+        "requests/s",
+        "fetch_256",
+        goal=0.8,
+    ),
+    Line("mint, 32 connections, fsync + 2 ms", "slow_mint", "mints/s", "mint"),
+    Line("mint, 256 connections, fsync + 2 ms", "slow_mint_256", "mints/s", "mint"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A served site: its addresses, and files of requests for it."""
+
+    address: str
+    tls_address: str
+    tls: Tls
+    fetch: Path
+    batch: Path
+    mint: Path
+    mint_large: Path
+
+
+def slowed() -> dict[str, str]:
+    """Return the environment in which every fsync takes 2 ms longer."""
+    preload = build.preload(build.library(build.HERE / "slow_fsync.c"))
+    return preload | {"FSYNC_US": str(SLOW_FSYNC_US)}
+
+
+@contextmanager
+def serving_ceiling(directory: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    """Serve the bare application meanwhile; yields its address."""
+    directory.mkdir()
+    address = directory / "ceiling.sock"
+    command = [sys.executable, "-m", "tests.bench.ceiling", "--directory", str(directory)]
+    with subprocess.Popen(command, env={**os.environ, **environment}) as process:
+        try:
+            wait_for_file(address, process)
+            yield f"unix:{address}"
+        finally:
+            process.terminate()
+
+
+def wait_for_file(path: Path, process: "subprocess.Popen[bytes]", seconds: float = 60) -> None:
+    """Return once the file is there; raise BenchError if the process ends before."""
+    end = time.monotonic() + seconds
+    while not path.exists():
+        if process.poll() is not None or time.monotonic() > end:
+            raise BenchError(f"{path.name} did not appear")
+        time.sleep(0.02)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Measures; ``seconds`` is how long each figure is taken."""
+
+    scratch: Path
+    seconds: float
+    token: SoftToken
+
+    def floor(self) -> Round:
+        """Return the figures of the token alone."""
+        raw = run_raw(self.token, self.seconds)
+        large = run_raw(self.token, self.seconds / 2, devices=DEVICES)
+        return {"raw": raw.per_second, "raw_ms": raw.us / 1e3, "raw_50_ms": large.us / 1e3}
+
+    def ceiling(self, address: str, prefix: str = "") -> Round:
+        """Return the figures of the bare application."""
+        requests = self.scratch / "ceiling.requests"
+        if not requests.exists():
+            paths = (f"{ceiling.PATH}{number * 7 % ceiling.ROWS}" for number in range(2000))
+            write_requests(requests, (HttpRequest("GET", path) for path in paths))
+        few = run_load(address, requests, FEW, self.seconds)
+        many = run_load(address, requests, MANY, self.seconds)
+        return {f"{prefix}ceiling": few.per_second, f"{prefix}ceiling_256": many.per_second}
+
+    def fetches(self, target: Target) -> Round:
+        """Return the figures of fetching from the service."""
+        few = run_load(target.address, target.fetch, FEW, self.seconds)
+        many = run_load(target.address, target.fetch, MANY, self.seconds)
+        alone = run_load(target.address, target.fetch, 1, self.seconds / 2)
+        batch = run_load(target.address, target.batch, 8, self.seconds)
+        tls = run_load(target.tls_address, target.fetch, FEW, self.seconds, target.tls)
+        fsync = fsync_ms(self.scratch)
+        return {
+            "fetch": few.per_second,
+            "fetch_p99_ms": few.p99_ms,
+            "bound_25_ms": 25.0,
+            "fetch_256": many.per_second,
+            "fetch_alone_ms": alone.p50_ms,
+            "fsync_ms": fsync,
+            "alone_bound_ms": 0.5 + fsync,
+            "batch": batch.per_second * BATCH,
+            "fetch_tls": tls.per_second,
+        }
+
+    def mints(self, target: Target) -> Round:
+        """Return the figures of minting."""
+        full = run_load(target.address, target.mint, MINTERS, self.seconds)
+        alone = run_load(target.address, target.mint, 1, self.seconds / 2)
+        large = run_load(target.address, target.mint_large, 1, self.seconds / 2)
+        return {
+            "mint": full.per_second,
+            "mint_alone_ms": alone.p50_ms,
+            "mint_50_ms": large.p50_ms,
+        }
+
+    def slow(self, target: Target) -> Round:
+        """Return the figures of a service whose fsync is slowed."""
+        fetch = run_load(target.address, target.fetch, MANY, self.seconds)
+        mint = run_load(target.address, target.mint, MINTERS, self.seconds)
+        many = run_load(target.address, target.mint, MANY, self.seconds)
+        return {
+            "slow_fetch_256": fetch.per_second,
+            "slow_mint": mint.per_second,
+            "slow_mint_256": many.per_second,
+        }
+
+
+def fsync_ms(directory: Path) -> float:
+    """Return the median time of a small append and its fdatasync, in milliseconds."""
+    path = directory / "fsync"
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        return statistics.median(_sync_once(file) for _ in range(200))
+    finally:
+        os.close(file)
+        path.unlink()
+
+
+def _sync_once(file: int) -> float:
+    os.write(file, b"x" * 4096)
+    began = time.perf_counter()
+    os.fdatasync(file)
+    return (time.perf_counter() - began) * 1e3
