@@ -97,6 +97,7 @@ def encode_leaf(draft: LeafDraft, seq: int, time: str) -> bytes:
 
 
 _DECODER = msgspec.json.Decoder(Leaf)
+_ENCODER = msgspec.json.Encoder(order="sorted")
 
 
 def decode_leaf(data: bytes) -> Leaf:
@@ -105,3 +106,16 @@ def decode_leaf(data: bytes) -> Leaf:
         return _DECODER.decode(data)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise InvalidInput("not an audit leaf") from error
+
+
+def decode_exact_leaf(data: bytes) -> Leaf:
+    """Return the leaf if ``data`` is exactly its canonical form; raise InvalidInput.
+
+    Of integers, rows and details are held to RFC 8785; the others follow from their place.
+    """
+    leaf = decode_leaf(data)
+    canonical(leaf.rows)
+    canonical(leaf.details)
+    if _ENCODER.encode(leaf) != data:
+        raise InvalidInput("not the canonical form of an audit leaf")
+    return leaf

@@ -30,8 +30,11 @@ _CONCLUSIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was verified. ``site`` is the key list's; ``protected`` counts the leaves that the
-    newest checkpoint covers, ``root`` is the hex root over all ``leaves``."""
+    """What was verified.
+
+    ``site`` is the key list's; ``protected`` counts the leaves that the newest checkpoint covers;
+    ``root`` is the hex root over all ``leaves``.
+    """
 
     site: str
     leaves: int

@@ -1,0 +1,229 @@
+"""Replays the log: meetings, their epochs and rosters, as they must have been for each leaf.
+
+Memory grows with meetings and epochs that are not destroyed, not with leaves.
+"""
+
+from datetime import datetime
+
+from kms.audit.actions import MINTING, SERVING
+from kms.audit.checks import Broken, Check, Tally
+from kms.audit.facts import (
+    EpochFacts,
+    MeetingFacts,
+    check_mint_rows,
+    check_other_rows,
+    check_roster,
+    check_rows,
+)
+from kms.audit.leaf import Leaf, Outcome
+from kms.audit.proofs import KEPT, Manifests
+from kms.audit.words import (
+    Activated,
+    Closed,
+    Destroyed,
+    Minted,
+    Served,
+    details,
+    epoch_place,
+    meeting_place,
+)
+from kms.domain.models import URGENT, ReleaseClass, RotationReason
+from kms.domain.states import KeyState, MeetingState
+from kms.statements.manifest import Manifest
+
+_SERVABLE = frozenset({KeyState.PRE_ACTIVATION, KeyState.ACTIVE, KeyState.DEACTIVATED})
+_SERVED_BY = {"envelope.fetch": ReleaseClass.TRUSTED, "envelope.relay": ReleaseClass.ROSTER}
+
+
+class History:
+    """Every succeeded leaf is applied in order; what cannot have been is tallied."""
+
+    def __init__(self, manifests: Manifests, tally: Tally) -> None:
+        self._manifests = manifests
+        self._tally = tally
+        self._meetings: dict[tuple[str, str], MeetingFacts] = {}
+        self._gone: set[tuple[str, str]] = set()
+        self._versions: dict[str, int] = {}
+
+    def apply(self, leaf: Leaf) -> None:
+        """Apply one leaf; raise Broken at what stops the rest of it from being checked."""
+        if leaf.outcome is not Outcome.SUCCEEDED:
+            return
+        if leaf.action in SERVING:
+            self._serve(leaf)
+        elif leaf.action in MINTING:
+            self._mint(leaf)
+        elif leaf.action == "epoch.activate":
+            self._activate(leaf)
+        elif leaf.action == "meeting.close":
+            self._close(leaf)
+        elif leaf.action == "meeting.destroy":
+            self._destroy(leaf)
+        else:
+            check_other_rows(leaf)
+
+    def count_rows(self, leaf: Leaf) -> None:
+        """Raise Broken unless every row's version is one more than the last."""
+        wrong = []
+        for key, version in leaf.rows.items():
+            if version != self._versions.get(key, 0) + 1:
+                wrong.append(key)
+            self._versions[key] = version
+        self._tally.count(Check.ROWS, len(leaf.rows))
+        if wrong:
+            said = f"数据行 {wrong[0]} 的版本不连续"
+            raise Broken(Check.ROWS, said, f"the version of row {wrong[0]} does not follow")
+
+    def _mint(self, leaf: Leaf) -> None:
+        told = details(leaf, Minted)
+        space, meeting = epoch_place(leaf, told.epoch)
+        self._tally.count(Check.NUMBERS)
+        facts = self._minting_meeting(leaf, space, meeting, told)
+        found = self._manifest(leaf, space, meeting, told)
+        readers, starts = frozenset(told.recipients), 0
+        if found:
+            facts.release_class, starts = found.release_class, found.nbf
+            readers = frozenset(e.id for e in found.recipients if e.kind not in KEPT)
+        self._tally.count(Check.ROSTERS, leaf.action != "epoch.rotate")
+        self._tally.guard(lambda: check_roster(leaf, facts, told, readers), leaf.seq)
+        self._tally.guard(lambda: check_mint_rows(leaf, facts, told), leaf.seq)
+        facts.roster, facts.roster_version = readers, told.roster_version
+        self._enter_epoch(leaf, facts, told, EpochFacts(told.state, starts, readers))
+
+    def _manifest(self, leaf: Leaf, space: str, meeting: str, told: Minted) -> Manifest | None:
+        self._tally.count(Check.MANIFESTS)
+        try:
+            return self._manifests.check(space, meeting, told)
+        except Broken as broken:
+            self._tally.fail(broken, leaf.seq)
+            return None
+
+    def _minting_meeting(self, leaf: Leaf, space: str, meeting: str, told: Minted) -> MeetingFacts:
+        if (space, meeting) in self._gone:
+            raise Broken(Check.NUMBERS, "已销毁的会议又有新密钥", "a destroyed meeting's new epoch")
+        facts = self._meetings.get((space, meeting))
+        opening = leaf.action == "meeting.open"
+        if opening != (facts is None) or opening != (told.reason is RotationReason.OPEN):
+            self._tally.fail(
+                Broken(Check.STATES, "会议未开启或重复开启", "not opened, or opened twice"),
+                leaf.seq,
+            )
+        if facts is None:
+            facts = self._meetings[space, meeting] = MeetingFacts(space, meeting)
+        if told.epoch != facts.last + 1:
+            said = f"密钥期编号应为 {facts.last + 1},实为 {told.epoch}"
+            en = f"the epoch's number should be {facts.last + 1}, it is {told.epoch}"
+            self._tally.fail(Broken(Check.NUMBERS, said, en), leaf.seq)
+        return facts
+
+    def _enter_epoch(
+        self, leaf: Leaf, facts: MeetingFacts, told: Minted, epoch: EpochFacts
+    ) -> None:
+        cancelled, current = facts.pending, facts.current
+        active = told.state is KeyState.ACTIVE
+        facts.epochs[told.epoch] = epoch
+        facts.last = max(facts.last, told.epoch)
+        facts.pending = None if active else told.epoch
+        if active:
+            facts.current = told.epoch
+        self._tally.count(Check.STATES)
+        if facts.state is not MeetingState.OPEN or told.cancelled != cancelled:
+            raise Broken(Check.STATES, "会议已结束或漏记撤销", "not open, or a cancel not told")
+        if told.state is not (
+            KeyState.ACTIVE if told.reason in URGENT else KeyState.PRE_ACTIVATION
+        ):
+            raise Broken(Check.STATES, "新密钥的状态与原因不符", "state does not fit the reason")
+        if active and epoch.starts > _seconds(leaf.time):
+            raise Broken(Check.STATES, "密钥在其生效时间前启用", "active before its time")
+        if cancelled is not None:
+            facts.move(cancelled, KeyState.DESTROYED)
+        if active and current >= 0:
+            facts.move(current, KeyState.DEACTIVATED)
+
+    def _activate(self, leaf: Leaf) -> None:
+        told = details(leaf, Activated)
+        facts = self._meeting(epoch_place(leaf, told.epoch), Check.STATES)
+        self._tally.count(Check.STATES)
+        self._tally.guard(
+            lambda: check_rows(
+                leaf, {facts.row(), facts.row(told.epoch), facts.row(told.deactivated)}
+            ),
+            leaf.seq,
+        )
+        pending, current = facts.pending, facts.current
+        facts.pending, facts.current = None, told.epoch
+        if (told.epoch, told.deactivated) != (pending, current):
+            raise Broken(Check.STATES, "生效的不是预发布的密钥", "it is not the one published")
+        facts.move(told.epoch, KeyState.ACTIVE)
+        facts.move(told.deactivated, KeyState.DEACTIVATED)
+        if facts.epochs[told.epoch].starts > _seconds(leaf.time):
+            raise Broken(Check.STATES, "密钥在其生效时间前启用", "active before its time")
+
+    def _close(self, leaf: Leaf) -> None:
+        told = details(leaf, Closed)
+        facts = self._meeting(meeting_place(leaf), Check.STATES)
+        self._tally.count(Check.STATES)
+        rows = {facts.row(), facts.row(told.deactivated)}
+        if told.cancelled is not None:
+            rows.add(facts.row(told.cancelled))
+        self._tally.guard(lambda: check_rows(leaf, rows), leaf.seq)
+        state, facts.state = facts.state, MeetingState.CLOSED
+        pending, facts.pending = facts.pending, None
+        if state is not MeetingState.OPEN:
+            raise Broken(Check.STATES, "会议并未开启", "the meeting was not open")
+        if (told.cancelled, told.deactivated) != (pending, facts.current):
+            raise Broken(Check.STATES, "结束会议时密钥有误", "closing told of other epochs")
+        facts.move(told.deactivated, KeyState.DEACTIVATED)
+        if told.cancelled is not None:
+            facts.move(told.cancelled, KeyState.DESTROYED)
+
+    def _destroy(self, leaf: Leaf) -> None:
+        told = details(leaf, Destroyed)
+        place = meeting_place(leaf)
+        facts = self._meeting(place, Check.STATES)
+        self._tally.count(Check.STATES)
+        living = [n for n, e in facts.epochs.items() if e.state is not KeyState.DESTROYED]
+        rows = {facts.row(), *(facts.row(number) for number in living)}
+        self._tally.guard(lambda: check_rows(leaf, rows), leaf.seq)
+        self._forget(place, facts)
+        if facts.state is not MeetingState.CLOSED or told.epochs != len(living):
+            raise Broken(Check.STATES, "会议未结束或漏销毁密钥", "not closed, or keys left out")
+        for number in living:
+            facts.move(number, KeyState.DESTROYED)
+
+    def _forget(self, place: tuple[str, str], facts: MeetingFacts) -> None:
+        """Nothing may happen to a destroyed meeting any more, so its rows need no counting."""
+        for key in (facts.row(), facts.roster_row(), *(facts.row(n) for n in facts.epochs)):
+            self._versions.pop(key, None)
+        del self._meetings[place]
+        self._gone.add(place)
+
+    def _serve(self, leaf: Leaf) -> None:
+        told = details(leaf, Served)
+        facts = self._meeting(epoch_place(leaf, told.epoch), Check.ACCESS)
+        self._tally.count(Check.ACCESS)
+        epoch = facts.epochs.get(told.epoch)
+        if epoch is None or epoch.state not in _SERVABLE:
+            raise Broken(Check.ACCESS, "信封所属密钥期不存在或已销毁", "no such epoch to serve")
+        if told.recipient not in epoch.readers:
+            raise Broken(
+                Check.ACCESS, "接收者不在清单上", "the manifest does not name the recipient"
+            )
+        if told.recipient not in facts.roster:
+            raise Broken(Check.ACCESS, "接收者已离开名单", "the recipient had left the roster")
+        if facts.release_class not in {None, _SERVED_BY[leaf.action]}:
+            raise Broken(Check.ACCESS, "交付方式与空间不符", "not how this space serves envelopes")
+        if leaf.rows:
+            raise Broken(Check.ROWS, "领取信封改了数据行", "serving an envelope changed rows")
+
+    def _meeting(self, place: tuple[str, str], check: Check) -> MeetingFacts:
+        facts = self._meetings.get(place)
+        if facts is None:
+            raise Broken(
+                check, "会议从未开启或已销毁", "the meeting was never opened or is destroyed"
+            )
+        return facts
+
+
+def _seconds(time: str) -> int:
+    return int(datetime.fromisoformat(time).timestamp())
