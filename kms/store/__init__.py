@@ -1,1 +1,1 @@
-"""Tables, migrations and the single writer."""
+"""The service's state and its audit log in one SQL database: many readers, one writer."""

@@ -1,0 +1,33 @@
+"""The writer's lock: one process writes a database, be it the service or a ceremony."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from kms.errors import StoreUnavailable
+
+
+class WriterLock:
+    """Holds an exclusive lock (flock) on ``<database>.lock`` until released or the process ends.
+
+    Raise StoreUnavailable when another holds it, or when the file cannot be made.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self.path = database.with_name(database.name + ".lock")
+        try:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreUnavailable(f"cannot make {self.path}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.release()
+            raise StoreUnavailable(
+                f"another process writes {database}",
+                hint="the service and a ceremony never write at once: stop one of them",
+            ) from error
+
+    def release(self) -> None:
+        """Let go of the lock."""
+        os.close(self._fd)

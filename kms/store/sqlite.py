@@ -1,0 +1,205 @@
+"""The store on SQLite: the port's reads, and the way to the writer.
+
+Used from the event loop's thread; only the writer's own thread writes.
+"""
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
+
+from kms.audit.merkle import MerkleTree
+from kms.domain.ids import MAX_EPOCH, MeetingId, RecipientId, SpaceName
+from kms.domain.rows import Row, RowKind, SealedRow
+from kms.ports import Clock, Reply, Unit
+from kms.store.changes import steps_of
+from kms.store.connection import make_file
+from kms.store.database import Database
+from kms.store.lock import WriterLock
+from kms.store.log import Facts, form_leaf, load, stored_leaves
+from kms.store.migrate import migrate
+from kms.store.statements import TABLES, Statement, Statements
+from kms.store.writer import Job, Writer
+
+_EPOCH = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
+
+
+class SqliteStore:
+    """A ``Store`` (kms/ports.py) in one file; its writer's lock lies beside it."""
+
+    def __init__(
+        self,
+        lock: WriterLock,
+        database: Database,
+        statements: Statements,
+        log: tuple[MerkleTree, Facts, int],
+        clock: Clock,
+    ) -> None:
+        self._lock, self._database, self._sql = lock, database, statements
+        self._tree, self._facts, last = log
+        self._writer = Writer(database, statements, clock, self._tree, self._facts, last)
+
+    @classmethod
+    def open(cls, path: Path, clock: Clock) -> Self:
+        """Open the database, made or brought up to date if need be, and read its log.
+
+        Raise StoreUnavailable if another process writes it, a newer version wrote it or it cannot
+        be written; IntegrityFailure if its log has gaps or leaves that the service did not write.
+        """
+        path = path.resolve()
+        lock = WriterLock(path)
+        database = Database(path)
+        statements = Statements(sqlite_dialect(paramstyle="qmark"))
+        logs: list[tuple[MerkleTree, Facts, int]] = []
+
+        def read_log(connection: sqlite3.Connection) -> None:
+            logs.append(load(stored_leaves(connection, statements.all_leaves.sql)))
+
+        try:
+            make_file(path)
+            migrate(path)
+            database.open(read_log)
+            return cls(lock, database, statements, logs.pop(), clock)
+        except BaseException:
+            database.close()
+            lock.release()
+            raise
+
+    def close(self) -> None:
+        """Write what waits, close the file, let go of the lock."""
+        self._writer.close()
+        self._database.close()
+        self._lock.release()
+
+    async def commit(self, unit: Unit) -> tuple[int, ...]:
+        """Make a unit durable; see the port. Raise InvalidInput for what cannot be stored."""
+        steps = steps_of(unit.changes, self._sql) if unit.changes else ()
+        waiter = asyncio.get_running_loop().create_future()
+        self._writer.submit(Job(steps, [form_leaf(draft) for draft in unit.leaves], waiter))
+        sequences: tuple[int, ...] = await waiter
+        return sequences
+
+    # rows
+
+    def row(self, kind: RowKind, key: str) -> SealedRow | None:
+        """Return one row."""
+        values = _key_values(kind, key)
+        if values is None:
+            return None
+        return next(iter(self._rows(kind, self._sql.row[kind], **values)), None)
+
+    def meetings(self, space: SpaceName, after: str, limit: int) -> list[SealedRow]:
+        """Return a page of a space's meetings."""
+        page = self._sql.meetings
+        return self._rows(RowKind.MEETING, page, space=space, after=after, limit=max(limit, 0))
+
+    def epochs(
+        self, space: SpaceName, meeting: MeetingId, after: int, limit: int
+    ) -> list[SealedRow]:
+        """Return a page of a meeting's epochs."""
+        page, where = self._sql.epochs, {"space": space, "meeting": meeting}
+        return self._rows(RowKind.EPOCH, page, **where, after=after, limit=max(limit, 0))
+
+    def recipients(self, space: SpaceName) -> list[SealedRow]:
+        """Return a space's registered recipients."""
+        return self._rows(RowKind.RECIPIENT, self._sql.recipients, space=space)
+
+    def spaces(self) -> list[SealedRow]:
+        """Return every space."""
+        return self._rows(RowKind.SPACE, self._sql.spaces)
+
+    def pending_epochs(self) -> list[SealedRow]:
+        """Return all epochs in pre-activation."""
+        return self._rows(RowKind.EPOCH, self._sql.pending)
+
+    def envelope(
+        self, space: SpaceName, meeting: MeetingId, epoch: int, recipient: RecipientId
+    ) -> bytes | None:
+        """Return one envelope's blob."""
+        where = {"space": space, "meeting": meeting, "epoch": epoch, "recipient": recipient}
+        found = self._read(self._sql.envelope, **where)
+        return found[0][0] if found else None
+
+    def reply(self, principal: str, key: str) -> Reply | None:
+        """Return the remembered reply to a create."""
+        found = self._read(self._sql.reply, principal=principal, key=key)
+        return Reply(*found[0]) if found else None
+
+    def row_version(self, key: str) -> int:
+        """Return the version that the last leaf about the row names (0: none)."""
+        return self._facts.versions.get(key, 0)
+
+    def open_intents(self) -> list[int]:
+        """Return the sequence numbers of intents without a result."""
+        return sorted(self._facts.intents)
+
+    # the log
+
+    def tree_size(self) -> int:
+        """Return the number of durable leaves."""
+        return self._facts.size
+
+    def root(self, size: int) -> bytes:
+        """Return the root over the first ``size`` leaves."""
+        return self._tree.root(size)
+
+    def inclusion_proof(self, seq: int, size: int) -> list[bytes]:
+        """Return the audit path of a leaf."""
+        return self._tree.inclusion_proof(seq, size)
+
+    def consistency_proof(self, old: int, new: int) -> list[bytes]:
+        """Return the proof that ``new`` extends ``old``."""
+        return self._tree.consistency_proof(old, new)
+
+    def leaves(self, start: int, limit: int) -> list[bytes]:
+        """Return leaves' bytes by sequence, from ``start``."""
+        stop = min(start + max(limit, 0), self._facts.size)
+        return [body for (body,) in self._read(self._sql.leaves, start=start, stop=stop)]
+
+    def checkpoints(self, after: int, limit: int) -> list[tuple[int, str]]:
+        """Return stored checkpoints larger than ``after``, by size."""
+        found = self._read(self._sql.checkpoints, after=after, limit=max(limit, 0))
+        return [(size, note) for size, note in found]
+
+    def last_checkpoint(self) -> tuple[int, str] | None:
+        """Return the largest stored checkpoint."""
+        found = self._read(self._sql.last_checkpoint)
+        return (found[0][0], found[0][1]) if found else None
+
+    def subscribe(self, listener: Callable[[int], None]) -> Callable[[], None]:
+        """Call ``listener(tree_size)`` on the event loop after each commit; returns the undo."""
+        self._writer.listeners.append(listener)
+        return lambda: self._writer.listeners.remove(listener)
+
+    def _read(self, statement: Statement, **values: Any) -> list[tuple[Any, ...]]:
+        return self._database.read(statement.sql, statement.bind(**values))
+
+    def _rows(self, kind: RowKind, statement: Statement, **values: Any) -> list[SealedRow]:
+        rows = []
+        for *key, version, body, mac in self._read(statement, **values):
+            row = Row(kind, "/".join([kind, *map(str, key)]), version, body)
+            self._catch_up(row)
+            rows.append(SealedRow(row, mac))
+        return rows
+
+    def _catch_up(self, row: Row) -> None:
+        """Publish a row that is seen, so durable, a moment before its batch is published."""
+        if (row.key, row.version) in self._writer.rows_in_flight:
+            self._facts.versions[row.key] = row.version
+
+
+def _key_values(kind: RowKind, key: str) -> dict[str, str | int] | None:
+    names = TABLES[kind][1]
+    head, *parts = key.split("/")
+    if head != kind or len(parts) != len(names):
+        return None
+    values: dict[str, str | int] = dict(zip(names, parts, strict=True))
+    if kind is RowKind.EPOCH:
+        if not _EPOCH.fullmatch(parts[-1]) or int(parts[-1]) > MAX_EPOCH:
+            return None
+        values["epoch"] = int(parts[-1])
+    return values
