@@ -68,11 +68,7 @@ def _guarded(
         try:
             return method(self, *args, **kwargs)
         except PKCS11Error as error:
-            self.drop()
-            fault = self._faults.translate(error)
-            if isinstance(fault, PinError):
-                self._pin = ""
-            raise fault from error
+            raise self.failed(error) from error
 
     return call
 
@@ -131,6 +127,14 @@ class Token:
         self._session = self._objects = None
         if self._token is not None:
             self.cryptoki.close_all_sessions(self._token.slot.slot_id)
+
+    def failed(self, error: PKCS11Error) -> PinError | TokenFault:
+        """Drop the session after an error of a call on it, and return the error as ours."""
+        self.drop()
+        fault = self._faults.translate(error)
+        if isinstance(fault, PinError):
+            self._pin = ""
+        return fault
 
     @property
     def session(self) -> Any:
