@@ -1,0 +1,128 @@
+"""From a command to its answer: one desk per token, for a space or for the site.
+
+Every failure becomes Failed with a code of kms.errors. Whatever the token refuses has one text,
+so that answers are no oracle. A desk that cannot go on says so in ``exit_code``.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from pkcs11.exceptions import PKCS11Error
+
+from kms.errors import ConclaveError, HsmUnavailable, InvalidInput, PinError, ProfileError
+from kms.hsm.checkpoints import Checkpoints
+from kms.hsm.faults import Action, TokenFault
+from kms.hsm.keyring import Keyring, SiteKeyring, SpaceKeyring
+from kms.hsm.messages import (
+    Answer,
+    CheckpointSigned,
+    CheckRows,
+    Command,
+    Describe,
+    Described,
+    Done,
+    Failed,
+    LastCheckpoint,
+    Mint,
+    MintDone,
+    RowsSealed,
+    SealRows,
+    SignCheckpoint,
+    TreeHead,
+)
+from kms.hsm.mint import Minter
+from kms.hsm.rows import RowSealer
+from kms.hsm.token import Token
+
+EXIT_TOKEN_LOST = 69
+"""The token or its module is gone: another process may find it again (EX_UNAVAILABLE)."""
+EXIT_CONFIGURATION = 78
+"""Configuration, profile, PIN or the token's contents are wrong: no restart helps (EX_CONFIG)."""
+
+_REFUSED = "the token refused the operation"
+_LOG = logging.getLogger(__name__)
+_Keys = TypeVar("_Keys", bound=Keyring)
+
+
+class Desk(Generic[_Keys]):
+    """Answers what every token answers. ``exit_code`` is set when the process has to end."""
+
+    def __init__(self, token: Token, space: str, keyring: Callable[[Token], _Keys]) -> None:
+        self.exit_code: int | None = None
+        self._token = token
+        self._space = space
+        self._rows = RowSealer(space)
+        self._keyring = keyring
+        self._keys: _Keys | None = None
+
+    def keys(self) -> _Keys:
+        """Return the keyring of the open session; logs in again after the session was dropped.
+
+        Raise PinError, ProfileError, TokenFault, NotFound, IntegrityFailure.
+        """
+        if self._keys is None or self._keys.session is not self._token.session:
+            self._keys = self._keyring(self._token)
+        return self._keys
+
+    def answer(self, command: Command) -> Answer:
+        """Return the answer; never raises."""
+        try:
+            return self._perform(command)
+        except PKCS11Error as error:
+            return self._fault(self._token.failed(error))
+        except (TokenFault, PinError, ProfileError) as fault:
+            return self._fault(fault)
+        except ConclaveError as error:
+            return Failed(error.code, error.message)
+        except Exception:  # noqa: BLE001 -- no request may end the worker
+            _LOG.exception("a request met an error of the program")
+            self._token.drop()
+            return Failed(ConclaveError.code, "the worker failed")
+
+    def _perform(self, command: Command) -> Answer:
+        if isinstance(command, CheckRows):
+            self._rows.check(self.keys(), command.rows)
+            return Done()
+        if isinstance(command, SealRows):
+            return RowsSealed(self._rows.seal(self.keys(), command.rows))
+        if isinstance(command, Describe):
+            return Described(self._token.describe(self._space))
+        raise InvalidInput("this token does not do that")
+
+    def _fault(self, fault: ConclaveError) -> Failed:
+        _LOG.warning("%s", fault.message)
+        if isinstance(fault, PinError | ProfileError):
+            self.exit_code = EXIT_CONFIGURATION
+        elif isinstance(fault, TokenFault) and fault.action is Action.FATAL:
+            self.exit_code = EXIT_TOKEN_LOST
+        return Failed(HsmUnavailable.code, _REFUSED)
+
+
+class SpaceDesk(Desk[SpaceKeyring]):
+    """Adds minting."""
+
+    def __init__(self, token: Token, space: str, site: str) -> None:
+        super().__init__(token, space, SpaceKeyring)
+        self._minter = Minter(site, space, token.profile.wrap_alg)
+
+    def _perform(self, command: Command) -> Answer:
+        if isinstance(command, Mint):
+            return MintDone(self._minter.mint(self.keys(), command.order))
+        return super()._perform(command)
+
+
+class SiteDesk(Desk[SiteKeyring]):
+    """Adds checkpoints."""
+
+    def __init__(self, token: Token, site: str) -> None:
+        super().__init__(token, "", SiteKeyring)
+        self._checkpoints = Checkpoints(token, site)
+
+    def _perform(self, command: Command) -> Answer:
+        if isinstance(command, SignCheckpoint):
+            note = self._checkpoints.sign(self.keys(), command.size, command.root, command.proof)
+            return CheckpointSigned(note)
+        if isinstance(command, LastCheckpoint):
+            return TreeHead(*self._checkpoints.last())
+        return super()._perform(command)

@@ -1,0 +1,231 @@
+"""The handles that a token's work needs, resolved once per session and never looked up again.
+
+What a caller may be wrapped to, and whose rosters count, is decided by the TRUSTED objects alone.
+A name not known here makes the token's objects be read again once: officers register while the
+worker runs.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from pkcs11 import Attribute, Mechanism, ObjectClass
+
+from kms.domain.ids import RecipientId
+from kms.domain.models import RecipientKind, ReleaseClass
+from kms.errors import IntegrityFailure, InvalidInput, NotFound, VerificationFailed
+from kms.hsm.devices import MIN_RSA_BITS, Device
+from kms.hsm.direct import DirectCalls, PackedTemplate
+from kms.hsm.labels import Kind
+from kms.hsm.templates import device_public
+from kms.hsm.token import Found, Token
+from kms.statements.canonical import b64u, unb64u
+from kms.statements.jws import spki_id
+
+MAX_DEVICE_OBJECTS = 256
+"""Session objects kept for devices: the token slows down as they pile up."""
+
+Anchors: TypeAlias = dict[RecipientId, x509.Certificate]
+"""Device anchors by the SHA-256 of their SPKI."""
+
+_OCTET_STRING_HEAD = 2
+_KINDS = {
+    Kind.VAULT: RecipientKind.VAULT,
+    Kind.ESCROW: RecipientKind.ESCROW,
+    Kind.SERVER: RecipientKind.SERVER,
+    Kind.RECORDER: RecipientKind.RECORDER,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A public key on the token that epoch keys are wrapped to; ``size`` of its modulus in bytes,
+    ``version`` of a vault, generation of an escrow key, else 0.
+    """
+
+    id: RecipientId
+    kind: RecipientKind
+    version: int
+    handle: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A TRUSTED P-256 key that signs rosters."""
+
+    handle: int
+    key: ec.EllipticCurvePublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A TRUSTED certificate that issues device certificates."""
+
+    handle: int
+    certificate: x509.Certificate
+
+
+class Keyring:
+    """Handles of one session of a token, and the calls on it. Dropped with the session."""
+
+    def __init__(self, token: Token) -> None:
+        self._token = token
+        self.session = token.session
+        self.calls = DirectCalls(token.cryptoki, self.session.handle, token.profile.oaep_hash)
+        self._row_mac = _last(token, ObjectClass.SECRET_KEY, Kind.ROW_MAC).handle.handle
+
+    def mac(self, data: bytes) -> bytes:
+        """Return HMAC-SHA256 of ``data`` by the row-MAC key."""
+        return self.calls.sign(self._row_mac, Mechanism.SHA256_HMAC, data)
+
+    def _signer(self, kind: Kind) -> tuple[Found, int]:
+        """Return the newest TRUSTED public key of a kind, and the handle of its private half."""
+        public = _last(self._token, ObjectClass.PUBLIC_KEY, kind)
+        private = self._token.find(ObjectClass.PRIVATE_KEY, public.label)
+        return public, private.handle.handle
+
+
+class SiteKeyring(Keyring):
+    """Adds the checkpoint key: ``checkpoint_key`` is its public half."""
+
+    def __init__(self, token: Token) -> None:
+        super().__init__(token)
+        public, self._checkpoint = self._signer(Kind.CHECKPOINT)
+        self.checkpoint_key = _ec_key(token, public)
+
+    def sign_checkpoint(self, digest: bytes) -> bytes:
+        """Return the ECDSA signature (r || s) over a SHA-256 digest."""
+        return self.calls.sign(self._checkpoint, Mechanism.ECDSA, digest)
+
+
+class SpaceKeyring(Keyring):
+    """Adds a space's vault, escrow and manifest keys, its registered recipients and anchors."""
+
+    def __init__(self, token: Token) -> None:
+        super().__init__(token)
+        vaults = token.all(ObjectClass.PUBLIC_KEY, Kind.VAULT)
+        classes = {vault.label.release_class for vault in vaults} - {None}
+        if len(classes) != 1:
+            raise IntegrityFailure("the token's vaults do not name one release class")
+        self.release_class: ReleaseClass = classes.pop() or ReleaseClass.TRUSTED
+        escrow = _last(token, ObjectClass.PUBLIC_KEY, Kind.ESCROW)
+        self.always = (_reader(token, vaults[-1]), _reader(token, escrow))
+        public, self._manifest = self._signer(Kind.MANIFEST)
+        self.manifest_kid = b64u(public.key_id)
+        self._readers: dict[RecipientId, Reader] = {}
+        self._authorities: dict[str, Authority] = {}
+        self._anchors: dict[RecipientId, Anchor] = {}
+        self._devices: OrderedDict[RecipientId, Reader] = OrderedDict()
+
+    def sign_manifest(self, digest: bytes) -> bytes:
+        """Return the ECDSA signature (r || s) over a SHA-256 digest."""
+        return self.calls.sign(self._manifest, Mechanism.ECDSA, digest)
+
+    def registered(self, recipient: RecipientId) -> Reader:
+        """Return a registered server or recorder; raise VerificationFailed."""
+        reader = self._readers.get(recipient)
+        if reader is None:
+            found = self._trusted(recipient, Kind.SERVER, Kind.RECORDER)
+            reader = self._readers[recipient] = _reader(self._token, found)
+        return reader
+
+    def authority(self, kid: str) -> ec.EllipticCurvePublicKey:
+        """Return a roster authority that is still TRUSTED; raise VerificationFailed."""
+        authority = self._authorities.get(kid)
+        if authority is None or not self.calls.is_trusted(authority.handle):
+            self._authorities.pop(kid, None)
+            found = self._trusted(kid, Kind.ROSTER_AUTHORITY)
+            authority = Authority(found.handle.handle, _ec_key(self._token, found))
+            self._authorities[kid] = authority
+        return authority.key
+
+    def anchors(self) -> Anchors:
+        """Return the device anchors that are TRUSTED now, by the SHA-256 of their SPKI."""
+        if not self._anchors or not all(map(self._stands, self._anchors.values())):
+            self.reread_anchors()
+        return {key_id: anchor.certificate for key_id, anchor in self._anchors.items()}
+
+    def reread_anchors(self) -> None:
+        """Read the device anchors from the token again."""
+        self._token.refresh()
+        found = self._token.all(ObjectClass.CERTIFICATE, Kind.DEVICE_ANCHOR)
+        anchors = [_anchor(self._token, item) for item in found if item.trusted]
+        self._anchors = {
+            RecipientId(spki_id(anchor.certificate.public_key())): anchor for anchor in anchors
+        }
+
+    def device(self, device: Device) -> Reader:
+        """Return the session object of a checked device, made if need be. Until the next call."""
+        reader = self._devices.get(device.id)
+        if reader is not None:
+            self._devices.move_to_end(device.id)
+            return reader
+        if len(self._devices) >= MAX_DEVICE_OBJECTS:
+            self.calls.destroy(self._devices.popitem(last=False)[1].handle)
+        handle = self.calls.create(PackedTemplate(device_public(device.key)))
+        size = (device.key.key_size + 7) // 8
+        reader = Reader(device.id, RecipientKind.DEVICE, 0, handle, size)
+        self._devices[device.id] = reader
+        return reader
+
+    def _stands(self, anchor: Anchor) -> bool:
+        return self.calls.is_trusted(anchor.handle)
+
+    def _trusted(self, key_id: str, *kinds: Kind) -> Found:
+        try:
+            return self._token.trusted_key(unb64u(key_id), *kinds)
+        except (NotFound, InvalidInput) as error:
+            raise VerificationFailed(f"the token trusts no {kinds[0]} of that id") from error
+
+
+def _last(token: Token, object_class: ObjectClass, kind: Kind) -> Found:
+    found = token.all(object_class, kind)
+    if not found:
+        raise NotFound(f"the token has no {kind}")
+    return found[-1]
+
+
+def _reader(token: Token, found: Found) -> Reader:
+    """Return a TRUSTED key as a reader; raise IntegrityFailure if it is not what its id says."""
+    modulus = token.read(found.handle, Attribute.MODULUS)
+    exponent = token.read(found.handle, Attribute.PUBLIC_EXPONENT)
+    numbers = rsa.RSAPublicNumbers(_number(exponent), _number(modulus))
+    _check_id(found, spki_id(numbers.public_key()))
+    bits = numbers.n.bit_length()
+    if bits < MIN_RSA_BITS:
+        raise IntegrityFailure(f"{found.label} is too short a key")
+    kind = _KINDS[found.label.kind]
+    key_id = RecipientId(b64u(found.key_id))
+    return Reader(key_id, kind, found.label.number, found.handle.handle, (bits + 7) // 8)
+
+
+def _ec_key(token: Token, found: Found) -> ec.EllipticCurvePublicKey:
+    point = token.read(found.handle, Attribute.EC_POINT)[_OCTET_STRING_HEAD:]
+    try:
+        key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+    except ValueError as error:
+        raise IntegrityFailure(f"{found.label} is not a P-256 key") from error
+    _check_id(found, spki_id(key))
+    return key
+
+
+def _anchor(token: Token, found: Found) -> Anchor:
+    try:
+        value = token.read(found.handle, Attribute.VALUE)
+        certificate = x509.load_der_x509_certificate(value)
+        _check_id(found, spki_id(certificate.public_key()))
+    except ValueError as error:
+        raise IntegrityFailure(f"{found.label} is not a certificate") from error
+    return Anchor(found.handle.handle, certificate)
+
+
+def _check_id(found: Found, expected: str) -> None:
+    if b64u(found.key_id) != expected:
+        raise IntegrityFailure(f"the id of {found.label} is not that of its key")
+
+
+def _number(value: bytes) -> int:
+    return int.from_bytes(value, "big")
