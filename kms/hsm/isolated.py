@@ -27,7 +27,7 @@ def run_isolated(
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    child = context.Process(target=_main, args=(theirs, dict(environment)), daemon=True)
+    child = context.Process(target=_main, args=(theirs, dict(environment)))
     child.start()
     theirs.close()
     try:

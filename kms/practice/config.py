@@ -1,0 +1,87 @@
+"""Writes conclave.toml of a practice site, and finds a folder for its sockets."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from kms.practice.files import PUBLIC, write_new
+from kms.practice.layout import BANNER, SITE_TOKEN, SPACES, TOKENS, PracticeSite
+from kms.settings import Paths
+
+_SOCKET_PATH_BYTES = 107
+"""sun_path of unix(7), less its end."""
+
+_CONFIG = """\
+# {mark}: made by conclave init --practice. Not for real meetings.
+[site]
+id = {site_id}
+banner = {banner}
+
+[paths]
+state = {state}
+run = {run}
+
+[hsm]
+profile = {profile}
+
+[hsm.environment]
+SOFTHSM2_CONF = {softhsm}
+
+{tokens}
+[api.tls]
+address = "127.0.0.1"
+port = 0
+certificate = {certificate}
+key = {key}
+client_ca = {client_ca}
+hosts = ["127.0.0.1", "localhost"]
+
+[[caller]]
+uid = {uid}
+principal = "practice-console"
+roles = ["auditor", "officer", "operator"]
+spaces = ["*"]
+"""
+
+
+def write_config(site: PracticeSite, profile: Path) -> None:
+    """Write the configuration in one step: its presence says that the site is complete."""
+    text = _CONFIG.format(
+        mark=BANNER,
+        site_id=_quoted(site.site_id),
+        banner=_quoted(BANNER),
+        state=_quoted(site.state),
+        run=_quoted(_socket_folder(site)),
+        profile=_quoted(profile.absolute()),
+        softhsm=_quoted(site.softhsm),
+        tokens=_tokens(),
+        certificate=_quoted(site.tls_certificate),
+        key=_quoted(site.tls_key),
+        client_ca=_quoted(site.tls_ca),
+        uid=os.getuid(),
+    )
+    draft = site.config.with_suffix(".draft")
+    write_new(draft, text.encode(), PUBLIC)
+    draft.rename(site.config)
+
+
+def _tokens() -> str:
+    labels = [f'[[hsm.tokens]]\nlabel = "{SITE_TOKEN}"\n']
+    labels += [f'[[hsm.tokens]]\nlabel = "{one.token}"\nspace = "{one.name}"\n' for one in SPACES]
+    return "\n".join(labels)
+
+
+def _socket_folder(site: PracticeSite) -> Path:
+    """Return ``run`` in the site's folder, or a short temporary one if paths would be too long."""
+    run = site.directory / "run"
+    longest = max(len(str(Paths(run=run).worker_socket(label)).encode()) for label in TOKENS)
+    if longest > _SOCKET_PATH_BYTES:
+        return Path(tempfile.mkdtemp(prefix="conclave-"))
+    run.mkdir(mode=0o700)
+    return run
+
+
+def _quoted(value: object) -> str:
+    """Return a TOML basic string; JSON's escapes are a subset of TOML's."""
+    return json.dumps(str(value), ensure_ascii=False)

@@ -1,0 +1,81 @@
+"""init_practice: a complete practice site in one call. An ordinary site, but for its banner.
+
+Refuses to touch a folder that it did not make, and a half-made site unless told to start over.
+"""
+
+import shutil
+import time
+from pathlib import Path
+
+from kms.errors import AlreadyExists
+from kms.hsm.isolated import run_isolated
+from kms.hsm.profile import load_profile
+from kms.practice import ceremony, material
+from kms.practice.config import write_config
+from kms.practice.files import PUBLIC, write_new
+from kms.practice.layout import BANNER, PracticeSite
+from kms.settings import load
+
+SITE_ID = "practice.conclave.example"
+PROFILE = Path(__file__).parents[2] / "hsm_profiles" / "softhsm.toml"
+
+
+def init_practice(
+    directory: Path, *, fresh: bool = False, site_id: str = SITE_ID, profile: Path = PROFILE
+) -> PracticeSite:
+    """Make the site, or keep the complete one that is there; ``fresh`` deletes it first.
+
+    Raise AlreadyExists for a half-made site or a folder with other things in it, ProfileError or
+    HsmUnavailable on a machine without SoftHSM.
+    """
+    site = PracticeSite(directory.absolute(), site_id)
+    if fresh:
+        _delete(site)
+    if site.config.exists():
+        return _existing(site)
+    if _in_use(site.directory):
+        raise AlreadyExists(
+            f"{directory} holds a half-made practice site or something else",
+            hint="--fresh deletes a half-made practice site and starts over",
+        )
+    write_new(site.mark, f"{BANNER}\n".encode(), PUBLIC)
+    _make(site, profile)
+    return site
+
+
+def _existing(site: PracticeSite) -> PracticeSite:
+    settings = load(site.config)
+    settings.paths.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return PracticeSite(site.directory, settings.site.id)
+
+
+def _delete(site: PracticeSite) -> None:
+    if not _in_use(site.directory):
+        return
+    if not site.mark.is_file():
+        raise AlreadyExists(f"{site.directory} is not a practice site: nothing was deleted")
+    if site.config.exists():
+        shutil.rmtree(load(site.config).paths.run, ignore_errors=True)
+    shutil.rmtree(site.directory)
+
+
+def _in_use(directory: Path) -> bool:
+    return directory.exists() and any(directory.iterdir())
+
+
+def _make(site: PracticeSite, profile: Path) -> None:
+    material.write_softhsm(site)
+    pins = material.write_pins(site)
+    servers = material.write_tls_and_servers(site)
+    outcome = run_isolated(
+        site.environment,
+        ceremony.hold,
+        site,
+        load_profile(profile),
+        pins,
+        servers,
+        material.write_device_ca(site),
+        int(time.time()),
+    )
+    material.write_outcome(site, outcome)
+    write_config(site, profile)
