@@ -46,7 +46,8 @@ _VIEWS = {
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What goes into a bundle; iterables are read once, in order of their keys.
+    """What goes into a bundle; iterables are read once, the leaves first, each in order
+    of its keys.
 
     ``leaves`` are leaf bytes from sequence 0; ``checkpoints`` (size, note); ``manifests`` (space,
     meeting, epoch, JWS); ``key_lists`` (version, JWS). ``exported`` is RFC 3339 UTC.
@@ -86,11 +87,11 @@ def _fill(database: Database, evidence: Evidence, progress: Callable[[int], None
     _create(database)
     meta = {"exported": evidence.exported, "format": FORMAT, "site": evidence.site}
     _insert(database, "meta", ("key", "value"), meta.items())
+    _insert(database, "leaf", ("seq", "body"), _numbered(evidence.leaves, progress))
     _insert(database, "key_list", ("version", "jws"), evidence.key_lists)
     columns = ("space", "meeting", "epoch", "jws")
     _insert(database, "manifest", columns, evidence.manifests)
     _insert(database, "checkpoint", ("size", "note"), evidence.checkpoints)
-    _insert(database, "leaf", ("seq", "body"), _numbered(evidence.leaves, progress))
 
 
 def _create(database: Database) -> None:

@@ -1,0 +1,90 @@
+"""audit: look at the log's head, take evidence away, verify it. Verifying needs no service."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kms.cli.inputs import read_root, read_text
+from kms.cli.output import Column
+from kms.cli.register import group, register
+from kms.cli.session import Session
+from kms.i18n import Language, _, language
+
+_EXPORTED = (
+    Column("Saved as", "file"),
+    Column("Site", "site"),
+    Column("Leaves", "leaves"),
+    Column("Checkpoints", "checkpoints"),
+    Column("Manifests", "manifests"),
+)
+_PROOF = (
+    Column("Leaf", "leaf"),
+    Column("Size of the tree", "size"),
+    Column("Root", "root"),
+    Column("Says", "body"),
+)
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands."""
+    audits = group("The audit log: evidence that can be checked without trusting the service.")
+    register(audits, "checkpoint", checkpoint)
+    register(audits, "export", export)
+    register(audits, "verify", verify)
+    register(audits, "proof", proof)
+    app.add_typer(audits, name="audit")
+
+
+def checkpoint(session: Session) -> None:
+    """Print the newest signed checkpoint; keep it to compare later."""
+    with session.client() as client:
+        newest = client.checkpoint()
+    session.output.document(newest.model_dump(mode="json"), newest.note)
+
+
+def export(
+    session: Session,
+    out: Annotated[Path, typer.Argument(help="New file to write; an existing one is refused.")],
+) -> None:
+    """Write the evidence up to the newest checkpoint into one bundle."""
+    from kms.cli.evidence import export_bundle  # noqa: PLC0415 -- heavy
+
+    with session.client() as client, session.output.progress(_("Leaves written:")) as progress:
+        document = export_bundle(client, out, progress)
+    session.output.record(document, document, _EXPORTED)
+
+
+def verify(
+    session: Session,
+    bundle: Annotated[Path, typer.Argument(help="The evidence bundle.")],
+    site_root: Annotated[Path, typer.Option(help="The pinned public key of the site (PEM).")],
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option(help="File of a checkpoint kept from before; may be given several times."),
+    ] = None,
+) -> None:
+    """Verify a bundle offline and say in plain words what was checked."""
+    import json  # noqa: PLC0415 -- for this command alone
+
+    from kms.audit.verify import verify_bundle  # noqa: PLC0415 -- heavy
+
+    root = read_root(site_root)
+    earlier = [read_text(one) + "\n" for one in checkpoint or ()]
+    with session.output.progress(_("Leaves verified:")) as progress:
+        report = verify_bundle(bundle, root, earlier, lambda done, _all: progress(done))
+    text = report.to_text("zh" if language() is Language.ZH else "en")
+    session.output.document(json.loads(report.to_json()), text)
+    report.raise_if_failed()
+
+
+def proof(
+    session: Session,
+    leaf: Annotated[int, typer.Argument(help="The leaf's sequence number.")],
+) -> None:
+    """Fetch a leaf with its inclusion proof, and check the proof."""
+    from kms.cli.evidence import checked_proof  # noqa: PLC0415 -- heavy
+
+    with session.client() as client:
+        document = checked_proof(client, leaf)
+    session.output.record(document, document, _PROOF)

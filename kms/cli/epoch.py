@@ -1,0 +1,94 @@
+"""epoch, rotation: the periods of a meeting's keys, and whether they change in time."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from kms.cli.inputs import MeetingArgument, SpaceArgument
+from kms.cli.meeting import show_meeting
+from kms.cli.output import Column, yes_no
+from kms.cli.register import group, register
+from kms.cli.session import Session
+
+_EPOCHS = (
+    Column("Epoch", "epoch"),
+    Column("State", "state"),
+    Column("Reason", "reason"),
+    Column("Active since", "activates"),
+    Column("Retires", "retires"),
+    Column("Roster version", "roster_version"),
+)
+_ROTATION = (
+    Column("Space", "space"),
+    Column("Meeting", "meeting"),
+    Column("Epoch", "epoch"),
+    Column("Reason", "reason"),
+    Column("Active since", "activated"),
+    Column("Retires", "retires"),
+    Column("Overdue", "overdue", yes_no),
+    Column("Next epoch", "next_epoch"),
+    Column("Starts", "next_activates"),
+)
+
+
+class Reason(StrEnum):
+    """Why a key is rotated by hand."""
+
+    MANUAL = "manual"
+    SUSPICION = "suspicion"
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands."""
+    epochs = group("A meeting's epochs: one key each.")
+    register(epochs, "list", list_epochs)
+    register(epochs, "show", show)
+    register(epochs, "rotate", rotate)
+    app.add_typer(epochs, name="epoch")
+    rotation = group("Rotation of all open meetings.")
+    register(rotation, "status", rotation_status)
+    app.add_typer(rotation, name="rotation")
+
+
+def list_epochs(session: Session, space: SpaceArgument, meeting: MeetingArgument) -> None:
+    """List a meeting's epochs."""
+    with session.client() as client:
+        items = [one.model_dump(mode="json") for one in client.epochs(space, meeting)]
+    session.output.table({"items": items}, items, _EPOCHS)
+
+
+def show(
+    session: Session,
+    space: SpaceArgument,
+    meeting: MeetingArgument,
+    epoch: Annotated[
+        int | None, typer.Argument(help="The epoch's number; without it the present one.")
+    ] = None,
+) -> None:
+    """Show an epoch; --json includes its signed manifest."""
+    with session.client() as client:
+        document = client.epoch(space, meeting, epoch).model_dump(mode="json")
+    session.output.record(document, document, _EPOCHS)
+
+
+def rotate(
+    session: Session,
+    space: SpaceArgument,
+    meeting: MeetingArgument,
+    reason: Annotated[Reason, typer.Option(help="suspicion takes effect at once.")] = Reason.MANUAL,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="Repeating the command with the same key rotates once.")
+    ] = None,
+) -> None:
+    """Rotate a meeting's key by hand."""
+    with session.client() as client:
+        view = client.rotate(space, meeting, reason.value, idempotency_key=idempotency_key)
+    show_meeting(session, view)
+
+
+def rotation_status(session: Session) -> None:
+    """Show the present epoch of every open meeting, and which is overdue."""
+    with session.client() as client:
+        document = client.rotation().model_dump(mode="json")
+    session.output.table(document, document["items"], _ROTATION)

@@ -1,0 +1,93 @@
+"""Reads the log through the API and writes it into a bundle, page by page.
+
+What is exported ends at a checkpoint, so that nothing in the bundle lies unprotected.
+"""
+
+import base64
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kms.audit.bundle import Evidence, write_bundle
+from kms.audit.leaf import Outcome, Phase, decode_leaf
+from kms.audit.merkle import leaf_hash, verify_inclusion
+from kms.audit.note import unverified_checkpoint
+from kms.client.api import Client
+from kms.errors import VerificationFailed
+from kms.statements import jws
+from kms.statements.canonical import decode_record, digest
+from kms.statements.keylist import TYP, KeyList
+
+
+def export_bundle(client: Client, out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
+    """Write the bundle and return what it holds; raise AlreadyExists, VerificationFailed."""
+    reading = _Reading(client, client.checkpoint().size)
+    token = client.key_list().key_list
+    keys = decode_record(jws.unverified_payload(token, typ=TYP), KeyList)
+    evidence = Evidence(
+        site=keys.iss,
+        exported=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        leaves=reading.leaves(),
+        checkpoints=reading.checkpoints(),
+        manifests=reading.manifests(),
+        key_lists=[(keys.version, token)],
+    )
+    write_bundle(out, evidence, progress)
+    return {"file": str(out), "site": keys.iss, **reading.counts}
+
+
+class _Reading:
+    """One export of the first ``size`` leaves; the leaves are read before the manifests."""
+
+    def __init__(self, client: Client, size: int) -> None:
+        self._client, self._size = client, size
+        self._named: set[str] = set()
+        self.counts = {"leaves": size, "checkpoints": 0, "manifests": 0}
+
+    def leaves(self) -> Iterator[bytes]:
+        """Yield the leaves and remember which manifests they name."""
+        seq = 0
+        while seq < self._size:
+            page = self._client.leaves(seq).items[: self._size - seq]
+            if not page:
+                raise VerificationFailed("the log is shorter than its checkpoint says")
+            for text in page:
+                self._remember(text.encode())
+                yield text.encode()
+            seq += len(page)
+
+    def _remember(self, data: bytes) -> None:
+        if b'"manifest"' in data:
+            leaf = decode_leaf(data)
+            if leaf.phase is Phase.RESULT and leaf.outcome is Outcome.SUCCEEDED:
+                self._named.add(str(leaf.details["manifest"]))
+
+    def checkpoints(self) -> Iterator[tuple[int, str]]:
+        """Yield the checkpoints of trees that the bundle holds."""
+        for one in self._client.checkpoints():
+            if one.size <= self._size:
+                self.counts["checkpoints"] += 1
+                yield one.size, one.note
+
+    def manifests(self) -> Iterator[tuple[str, str, int, str]]:
+        """Yield the manifests that the leaves name; newer epochs are left out."""
+        for space in self._client.spaces().items:
+            for one in self._client.manifests(space.space):
+                if digest(one.manifest.encode()) in self._named:
+                    self.counts["manifests"] += 1
+                    yield one.space, one.meeting, one.epoch, one.manifest
+
+
+def checked_proof(client: Client, leaf: int) -> dict[str, Any]:
+    """Return a leaf whose proof leads to the newest checkpoint's root.
+
+    Raise VerificationFailed. Whether the checkpoint's signature holds is for the offline verifier,
+    which has the site root.
+    """
+    newest = client.checkpoint()
+    proof = client.proof(leaf, newest.size)
+    root = unverified_checkpoint(newest.note).root
+    hashes = [base64.b64decode(one) for one in proof.hashes]
+    verify_inclusion(leaf_hash(proof.body.encode()), leaf, newest.size, hashes, root)
+    return proof.model_dump(mode="json")

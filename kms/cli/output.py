@@ -1,0 +1,143 @@
+"""What a command prints: results to stdout, everything else to stderr.
+
+On a terminal results are tables; elsewhere they are tab-separated lines without colour. With
+--json a result is one document with sorted keys, the same on a terminal and in a pipe.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from kms.errors import ConclaveError
+from kms.i18n import Language, _, language
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its heading, the field of the document that it shows, and how."""
+
+    heading: str
+    field: str
+    show: Callable[[Any], str] = str
+
+
+class Output:
+    """The one place that writes to the terminal."""
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self._json, self._quiet = as_json, quiet
+        self._out = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self._err = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+    def document(self, document: Any, text: str) -> None:
+        """Print a result whose plain form is a text."""
+        if self._json:
+            _write(_json(document))
+        else:
+            _write(text.rstrip("\n"))
+
+    def table(self, document: Any, rows: Sequence[Row], columns: Sequence[Column]) -> None:
+        """Print a result whose plain form is a table of ``rows``."""
+        if self._json:
+            _write(_json(document))
+            return
+        cells = [[_cell(row, column) for column in columns] for row in rows]
+        headings = [_(column.heading) for column in columns]
+        if not self._out.is_terminal:
+            _write("\n".join("\t".join(line) for line in [headings, *cells]))
+            return
+        table = Table(*headings, box=None, header_style="bold", pad_edge=False)
+        for line in cells:
+            table.add_row(*map(escape, line))
+        self._out.print(table, soft_wrap=False)
+
+    def record(self, document: Any, row: Row, columns: Sequence[Column]) -> None:
+        """Print a result whose plain form is one line for each field."""
+        pairs = [{"name": _(one.heading), "value": _cell(row, one)} for one in columns]
+        if self._json:
+            _write(_json(document))
+        elif not self._out.is_terminal:
+            _write("\n".join(f"{pair['name']}\t{pair['value']}" for pair in pairs))
+        else:
+            table = Table(box=None, show_header=False, pad_edge=False)
+            for pair in pairs:
+                table.add_row(f"[bold]{escape(pair['name'])}[/]", escape(pair["value"]))
+            self._out.print(table, soft_wrap=False)
+
+    def note(self, text: str) -> None:
+        """Say something that is not a result; --quiet leaves it out."""
+        if not self._quiet:
+            self._err.print(escape(text))
+
+    def banner(self, text: str) -> None:
+        """Say what must not be overlooked, also with --quiet."""
+        if text:
+            self._err.print(f"[bold black on yellow] {escape(text)} [/]")
+
+    def problem(self, error: ConclaveError) -> None:
+        """Print an error: what, what to do next, and its stable code."""
+        if self._json:
+            fields = {"code": error.code, "detail": error.message, "hint": error.hint}
+            print(_json({"error": fields}), file=sys.stderr)  # noqa: T201 -- the output module
+            return
+        headline = _(error.message)
+        if language() is not Language.EN and headline == error.message:
+            headline = f"{summary(error)} {error.message}"
+        self._err.print(f"[bold red]{_('error')}[/] {escape(f'[{error.code}] {headline}')}")
+        if error.hint:
+            self._err.print(f"[bold]{_('hint')}[/] {escape(_(error.hint))}")
+
+    @contextmanager
+    def progress(self, what: str) -> Iterator[Callable[[int], None]]:
+        """Yield a function that shows how many are done; silent unless stderr is a terminal."""
+        if self._quiet or self._json or not self._err.is_terminal:
+            yield lambda _count: None
+            return
+        with self._err.status(escape(what)) as status:
+            yield lambda count: status.update(escape(f"{what} {count}"))
+
+
+def summary(error: ConclaveError) -> str:
+    """Return what an error's code means, in the present language."""
+    return _(first_line(type(error)))
+
+
+def first_line(kind: type) -> str:
+    """Return the first sentence of a class's description."""
+    return (kind.__doc__ or "").partition("\n")[0]
+
+
+def moment(seconds: int | None) -> str:
+    """Return whole seconds since 1970 as RFC 3339 UTC, or a dash."""
+    if seconds is None:
+        return "-"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def yes_no(value: bool) -> str:
+    """Return a truth value as a word."""
+    return _("yes") if value else _("no")
+
+
+def _cell(row: Row, column: Column) -> str:
+    value = row.get(column.field)
+    text = "-" if value is None else column.show(value)
+    return text.replace("\t", " ").replace("\n", " ")
+
+
+def _json(document: Any) -> str:
+    return json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True)
+
+
+def _write(text: str) -> None:
+    print(text)  # noqa: T201 -- the one place that prints results

@@ -1,0 +1,100 @@
+"""Turns functions into commands: translated help, the global options, errors as exit codes."""
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from kms.cli.exits import Exit, exit_of
+from kms.cli.output import Output
+from kms.cli.session import Options, Session
+from kms.errors import AlreadyExists, ConclaveError, Forbidden, InvalidInput, NotFound
+from kms.i18n import _
+
+
+class _Translated:
+    """Shows the help of every option in the present language, Typer's own options included."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the parameters; translating a translation changes nothing."""
+        found = super().get_params(ctx)  # type: ignore[misc]
+        for one in found:
+            one.help = _(one.help or "")
+            one.rich_help_panel = _(one.rich_help_panel or "") or None
+        return found
+
+
+class Command(_Translated, TyperCommand):
+    """A command."""
+
+
+class Group(_Translated, TyperGroup):
+    """A group of commands."""
+
+
+def group(text: str) -> typer.Typer:
+    """Return an empty group of commands, described in the present language."""
+    return typer.Typer(cls=Group, help=_(text), no_args_is_help=True, add_completion=False)
+
+
+def register(app: typer.Typer, name: str, function: Callable[..., None]) -> None:
+    """Add a command. ``function`` takes a Session first; its docstring is the command's help."""
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+
+    @wraps(function)
+    def run(context: typer.Context, **values: Any) -> None:
+        options = Options(**{one.name: values.pop(one.name) for one in global_options()})
+        options = options.over(context.find_root().obj or Options())
+        output = Output(as_json=options.json, quiet=options.quiet)
+        _guarded(output, lambda: function(Session(options, output), **values))
+
+    describe(run, [*own, *global_options()])
+    app.command(name, cls=Command, help=_(inspect.getdoc(function) or ""))(run)
+
+
+def global_options() -> list[inspect.Parameter]:
+    """Return the global options as parameters of a command."""
+    return list(inspect.signature(Options, eval_str=True).parameters.values())
+
+
+def describe(function: Callable[..., None], parameters: list[inspect.Parameter]) -> None:
+    """Give a function the signature that Typer reads, behind Typer's own context."""
+    kind = inspect.Parameter.KEYWORD_ONLY
+    context = inspect.Parameter("context", kind, annotation=typer.Context)
+    everything = [context, *(one.replace(kind=kind) for one in parameters)]
+    function.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]
+    function.__annotations__ = {one.name: one.annotation for one in everything}
+
+
+def _guarded(output: Output, action: Callable[[], None]) -> None:
+    """Show every error as one, and end with its exit code; nobody is shown a traceback."""
+    try:
+        action()
+    except (typer.Exit, typer.Abort, BrokenPipeError):
+        raise
+    except ConclaveError as error:
+        output.problem(error)
+        raise typer.Exit(exit_of(error)) from None
+    except OSError as error:
+        problem = _of_file(error)
+        output.problem(problem)
+        raise typer.Exit(exit_of(problem)) from None
+    except Exception as error:  # noqa: BLE001 -- the last line of defence of a program for people
+        output.problem(ConclaveError(f"unexpected {type(error).__name__}"))
+        raise typer.Exit(Exit.INTERNAL) from None
+
+
+def _of_file(error: OSError) -> ConclaveError:
+    text = f"{error.filename}: {error.strerror}"
+    match error:
+        case FileNotFoundError():
+            return NotFound(text)
+        case FileExistsError():
+            return AlreadyExists(text)
+        case PermissionError():
+            return Forbidden(text)
+        case _:
+            return InvalidInput(text)
