@@ -11,6 +11,11 @@ ConclaveError
 │   ├── PreconditionFailed  precondition_failed
 │   └── IdempotencyKeyReused idempotency_key_reused
 ├── TooLarge                too_large
+├── HeaderTooLarge          header_too_large
+├── RequestTimeout          request_timeout
+├── HostNotAllowed          host_not_allowed
+├── MethodNotAllowed        method_not_allowed
+├── UnsupportedMediaType    unsupported_media_type
 ├── IntegrityFailure        integrity_failure
 ├── EnvelopeRefused         envelope_refused
 ├── FrameRefused            frame_refused
@@ -96,6 +101,36 @@ class TooLarge(ConclaveError):
     """The request is larger than the limit."""
 
     code = "too_large"
+
+
+class RequestTimeout(ConclaveError):
+    """The request did not arrive in time."""
+
+    code = "request_timeout"
+
+
+class HeaderTooLarge(ConclaveError):
+    """The request's head is larger than the limit."""
+
+    code = "header_too_large"
+
+
+class HostNotAllowed(ConclaveError):
+    """The request names a host that this service is not."""
+
+    code = "host_not_allowed"
+
+
+class UnsupportedMediaType(ConclaveError):
+    """The body is not said to be JSON."""
+
+    code = "unsupported_media_type"
+
+
+class MethodNotAllowed(ConclaveError):
+    """The path has no such method."""
+
+    code = "method_not_allowed"
 
 
 class IntegrityFailure(ConclaveError):

@@ -1,0 +1,115 @@
+"""Puts the API together: what answers each operation of the table, and what stands before it."""
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from kms.api.endpoints import Endpoint, Entry
+from kms.api.hosts import Hosts
+from kms.api.idempotency import Idempotency
+from kms.api.identity import Identification, Identities
+from kms.api.limits import Limits
+from kms.api.metrics import Metrics
+from kms.api.openapi import document
+from kms.api.problem import problem_response
+from kms.api.routes import audit, envelopes, epochs, meetings, rosters, status
+from kms.api.routes.events import Streams
+from kms.errors import ConclaveError, InvalidInput, MethodNotAllowed, NotFound
+from kms.operations import OPERATIONS
+from kms.usecases.services import Services
+
+OPENAPI = "/v1/openapi.json"
+_STREAMS_SHARE = 4
+_NOT_FOUND, _METHOD = 404, 405
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The ASGI application to serve; ``streams`` is told when the service stops."""
+
+    asgi: ASGIApp
+    app: FastAPI
+    streams: Streams
+
+
+def create_app(services: Services) -> FastAPI:
+    """Return the FastAPI application alone, without identity, hosts and limits before it."""
+    return build(services).app
+
+
+def build(services: Services) -> Api:
+    """Return the application with everything that stands before it."""
+    identities = Identities(services)
+    limits = services.settings.api
+    streams = Streams(identities, max(1, limits.max_connections // _STREAMS_SHARE))
+    app = _fastapi(services, streams)
+    known = Identification(app, identities)
+    following = frozenset({OPERATIONS["event.follow"].path})
+    return Api(Limits(Hosts(known, limits), limits, following), app, streams)
+
+
+def _fastapi(services: Services, streams: Streams) -> FastAPI:
+    metrics, idempotency = Metrics(), Idempotency()
+    endpoints: tuple[Endpoint, ...] = (
+        *envelopes.endpoints(),
+        *meetings.endpoints(idempotency),
+        *rosters.endpoints(),
+        *epochs.endpoints(idempotency),
+        *streams.endpoints(),
+        *status.endpoints(metrics),
+        *audit.endpoints(),
+    )
+    app = FastAPI(
+        title="Conclave",
+        description="Keys of confidential meetings, kept in an HSM.",
+        version=version("conclave"),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=OPENAPI,
+        redirect_slashes=False,
+        exception_handlers={HTTPException: _not_routed, Exception: _failed},
+    )
+    for endpoint in endpoints:
+        _add(app, endpoint, Entry(services, metrics, endpoint))
+    described: dict[str, Any] = document(app, endpoints)
+    app.openapi = lambda: described  # type: ignore[method-assign]
+    return app
+
+
+def _add(app: FastAPI, endpoint: Endpoint, entry: Entry) -> None:
+    """Hot endpoints are plain routes before all others: no dependency machinery runs for them."""
+    operation = OPERATIONS[endpoint.operation]
+    if not endpoint.hot:
+        app.add_api_route(
+            operation.path, entry.__call__, methods=[operation.method], name=operation.id,
+            include_in_schema=False, response_model=None,
+        )  # fmt: skip
+        return
+    route = Route(operation.path, entry.__call__, methods=[operation.method], name=operation.id)
+    if route.methods:
+        route.methods.discard("HEAD")  # it would release a key into nothing
+    app.router.routes.insert(0, route)
+
+
+async def _not_routed(_request: Request, error: Exception) -> Response:
+    """Answer what no route takes, in the one error shape."""
+    answer: ConclaveError = InvalidInput("the request cannot be read")
+    if isinstance(error, HTTPException) and error.status_code == _NOT_FOUND:
+        answer = NotFound("no such path")
+    elif isinstance(error, HTTPException) and error.status_code == _METHOD:
+        answer = MethodNotAllowed("the path has no such method")
+    response = problem_response(answer)
+    if isinstance(error, HTTPException) and error.headers:
+        response.headers.update(error.headers)
+    return response
+
+
+async def _failed(_request: Request, error: Exception) -> Response:
+    return problem_response(error)

@@ -1,0 +1,168 @@
+"""The audit log for those who verify it: checkpoints, leaves, proofs, manifests."""
+
+from starlette.responses import Response
+
+from kms.api import views
+from kms.api.context import Context, Query
+from kms.api.endpoints import Endpoint, json_reply
+from kms.api.routes.meetings import PAGING
+from kms.domain.ids import MeetingId, SpaceName, parse_epoch, parse_meeting, parse_space
+from kms.domain.models import Epoch
+from kms.errors import InvalidInput, NotFound
+from kms.policy.authorizer import NOT_THERE, Target
+from kms.usecases.queries import list_epochs, list_meetings
+from kms.usecases.services import Call, authorize
+from kms.wire.audit import (
+    CheckpointOut,
+    CheckpointPage,
+    ConsistencyOut,
+    LeafPage,
+    ManifestOut,
+    ManifestPage,
+    ProofOut,
+)
+
+
+def endpoints() -> tuple[Endpoint, ...]:
+    """Return the endpoints of the audit log."""
+    return (
+        Endpoint("audit.checkpoint", _newest, CheckpointOut),
+        Endpoint("audit.checkpoints", _checkpoints, CheckpointPage, query=PAGING),
+        Endpoint("audit.leaves", _leaves, LeafPage, query=(("start", "first leaf"), PAGING[1])),
+        Endpoint("audit.proof", _proof, ProofOut, query=(("size", "tree size, else the newest"),)),
+        Endpoint(
+            "audit.consistency",
+            _consistency,
+            ConsistencyOut,
+            query=(("old", "tree size"), ("new", "tree size, else the newest")),
+        ),
+        Endpoint(
+            "audit.manifests", _manifests, ManifestPage, query=(("space", "its name"), *PAGING)
+        ),
+    )
+
+
+async def _newest(context: Context) -> Response:
+    context.query()
+    await _authorize(context)
+    found = context.services.store.last_checkpoint()
+    if found is None:
+        raise NotFound(NOT_THERE)
+    return json_reply(CheckpointOut(size=found[0], note=found[1]))
+
+
+async def _checkpoints(context: Context) -> Response:
+    query = context.query("after", "limit")
+    after, limit = query.number("after", 0), query.limit()
+    await _authorize(context)
+    page = context.services.store.checkpoints(after, limit)
+    items = tuple(CheckpointOut(size=size, note=note) for size, note in page)
+    following = items[-1].size if len(items) == limit else None
+    return json_reply(CheckpointPage(items=items, next=following))
+
+
+async def _leaves(context: Context) -> Response:
+    query = context.query("start", "limit")
+    start, limit = query.number("start", 0), query.limit()
+    await _authorize(context)
+    page = context.services.store.leaves(start, limit)
+    items = tuple(leaf.decode("utf-8") for leaf in page)
+    following = start + len(items) if len(items) == limit else None
+    return json_reply(LeafPage(start=start, items=items, next=following))
+
+
+async def _proof(context: Context) -> Response:
+    query, leaf = context.query("size"), context.leaf
+    await _authorize(context)
+    store = context.services.store
+    size = query.number("size", store.tree_size())
+    if not leaf < size <= store.tree_size():
+        raise NotFound(NOT_THERE)
+    (body,) = store.leaves(leaf, 1)
+    return json_reply(
+        ProofOut(
+            leaf=leaf,
+            size=size,
+            body=body.decode("utf-8"),
+            root=views.b64(store.root(size)),
+            hashes=tuple(views.b64(entry) for entry in store.inclusion_proof(leaf, size)),
+        )
+    )
+
+
+async def _consistency(context: Context) -> Response:
+    query = context.query("old", "new")
+    await _authorize(context)
+    store = context.services.store
+    old, new = query.number("old", 0), query.number("new", store.tree_size())
+    if not 1 <= old <= new:
+        raise InvalidInput("old is a tree size from 1 to new")
+    if new > store.tree_size():
+        raise NotFound(NOT_THERE)
+    return json_reply(
+        ConsistencyOut(
+            old=old,
+            new=new,
+            old_root=views.b64(store.root(old)),
+            new_root=views.b64(store.root(new)),
+            hashes=tuple(views.b64(entry) for entry in store.consistency_proof(old, new)),
+        )
+    )
+
+
+async def _authorize(context: Context) -> None:
+    await authorize(context.services, context.call, Target(), "audit")
+
+
+async def _manifests(context: Context) -> Response:
+    query = context.query("space", "after", "limit")
+    space, limit = parse_space(query.text("space")), query.limit()
+    meeting, epoch = _position(query)
+    await authorize(
+        context.services, context.call, Target(space=space), f"spaces/{space}/manifests"
+    )
+    found = await _epochs(context, space, meeting, epoch, limit)
+    following = f"{found[-1].meeting}/{found[-1].epoch}" if len(found) == limit else None
+    items = tuple(
+        ManifestOut(
+            space=record.space,
+            meeting=record.meeting,
+            epoch=record.epoch,
+            state=record.state,
+            manifest=record.manifest,
+        )
+        for record in found
+    )
+    return json_reply(ManifestPage(items=items, next=following))
+
+
+def _position(query: Query) -> tuple[str, int]:
+    """Return after which meeting's which epoch the page starts."""
+    after = query.text("after")
+    if not after:
+        return "", -1
+    meeting, _, number = after.partition("/")
+    if not (number.isascii() and number.isdigit() and len(number) <= 10):  # noqa: PLR2004
+        raise InvalidInput("after is the last page's next")
+    return parse_meeting(meeting), parse_epoch(int(number))
+
+
+async def _epochs(
+    context: Context, space: SpaceName, meeting: str, epoch: int, limit: int
+) -> list[Epoch]:
+    services = context.services
+    reading = Call(context.principal, "meeting.read", context.digest)
+    found: list[Epoch] = []
+    if meeting:
+        begun = MeetingId(meeting)
+        found += await list_epochs(services, reading, space, begun, epoch, limit)
+    while len(found) < limit:
+        page = await list_meetings(services, reading, space, meeting, limit)
+        if not page:
+            break
+        for record in page:
+            meeting, left = record.meeting, limit - len(found)
+            if not left:
+                break
+            found += await list_epochs(services, reading, space, record.meeting, -1, left)
+    return found

@@ -1,0 +1,62 @@
+"""Envelopes: the hot path. Plain routes, one encoder, no models on the way out."""
+
+import msgspec
+from starlette.responses import Response
+
+from kms.api.context import Context
+from kms.api.endpoints import Endpoint
+from kms.api.problem import problem
+from kms.domain.ids import MeetingId, RecipientId, SpaceName
+from kms.errors import ConclaveError
+from kms.policy.authorizer import Target
+from kms.usecases.envelopes import FetchedEnvelope, Wanted, fetch_batch, fetch_envelope
+from kms.usecases.services import authorize
+from kms.wire.replies import BatchOut, EnvelopeOut
+from kms.wire.requests import FetchBatch, WantedEnvelope
+
+_JSON = "application/json"
+_ENCODER = msgspec.json.Encoder()
+"""Encodes FetchedEnvelope as an EnvelopeOut: the same names, the blob in base64."""
+
+_Entry = dict[str, FetchedEnvelope | dict[str, str]]
+
+
+def endpoints() -> tuple[Endpoint, ...]:
+    """Return the endpoints of envelopes."""
+    return (
+        Endpoint("envelope.fetch", _fetch, EnvelopeOut, hot=True),
+        Endpoint("envelope.batch", _batch, BatchOut, FetchBatch, hot=True),
+    )
+
+
+async def _fetch(context: Context) -> Response:
+    context.query()
+    wanted = Wanted(context.space, context.meeting, context.epoch, context.recipient)
+    fetched = await fetch_envelope(context.services, context.call, wanted)
+    return Response(_ENCODER.encode(fetched), media_type=_JSON)
+
+
+async def _batch(context: Context) -> Response:
+    context.query()
+    message = context.message(FetchBatch)
+    await authorize(context.services, context.call, Target(), "envelopes")
+    wanted = [_wanted(entry) for entry in message.envelopes]
+    answers = await fetch_batch(context.services, context.call, wanted)
+    items = [_entry(answer) for answer in answers]
+    return Response(_ENCODER.encode({"items": items}), media_type=_JSON)
+
+
+def _wanted(entry: WantedEnvelope) -> Wanted:
+    return Wanted(
+        SpaceName(entry.space),
+        MeetingId(entry.meeting),
+        entry.epoch,
+        RecipientId(entry.recipient),
+    )
+
+
+def _entry(answer: FetchedEnvelope | ConclaveError) -> _Entry:
+    if isinstance(answer, FetchedEnvelope):
+        return {"envelope": answer}
+    said = msgspec.json.decode(problem(answer)[1])
+    return {"error": {"code": said["code"], "detail": said["detail"]}}

@@ -1,0 +1,222 @@
+"""The web process: ``python -m kms.api.server --config FILE``. No PIN, no PKCS#11.
+
+One event loop serves the Unix socket and, where configured, mutual TLS.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+from kms import bootstrap, settings
+from kms.api.app import Api, build
+from kms.api.logs import configure
+from kms.api.peer import PeerProtocol
+from kms.api.sockets import bind_tls, bind_unix, tls_context
+from kms.errors import ConclaveError, ConfigurationError, IntegrityFailure
+from kms.settings import Settings
+from kms.usecases.services import Services
+
+EXIT_CONFIGURATION = 78
+"""A restart cannot help (sysexits.h): the configuration or the stored state is at fault."""
+EXIT_TEMPORARY = 75
+
+_LOG = logging.getLogger(__name__)
+_GRACE_SECONDS = 5
+_HANDSHAKE_SECONDS = 10.0
+
+
+class Listener(uvicorn.Server):
+    """uvicorn on one socket of ours; signals are the process's business, not its own."""
+
+    def __init__(
+        self, config: uvicorn.Config, sock: socket.socket, tls: ssl.SSLContext | None
+    ) -> None:
+        super().__init__(config)
+        self._sock = sock
+        self._tls = tls
+        self.listening = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave signals alone."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; from now on callers can connect."""
+        del sockets
+        await self.lifespan.startup()
+        loop = asyncio.get_running_loop()
+        if self._tls is None:
+            server = await loop.create_unix_server(
+                self._protocol, sock=self._sock, backlog=self.config.backlog
+            )
+        else:
+            server = await loop.create_server(
+                self._protocol,
+                sock=self._sock,
+                ssl=self._tls,
+                ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+                backlog=self.config.backlog,
+            )
+        self.servers = [server]
+        self.started = True
+        self.listening.set()
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+
+def make_listener(
+    api: Api, chosen: settings.Api, sock: socket.socket, tls: ssl.SSLContext | None
+) -> Listener:
+    """Return a listener for a bound socket, with the configured limits."""
+    protocol = type(
+        "LimitedProtocol",
+        (PeerProtocol,),
+        {
+            "max_header": chosen.max_header,
+            "head_seconds": chosen.request_seconds,
+            "max_connections": chosen.max_connections,
+        },
+    )
+    config = uvicorn.Config(
+        api.asgi,
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=max(1, int(chosen.idle_seconds)),
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    return Listener(config, sock, tls)
+
+
+class Sockets:
+    """The bound sockets of one configuration; the Unix one is removed at the end."""
+
+    def __init__(self, chosen: Settings) -> None:
+        """Bind; raise ConfigurationError."""
+        self._path = chosen.paths.api_socket
+        self._endpoints = chosen.paths.run / "endpoints.json"
+        self.tls_context = tls_context(chosen.api.tls) if chosen.api.tls else None
+        self.tls = bind_tls(chosen.api.tls) if chosen.api.tls else None
+        self.unix = bind_unix(self._path, chosen.api.socket_group)
+        self._inode = self._path.stat().st_ino
+
+    def announce(self) -> None:
+        """Write where callers connect, the port that was really given included."""
+        where: dict[str, object] = {"socket": str(self._path)}
+        if self.tls:
+            address, port, *_ = self.tls.getsockname()
+            where["tls"] = {"address": address, "port": port}
+        draft = self._endpoints.with_suffix(".new")
+        draft.write_text(json.dumps(where) + "\n", "utf-8")
+        draft.replace(self._endpoints)
+
+    def close(self) -> None:
+        """Close, and remove what is ours."""
+        self.unix.close()
+        if self.tls:
+            self.tls.close()
+        try:
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
+                self._endpoints.unlink(missing_ok=True)
+        except FileNotFoundError:
+            return
+
+
+async def serve(
+    chosen: Settings, services: Services, sockets: Sockets, ready_fd: int | None
+) -> None:
+    """Serve until SIGTERM or SIGINT, then let requests in progress end."""
+    async with _listening(chosen, services, sockets) as stopped:
+        sockets.announce()
+        if ready_fd is not None:
+            os.write(ready_fd, b"\n")
+            os.close(ready_fd)
+        _LOG.info("serving on %s", chosen.paths.api_socket)
+        await stopped.wait()
+
+
+@asynccontextmanager
+async def _listening(
+    chosen: Settings, services: Services, sockets: Sockets
+) -> AsyncIterator[asyncio.Event]:
+    api = build(services)
+    listeners = [make_listener(api, chosen.api, sockets.unix, None)]
+    if sockets.tls:
+        listeners.append(make_listener(api, chosen.api, sockets.tls, sockets.tls_context))
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    tasks = [asyncio.create_task(listener.serve()) for listener in listeners]
+    for task in tasks:
+        task.add_done_callback(lambda _task: stopped.set())
+    try:
+        for listener in listeners:
+            await _first(listener.listening, stopped)
+        yield stopped
+    finally:
+        api.streams.stop()
+        for listener in listeners:
+            listener.should_exit = True
+        await asyncio.gather(*tasks)
+
+
+async def _first(*events: asyncio.Event) -> None:
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+
+
+async def _main(chosen: Settings, ready_fd: int | None) -> None:
+    sockets = Sockets(chosen)
+    try:
+        async with bootstrap.web(chosen) as services:
+            await serve(chosen, services, sockets, ready_fd)
+    finally:
+        sockets.close()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the web process; return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m kms.api.server")
+    parser.add_argument("--config", type=Path, default=settings.DEFAULT_PATH)
+    parser.add_argument("--ready-fd", type=int)
+    options = parser.parse_args(arguments)
+    configure()
+    try:
+        chosen = settings.load(options.config)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_main(chosen, options.ready_fd))
+    except (ConfigurationError, IntegrityFailure) as error:
+        _LOG.critical("%s %s", error.message, error.hint)
+        return EXIT_CONFIGURATION
+    except ConclaveError as error:
+        _LOG.critical("%s %s", error.message, error.hint)
+        return EXIT_TEMPORARY
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

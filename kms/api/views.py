@@ -1,0 +1,124 @@
+"""From what the use cases return to what the wire carries."""
+
+import base64
+
+import msgspec
+
+from kms.domain.models import Epoch, Meeting, Recipient, Roster, RotationReason, Space
+from kms.ports import TokenInfo
+from kms.usecases.minting import MeetingView
+from kms.usecases.queries import Rotation
+from kms.wire import replies
+from kms.wire.base import rfc3339
+
+
+def space(record: Space) -> replies.SpaceOut:
+    """Show a space."""
+    return replies.SpaceOut(
+        space=record.space,
+        release_class=record.release_class,
+        token=record.token,
+        created=rfc3339(record.created),
+    )
+
+
+def recipient(record: Recipient) -> replies.RecipientOut:
+    """Show a registered recipient."""
+    return replies.RecipientOut(
+        space=record.space,
+        recipient=record.recipient,
+        kind=record.kind,
+        name=record.name,
+        version=record.version,
+        spki=record.spki,
+        registered=rfc3339(record.registered),
+    )
+
+
+def roster(record: Roster) -> replies.RosterOut:
+    """Show a roster."""
+    return replies.RosterOut(
+        version=record.version,
+        recipients=tuple(record.recipients),
+        statement=record.statement or None,
+    )
+
+
+def epoch(record: Epoch) -> replies.EpochOut:
+    """Show an epoch."""
+    return replies.EpochOut(
+        epoch=record.epoch,
+        state=record.state,
+        reason=record.reason,
+        activates=rfc3339(record.activates),
+        retires=rfc3339(record.retires),
+        roster_version=record.roster_version,
+        manifest=record.manifest,
+    )
+
+
+def summary(record: Meeting) -> replies.MeetingSummary:
+    """Show a meeting in a list."""
+    return replies.MeetingSummary(
+        space=record.space,
+        meeting=record.meeting,
+        state=record.state,
+        current_epoch=record.current_epoch,
+        next_epoch=record.next_epoch,
+        last_epoch=record.last_epoch,
+        roster_version=record.roster_version,
+        created=rfc3339(record.created),
+    )
+
+
+def meeting(view: MeetingView) -> replies.MeetingOut:
+    """Show a meeting whole."""
+    record = view.meeting
+    return replies.MeetingOut(
+        space=record.space,
+        meeting=record.meeting,
+        state=record.state,
+        current_epoch=record.current_epoch,
+        next_epoch=record.next_epoch,
+        last_epoch=record.last_epoch,
+        roster_version=record.roster_version,
+        created=rfc3339(record.created),
+        roster=roster(view.roster),
+        current=epoch(view.current) if view.current else None,
+        next=epoch(view.next) if view.next else None,
+    )
+
+
+def rotation(found: Rotation) -> replies.RotationOut:
+    """Show an open meeting's rotation."""
+    return replies.RotationOut(
+        space=found.space,
+        meeting=found.meeting,
+        epoch=found.epoch,
+        reason=RotationReason(found.reason),
+        activated=rfc3339(found.activated),
+        retires=rfc3339(found.retires),
+        overdue=found.overdue,
+        next_epoch=found.next_epoch,
+        next_activates=None if found.next_activates is None else rfc3339(found.next_activates),
+    )
+
+
+def token(info: TokenInfo) -> replies.TokenOut:
+    """Show what a token says of itself."""
+    return replies.TokenOut(
+        token=info.token,
+        space=info.space,
+        manufacturer=info.manufacturer,
+        model=info.model,
+        serial=info.serial,
+        module_version=info.module_version,
+        worker_pid=info.worker_pid,
+        mechanisms=tuple(info.mechanisms),
+        objects=tuple(msgspec.to_builtins(entry) for entry in info.objects),
+    )
+
+
+def b64(data: bytes) -> str:
+    """Return standard base64 (RFC 4648, section 4)."""
+    return base64.b64encode(data).decode("ascii")
