@@ -6,6 +6,7 @@ What is exported ends at a checkpoint, so that nothing in the bundle lies unprot
 import base64
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +48,13 @@ class _Reading:
 
     def leaves(self) -> Iterator[bytes]:
         """Yield the leaves and remember which manifests they name."""
-        seq = 0
-        while seq < self._size:
-            page = self._client.leaves(seq).items[: self._size - seq]
-            if not page:
-                raise VerificationFailed("the log is shorter than its checkpoint says")
-            for text in page:
-                self._remember(text.encode())
-                yield text.encode()
-            seq += len(page)
+        count = 0
+        for text in islice(self._client.leaves(), self._size):
+            count += 1
+            self._remember(text.encode())
+            yield text.encode()
+        if count < self._size:
+            raise VerificationFailed("the log is shorter than its checkpoint says")
 
     def _remember(self, data: bytes) -> None:
         if b'"manifest"' in data:

@@ -49,7 +49,6 @@ EXIT_BY_CODE = {
     "conflict": Exit.LATER,
     "state_not_allowed": Exit.LATER,
     "precondition_failed": Exit.LATER,
-    "request_timeout": Exit.LATER,
     "unavailable": Exit.UNAVAILABLE,
     "hsm_unavailable": Exit.UNAVAILABLE,
     "store_unavailable": Exit.UNAVAILABLE,
