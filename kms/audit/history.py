@@ -87,8 +87,10 @@ class History:
         self._tally.count(Check.ROSTERS, leaf.action != "epoch.rotate")
         self._tally.guard(lambda: check_roster(leaf, facts, told, readers), leaf.seq)
         self._tally.guard(lambda: check_mint_rows(leaf, facts, told), leaf.seq)
-        facts.roster, facts.roster_version = readers, told.roster_version
-        self._enter_epoch(leaf, facts, told, EpochFacts(told.state, starts, readers))
+        if readers != facts.roster:
+            facts.roster = readers
+        facts.roster_version = told.roster_version
+        self._enter_epoch(leaf, facts, told, EpochFacts(told.state, starts, facts.roster))
 
     def _manifest(self, leaf: Leaf, space: str, meeting: str, told: Minted) -> Manifest | None:
         self._tally.count(Check.MANIFESTS)

@@ -104,7 +104,7 @@ def decode_leaf(data: bytes) -> Leaf:
     """Return the leaf; raise InvalidInput for anything that this version did not write."""
     try:
         return _DECODER.decode(data)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput("not an audit leaf") from error
 
 
@@ -114,8 +114,11 @@ def decode_exact_leaf(data: bytes) -> Leaf:
     Of integers, rows and details are held to RFC 8785; the others follow from their place.
     """
     leaf = decode_leaf(data)
-    canonical(leaf.rows)
-    canonical(leaf.details)
+    try:
+        canonical(leaf.rows)
+        canonical(leaf.details)
+    except RecursionError as error:
+        raise InvalidInput("a leaf nested too deep") from error
     if _ENCODER.encode(leaf) != data:
         raise InvalidInput("not the canonical form of an audit leaf")
     return leaf

@@ -57,7 +57,7 @@ def decode_record(data: bytes, kind: type[_T]) -> _T:
     """Return the record; raise InvalidInput unless ``data`` is exactly its canonical form."""
     try:
         record = msgspec.json.decode(data, type=kind)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput(f"not a {kind.__name__}") from error
     if encode_record(record) != data:
         raise InvalidInput(f"not the canonical form of a {kind.__name__}")
