@@ -17,7 +17,7 @@ from tests.faults.softhsm import MODULE, SoftToken
 
 HERE = Path(__file__).parent
 UNIQUE = "<unique number!>"
-"""Where it stands in a request, each request of a run has a number of its own."""
+"""Where it stands in a request, each request sent has a number of its own."""
 
 
 class BenchError(RuntimeError):

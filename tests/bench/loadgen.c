@@ -6,7 +6,7 @@
  *           [-d SECONDS] [-w WARM-UP SECONDS] [-C CERTIFICATE -K KEY -A AUTHORITY]
  *
  * REQUESTS holds complete requests, taken in turn: "LENGTH OFFSET\n" and LENGTH bytes each; OFFSET
- * is where 16 characters are replaced by a number that no other request of the run has, or -1. */
+ * is where 16 characters are replaced by a number that no other request had before, or -1. */
 #define _GNU_SOURCE
 #include "tls.h"
 
@@ -47,7 +47,7 @@ static union {
 } address;
 static socklen_t address_length;
 static struct request *requests;
-static long request_count, taken;
+static long request_count, taken, first_number; /* the time: later runs never repeat a number */
 static struct connection connections[MAX_CONNECTIONS];
 static int poller;
 static double *latencies;
@@ -64,6 +64,12 @@ static double now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static long nanoseconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  return t.tv_sec * 1000000000L + t.tv_nsec;
 }
 
 static void *grown(void *memory, long count, size_t size) {
@@ -125,7 +131,7 @@ static long receive(struct connection *c, char *buffer) {
 
 static void number(char *field) {
   char text[MARK + 1];
-  snprintf(text, sizeof text, "%016lx", (unsigned long)taken);
+  snprintf(text, sizeof text, "%016lx", (unsigned long)(first_number + taken));
   memcpy(field, text, MARK);
 }
 
@@ -273,6 +279,7 @@ int main(int count, char **words) {
   signal(SIGPIPE, SIG_IGN);
   if (encrypted && (!certificate || !key || !authority)) fail("usage", "TLS needs -C, -K and -A");
   if (encrypted) tls_open(certificate, key, authority);
+  first_number = nanoseconds();
   poller = epoll_create1(EPOLL_CLOEXEC);
   for (int i = 0; i < wanted; i++) connect_one(&connections[i]);
   run_for(warm_up);
