@@ -15,7 +15,7 @@ from kms.cli.inputs import (
     read_root,
     read_text,
 )
-from kms.cli.output import Column, moment, yes_no
+from kms.cli.output import Column, moment, word, yes_no
 from kms.cli.register import group, register
 from kms.cli.session import Session
 from kms.errors import InvalidInput
@@ -32,7 +32,7 @@ _FETCHED = (
     Column("Saved as", "file"),
 )
 _READERS = (
-    Column("Kind", "kind"),
+    Column("Kind", "kind", word),
     Column("Recipient", "id"),
     Column("Version", "version"),
     Column("Sends as", "sender"),

@@ -7,14 +7,14 @@ import typer
 
 from kms.cli.inputs import MeetingArgument, SpaceArgument
 from kms.cli.meeting import show_meeting
-from kms.cli.output import Column, yes_no
+from kms.cli.output import Column, reason, word, yes_no
 from kms.cli.register import group, register
 from kms.cli.session import Session
 
 _EPOCHS = (
     Column("Epoch", "epoch"),
-    Column("State", "state"),
-    Column("Reason", "reason"),
+    Column("State", "state", word),
+    Column("Reason", "reason", reason),
     Column("Active since", "activates"),
     Column("Retires", "retires"),
     Column("Roster version", "roster_version"),
@@ -23,7 +23,7 @@ _ROTATION = (
     Column("Space", "space"),
     Column("Meeting", "meeting"),
     Column("Epoch", "epoch"),
-    Column("Reason", "reason"),
+    Column("Reason", "reason", reason),
     Column("Active since", "activated"),
     Column("Retires", "retires"),
     Column("Overdue", "overdue", yes_no),

@@ -39,6 +39,10 @@ MEANINGS = {
 EXIT_BY_CODE = {
     "invalid_input": Exit.INVALID,
     "too_large": Exit.INVALID,
+    "header_too_large": Exit.INVALID,
+    "host_not_allowed": Exit.INVALID,
+    "unsupported_media_type": Exit.INVALID,
+    "method_not_allowed": Exit.INVALID,
     "verification_failed": Exit.INVALID,
     "envelope_refused": Exit.INVALID,
     "frame_refused": Exit.INVALID,
@@ -49,6 +53,7 @@ EXIT_BY_CODE = {
     "conflict": Exit.LATER,
     "state_not_allowed": Exit.LATER,
     "precondition_failed": Exit.LATER,
+    "request_timeout": Exit.LATER,
     "unavailable": Exit.UNAVAILABLE,
     "hsm_unavailable": Exit.UNAVAILABLE,
     "store_unavailable": Exit.UNAVAILABLE,

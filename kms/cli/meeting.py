@@ -12,7 +12,7 @@ from kms.cli.inputs import (
     StatementOption,
     roster_wish,
 )
-from kms.cli.output import Column
+from kms.cli.output import Column, reason, word
 from kms.cli.register import group, register
 from kms.cli.session import Session
 from kms.errors import InvalidInput, StateNotAllowed
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SUMMARY = (
     Column("Space", "space"),
     Column("Meeting", "meeting"),
-    Column("State", "state"),
+    Column("State", "state", word),
     Column("Epoch", "current_epoch"),
     Column("Next epoch", "next_epoch"),
     Column("Roster version", "roster_version"),
@@ -33,7 +33,7 @@ _SUMMARY = (
 _DETAIL = (
     *_SUMMARY,
     Column("Recipients on the roster", "recipients"),
-    Column("Reason of the epoch", "reason"),
+    Column("Reason of the epoch", "reason", reason),
     Column("Active since", "activates"),
     Column("Retires", "retires"),
 )

@@ -109,6 +109,8 @@ class Output:
 
 def summary(error: ConclaveError) -> str:
     """Return what an error's code means, in the present language."""
+    if type(error) is ConclaveError:
+        return _("A fault in Conclave itself.")
     return _(first_line(type(error)))
 
 
@@ -122,6 +124,16 @@ def moment(seconds: int | None) -> str:
     if seconds is None:
         return "-"
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def word(value: str) -> str:
+    """Return a state, kind or reason in the present language."""
+    return _(value)
+
+
+def reason(value: str) -> str:
+    """Return why an epoch was minted; a meeting's state has the same word "open"."""
+    return _("opened") if value == "open" else word(value)
 
 
 def yes_no(value: bool) -> str:
@@ -140,4 +152,4 @@ def _json(document: Any) -> str:
 
 
 def _write(text: str) -> None:
-    print(text)  # noqa: T201 -- the one place that prints results
+    print(text, flush=True)  # noqa: T201 -- the one place that prints results

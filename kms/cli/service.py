@@ -1,24 +1,37 @@
 """init, serve, status, hsm: the service itself."""
 
 import getpass
+import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kms.cli.output import Column
+from kms.cli.exits import Exit
+from kms.cli.output import Column, Output, word
 from kms.cli.pins import Prompt, read_pins
 from kms.cli.register import group, register
 from kms.cli.session import Session
 from kms.errors import ConfigurationError
 from kms.i18n import _
 
+if TYPE_CHECKING:
+    from kms.settings import Settings
+
+_PLACES = (
+    Column("Site", "site"),
+    Column("Configuration", "config"),
+    Column("PINs", "pins"),
+    Column("Site root", "site_root"),
+    Column("Escrow shares", "shares"),
+)
+_ENDPOINTS = (Column("Unix socket", "socket"), Column("Mutual TLS", "tls"))
 _STATUS = (
     Column("Site", "site"),
     Column("Spaces", "spaces"),
-    Column("Key operations", "key_operations"),
+    Column("Key operations", "key_operations", word),
     Column("Leaves in the log", "tree_size"),
     Column("Leaves under a checkpoint", "checkpoint_size"),
     Column("Workers", "workers"),
@@ -60,10 +73,19 @@ def init(
             "a real site is initialised by key ceremonies, which this version does not have yet",
             hint="--practice DIR makes a site for practice",
         )
-    from kms.practice import init_practice  # noqa: PLC0415 -- loads the HSM's library
+    from kms.practice import init_practice  # noqa: PLC0415 -- heavy
 
+    session.output.note(_("Making keys and certificates takes some seconds."))
     site = init_practice(practice, fresh=fresh)
     session.output.banner(site.banner)
+    places = {
+        "site": site.site_id,
+        "config": str(site.config),
+        "pins": str(site.pins),
+        "site_root": str(site.site_root),
+        "shares": str(site.shares),
+    }
+    session.output.record(places, places, _PLACES)
 
 
 def serve(
@@ -87,8 +109,10 @@ def serve(
         prompt=_prompt(),
     )
     supervisor = Supervisor(session.config_path(), settings, pins, session.output.note)
-    code = supervisor.run(lambda: _announce(session))
-    raise typer.Exit(code)
+    code = supervisor.run(lambda: _announce(session.output, settings))
+    if code:
+        # What went wrong stands above; only a child's own word that it is final is passed on.
+        raise typer.Exit(code if code == Exit.CONFIGURATION else Exit.UNAVAILABLE)
 
 
 def _prompt() -> Prompt | None:
@@ -97,11 +121,13 @@ def _prompt() -> Prompt | None:
     return lambda token: getpass.getpass(_("PIN of token {token}: ").format(token=token))
 
 
-def _announce(session: Session) -> None:
-    settings = session.settings()
-    session.output.banner(settings.site.banner)
-    addresses = {"socket": str(settings.paths.api_socket)}
-    session.output.record(addresses, addresses, (Column("Listening on", "socket"),))
+def _announce(output: Output, settings: "Settings") -> None:
+    """Say where callers connect, the port that was really given included."""
+    output.banner(settings.site.banner)
+    where = json.loads((settings.paths.run / "endpoints.json").read_text(encoding="utf-8"))
+    tls = where.get("tls")
+    row = {"socket": where["socket"], "tls": tls and f"https://{tls['address']}:{tls['port']}"}
+    output.record(where, row, _ENDPOINTS)
 
 
 def status(session: Session) -> None:

@@ -2,19 +2,19 @@
 
 import typer
 
-from kms.cli.output import Column
+from kms.cli.output import Column, word
 from kms.cli.register import group, register
 from kms.cli.session import Session
 
 _SPACES = (
     Column("Space", "space"),
-    Column("Release class", "release_class"),
+    Column("Release class", "release_class", word),
     Column("Token", "token"),
     Column("Created", "created"),
 )
 _RECIPIENTS = (
     Column("Space", "space"),
-    Column("Kind", "kind"),
+    Column("Kind", "kind", word),
     Column("Name", "name"),
     Column("Version", "version"),
     Column("Recipient", "recipient"),

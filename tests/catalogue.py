@@ -1,0 +1,152 @@
+"""Keeps the message catalogue: collects the source texts, updates the .po file, compiles the .mo.
+
+``python -m tests.catalogue`` after a text was changed; then translate what it lists.
+"""
+
+import ast
+import io
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from babel.messages import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+
+import kms
+from kms import errors
+from kms.cli.exits import MEANINGS
+from kms.domain.models import RecipientKind, ReleaseClass, RotationReason
+from kms.domain.states import KeyState, MeetingState
+from kms.i18n import CATALOGUES, DOMAIN, LOCALE_DIR, Language
+
+SOURCE = Path(kms.__file__).parent
+PO = LOCALE_DIR / CATALOGUES[Language.ZH] / "LC_MESSAGES" / f"{DOMAIN}.po"
+MO = PO.with_suffix(".mo")
+
+_HEADER = "# Simplified Chinese texts of Conclave. Kept by: python -m tests.catalogue"
+_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+"""Stands for every date, so that the same texts give the same files."""
+
+WORDS = (KeyState, MeetingState, ReleaseClass, RecipientKind, RotationReason)
+"""Values that tables show as words."""
+
+_MARKERS = frozenset({"_", "Column", "group"})
+"""Calls whose first argument is a text."""
+_KEYWORDS = frozenset({"help", "hint"})
+"""Keyword arguments that are texts."""
+_PATIENTS = ("cli", "settings.py", "audit/bundle.py", "client/transport.py", "client/keys.py")
+"""Where errors arise that people read in the terminal."""
+
+
+def source_texts() -> set[str]:
+    """Return every text that is shown to people through the catalogue."""
+    texts = {text for path in _files() for text in _of_file(path)}
+    texts |= {
+        error.__doc__.partition("\n")[0]
+        for error in error_classes()
+        if error.code != "internal_error"
+    }
+    texts |= {member.value for words in WORDS for member in words} | {"ready"}
+    texts |= set(MEANINGS.values())
+    return texts | _typer_texts()
+
+
+def error_classes(root: type[errors.ConclaveError] = errors.ConclaveError) -> Iterator[type]:
+    """Yield the errors of kms.errors, the root first."""
+    yield root
+    for child in root.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from error_classes(child)
+
+
+def _files() -> Iterator[Path]:
+    for name in _PATIENTS:
+        path = SOURCE / name
+        yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def _of_file(path: Path) -> Iterator[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield from _of_call(node)
+        elif isinstance(node, ast.FunctionDef) and _is_command(node):
+            yield ast.get_docstring(node) or ""
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in {"SUMMARY", "PANEL"}:
+            yield node.value.value
+
+
+def _of_call(node: ast.Call) -> Iterator[str]:
+    name = node.func.id if isinstance(node.func, ast.Name) else ""
+    if (name in _MARKERS or name in _ERROR_NAMES) and node.args:
+        yield from _text(node.args[0])
+    for keyword in node.keywords:
+        if keyword.arg in _KEYWORDS:
+            yield from _text(keyword.value)
+
+
+def _text(node: ast.expr) -> Iterator[str]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value:
+        yield node.value
+
+
+def _is_command(node: ast.FunctionDef) -> bool:
+    first = node.args.args[0].annotation if node.args.args else None
+    public = not node.name.startswith("_") and node.name not in {"connect", "show_meeting"}
+    return public and isinstance(first, ast.Name) and first.id == "Session"
+
+
+def _typer_texts() -> set[str]:
+    """The few texts of Typer that it asks gettext for, and its own options' help."""
+    import typer
+
+    found = {
+        "Show this message and exit.",
+        "Install completion for the current shell.",
+        "Show completion for the current shell, to copy it or customize the installation.",
+    }
+    for name in ("core.py", "rich_utils.py"):
+        found |= set(_of_file(Path(typer.__file__).parent / name))
+    return found
+
+
+_ERROR_NAMES = frozenset(error.__name__ for error in error_classes())
+
+
+def read_catalogue() -> Catalog:
+    """Return the catalogue as it is in the .po file."""
+    if not PO.exists():
+        return Catalog(locale="zh_CN", domain=DOMAIN)
+    with PO.open("rb") as file:
+        return read_po(file, locale="zh_CN", domain=DOMAIN)
+
+
+def compiled(catalogue: Catalog) -> bytes:
+    """Return the .mo file of a catalogue."""
+    buffer = io.BytesIO()
+    write_mo(buffer, catalogue)
+    return buffer.getvalue()
+
+
+def main() -> int:
+    """Update both files; return 1 while a translation is missing."""
+    old, texts = read_catalogue(), source_texts()
+    new = Catalog(locale="zh_CN", domain=DOMAIN, header_comment=_HEADER, fuzzy=False)
+    new.creation_date = new.revision_date = _EPOCH
+    for text in sorted(texts):
+        known = old.get(text)
+        new.add(text, known.string if known else "")
+    PO.parent.mkdir(parents=True, exist_ok=True)
+    with PO.open("wb") as file:
+        write_po(file, new, width=96, sort_output=True)
+    MO.write_bytes(compiled(new))
+    missing = [message.id for message in new if message.id and not message.string]
+    for text in missing:
+        print(f"without translation: {text}", file=sys.stderr)
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
