@@ -40,6 +40,10 @@ class CeremonyToken(Protocol):
         """Initialise the empty token and set its PINs; raise AlreadyExists, PinError."""
         ...
 
+    def self_test(self) -> None:
+        """Raise ProfileError unless the token answers as its profile says."""
+        ...
+
     def random(self, size: int) -> bytes:
         """Return bytes from the token's generator."""
         ...

@@ -32,6 +32,7 @@ class SiteKeys:
 
 def create_site(token: CeremonyToken) -> SiteKeys:
     """Make the site's keys on its initialised token."""
+    token.self_test()
     token.generate_row_mac(FIRST)
     return SiteKeys(
         root=create_signing_key(token, SigningUse.SITE_ROOT),

@@ -33,6 +33,7 @@ def create_space(
 
     The escrow key comes first: without it nothing could be minted, and nothing may be lost.
     """
+    token.self_test()
     token.trust_escrow(generation, escrow)
     token.generate_row_mac(FIRST)
     manifest = create_signing_key(token, SigningUse.MANIFEST)

@@ -17,6 +17,7 @@ from kms.hsm import templates
 from kms.hsm.attributes import Template
 from kms.hsm.init_token import init_token
 from kms.hsm.isolated import run_isolated
+from kms.hsm.known_answers import check_known_answers
 from kms.hsm.labels import Kind, Label, named, numbered, vault_public
 from kms.hsm.profile import Profile
 from kms.hsm.publickeys import (
@@ -56,6 +57,11 @@ class OfficerToken:
     def initialise(self) -> None:
         """Initialise the empty token in a process of its own; see init_token."""
         run_isolated({}, init_token, self._profile, self._label, self._so_pin, self._user_pin)
+
+    def self_test(self) -> None:
+        """Ask what the profile says the token answers; see known_answers."""
+        with self._user() as token:
+            check_known_answers(token)
 
     def random(self, size: int) -> bytes:
         """Return bytes from the token's generator."""

@@ -91,7 +91,7 @@ class Token:
         self._login = login
         self._writable = writable or login is Login.OFFICER
         self._faults = Faults(profile.errors)
-        self._oaep = _OAEP[profile.oaep_hash]
+        self.oaep = _OAEP[profile.oaep_hash]
         self.cryptoki = Cryptoki(profile.module)
         self._session: Any = None
         self._token: Any = None
@@ -299,7 +299,7 @@ class Token:
     def wrap(self, public: Handle, key: Handle) -> bytes:
         """Return ``key`` wrapped by RSA-OAEP with the profile's hash."""
         blob: bytes = public.wrap_key(
-            key, mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=self._oaep
+            key, mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=self.oaep
         )
         return blob
 
@@ -328,7 +328,7 @@ class Token:
             KeyType.AES,
             blob,
             mechanism=Mechanism.RSA_PKCS_OAEP,
-            mechanism_param=self._oaep,
+            mechanism_param=self.oaep,
             template=UNWRAP_EPOCH.packed,
         )
 
