@@ -156,7 +156,7 @@ class Bundle:
     def check_schema(self) -> None:
         """Raise VerificationFailed unless tables, columns and views are exactly those written."""
         for setting in ("trusted_schema = OFF", "cell_size_check = ON", "query_only = ON"):
-            self._connection.execute(f"PRAGMA {setting}")
+            list(self._rows(f"PRAGMA {setting}"))
         with closing(sqlite3.connect(":memory:")) as connection:
             connection.text_factory = bytes
             _create(Database(connection))
@@ -206,7 +206,7 @@ class Bundle:
     def _guard(self, read: Callable[[], Any]) -> Any:
         try:
             return read()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: a garbled SQLite message
             raise VerificationFailed("the bundle is not a readable SQLite file") from error
 
 

@@ -36,7 +36,7 @@ def read_key_list(bundle: Bundle, root: ec.EllipticCurvePublicKey, tally: Tally)
         if bundle.meta()[b"site"] != newest.iss.encode() or not newest.version:
             raise VerificationFailed("no key list of this site")
     except ConclaveError as error:
-        tally.fail(Broken(Check.KEY_LIST, f"密钥清单不成立:{error.message}", error.message))
+        tally.fail(Broken(Check.KEY_LIST, "密钥清单的签名或内容不成立", error.message))
         return _NO_KEYS
     return newest
 
@@ -66,13 +66,13 @@ class Heads:
         for size, note in bundle.checkpoints():
             self._tally.count(Check.SIGNATURES)
             try:
-                checkpoint = self._verified(_text(note))
+                checkpoint = self._verified(_text(note), size)
             except VerificationFailed as error:
-                said = f"检查点 {size} 不成立:{error.message}"
+                said = f"检查点 {size} 的签名或内容不成立"
                 self._tally.fail(Broken(Check.SIGNATURES, said, f"checkpoint {size}: {error}"))
                 continue
             self._expect(Check.TREE, checkpoint)
-            self.newest = checkpoint.size
+            self.newest = size
         if not self.newest:
             self._tally.fail(
                 Broken(Check.TREE, "没有可信的检查点", "no checkpoint vouches for the log")
@@ -84,7 +84,7 @@ class Heads:
             try:
                 self._expect(Check.EARLIER, self._verified(note))
             except VerificationFailed as error:
-                said = f"早期检查点不成立:{error.message}"
+                said = "早期检查点的签名或内容不成立"
                 self._tally.fail(Broken(Check.EARLIER, said, f"earlier checkpoint: {error}"))
         if not notes:
             missing = Said(
@@ -121,8 +121,11 @@ class Heads:
     def _expect(self, check: Check, checkpoint: Checkpoint) -> None:
         self._awaited.setdefault(checkpoint.size, []).append((check, checkpoint.root))
 
-    def _verified(self, note: str) -> Checkpoint:
-        return verify_checkpoint(note, origin=self._origin, keys=self._keys)
+    def _verified(self, note: str, size: int | None = None) -> Checkpoint:
+        checkpoint = verify_checkpoint(note, origin=self._origin, keys=self._keys)
+        if size not in {None, checkpoint.size}:
+            raise VerificationFailed("its row tells another size")
+        return checkpoint
 
 
 class Manifests:
@@ -147,7 +150,7 @@ class Manifests:
         try:
             found = verify_manifest(token, self._key(space, jws.key_id(token, typ=TYP)))
         except ConclaveError as error:
-            said = f"清单签名不成立:{error.message}"
+            said = "清单的签名或内容不成立"
             raise Broken(Check.MANIFESTS, said, error.message) from error
         self._check_subject(found, space, meeting, told)
         _check_recipients(found, told)

@@ -18,7 +18,7 @@ from kms.audit.merkle import CompactRange, leaf_hash
 from kms.audit.proofs import Heads, Manifests, read_key_list
 from kms.audit.report import Report
 from kms.audit.words import check_words
-from kms.errors import InvalidInput, VerificationFailed
+from kms.errors import ConclaveError, InvalidInput
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _PROGRESS = 20_000
@@ -42,8 +42,9 @@ def verify_bundle(
     try:
         with Bundle(path) as bundle:
             run.verify(bundle, root_key, earlier)
-    except VerificationFailed as error:
-        run.tally.fail(Broken(Check.FORM, f"证据包不可用:{error.message}", error.message))
+    except ConclaveError as error:
+        said = "证据包无法读取、已损坏或结构不符"
+        run.tally.fail(Broken(Check.FORM, said, error.message))
         run.tally.stop()
     return run.report()
 
@@ -126,6 +127,7 @@ class _Log:
         try:
             leaf = self._decode(seq, body)
             check_words(leaf)
+            _check_clock(leaf.time)
         except Broken as broken:
             self._tally.fail(broken, seq)
             return
@@ -154,8 +156,6 @@ class _Log:
         return leaf
 
     def _check_time(self, leaf: Leaf) -> None:
-        if not _TIME.fullmatch(leaf.time) or not _is_date(leaf.time):
-            raise Broken(Check.TIMES, "时间格式有误", "not a time")
         last, self._time = self._time, max(self._time, leaf.time)
         if leaf.time < last:
             raise Broken(Check.TIMES, "时间倒退", "time goes back")
@@ -184,9 +184,10 @@ def _subject(leaf: Leaf) -> tuple[str, ...]:
     return (leaf.action, leaf.actor, leaf.auth, leaf.space, leaf.resource, leaf.request)
 
 
-def _is_date(time: str) -> bool:
+def _check_clock(time: str) -> None:
     try:
         datetime.fromisoformat(time)
-    except ValueError:
-        return False
-    return True
+    except ValueError as error:
+        raise Broken(Check.TIMES, "时间格式有误", "not a time") from error
+    if not _TIME.fullmatch(time):
+        raise Broken(Check.TIMES, "时间格式有误", "not a time in UTC with microseconds")
