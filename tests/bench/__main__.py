@@ -53,10 +53,7 @@ def _rounds(bench: Bench, site: BenchSite | None, count: int) -> list[Round]:
         rounds = []
         for number in range(count):
             _say(f"round {number + 1} of {count}")
-            figures = bench.floor()
-            if target:
-                figures |= bench.mints(target) | bench.fetches(target)
-            rounds.append(figures | bench.ceiling(bare))
+            rounds.append(bench.mints(target) | bench.fetches(bare, target))
         return rounds
 
 
@@ -67,8 +64,7 @@ def _slow_rounds(bench: Bench, site: BenchSite | None, count: int) -> list[Round
         rounds = []
         for number in range(count):
             _say(f"round {number + 1} of {count}, every fsync 2 ms slower")
-            figures = bench.slow(target) if target else {}
-            rounds.append(figures | bench.ceiling(bare, "slow_"))
+            rounds.append(bench.slow(bare, target))
         return rounds
 
 

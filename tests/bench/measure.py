@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import ceiling
-from tests.bench.load import BenchError, HttpRequest, Tls, run_load, run_raw, write_requests
+from tests.bench.load import BenchError, HttpRequest, Load, Tls, run_load, run_raw, write_requests
 from tests.bench.report import Line, Round
 from tests.faults import build
 from tests.faults.softhsm import SoftToken
@@ -32,6 +32,7 @@ LINES = (
     Line("fetch, 32 connections", "fetch", "requests/s", "ceiling", required=0.35, goal=0.5),
     Line("fetch, 32 connections, p99", "fetch_p99_ms", "ms", "bound_25_ms", goal=1, lower=True),
     Line("one fsync, p50", "fsync_ms", "ms"),
+    Line("bare ASGI alone, p50", "ceiling_alone_ms", "ms"),
     Line("fetch alone, p50", "fetch_alone_ms", "ms", "alone_bound_ms", goal=1, lower=True),
     Line("batch of 100, 8 connections", "batch", "envelopes/s", "fetch", goal=5),
     Line(
@@ -104,63 +105,74 @@ class Bench:
     seconds: float
     token: SoftToken
 
-    def floor(self) -> Round:
-        """Return the figures of the token alone."""
-        raw = run_raw(self.token, self.seconds)
-        large = run_raw(self.token, self.seconds / 2, devices=DEVICES)
-        return {"raw": raw.per_second, "raw_ms": raw.us / 1e3, "raw_50_ms": large.us / 1e3}
+    def mints(self, target: Target | None) -> Round:
+        """Return the figures of the token alone and of minting, in turn."""
+        before, large = self._raw(), run_raw(self.token, self.seconds / 2, devices=DEVICES)
+        figures = {} if target is None else self._mints(target)
+        raw = statistics.mean((before, self._raw()))
+        return figures | {"raw": raw, "raw_ms": 1e3 / raw, "raw_50_ms": large.us / 1e3}
 
-    def ceiling(self, address: str, prefix: str = "") -> Round:
-        """Return the figures of the bare application."""
-        requests = self.scratch / "ceiling.requests"
-        if not requests.exists():
-            paths = (f"{ceiling.PATH}{number * 7 % ceiling.ROWS}" for number in range(2000))
-            write_requests(requests, (HttpRequest("GET", path) for path in paths))
-        few = run_load(address, requests, FEW, self.seconds)
-        many = run_load(address, requests, MANY, self.seconds)
-        return {f"{prefix}ceiling": few.per_second, f"{prefix}ceiling_256": many.per_second}
+    def _raw(self) -> float:
+        return run_raw(self.token, self.seconds / 2).per_second
 
-    def fetches(self, target: Target) -> Round:
-        """Return the figures of fetching from the service."""
-        few = run_load(target.address, target.fetch, FEW, self.seconds)
-        many = run_load(target.address, target.fetch, MANY, self.seconds)
-        alone = run_load(target.address, target.fetch, 1, self.seconds / 2)
-        batch = run_load(target.address, target.batch, 8, self.seconds)
-        tls = run_load(target.tls_address, target.fetch, FEW, self.seconds, target.tls)
-        fsync = fsync_ms(self.scratch)
-        return {
-            "fetch": few.per_second,
-            "fetch_p99_ms": few.p99_ms,
-            "bound_25_ms": 25.0,
-            "fetch_256": many.per_second,
-            "fetch_alone_ms": alone.p50_ms,
-            "fsync_ms": fsync,
-            "alone_bound_ms": 0.5 + fsync,
-            "batch": batch.per_second * BATCH,
-            "fetch_tls": tls.per_second,
-        }
-
-    def mints(self, target: Target) -> Round:
-        """Return the figures of minting."""
-        full = run_load(target.address, target.mint, MINTERS, self.seconds)
-        alone = run_load(target.address, target.mint, 1, self.seconds / 2)
+    def _mints(self, target: Target) -> Round:
         large = run_load(target.address, target.mint_large, 1, self.seconds / 2)
+        alone = run_load(target.address, target.mint, 1, self.seconds / 2)
+        full = run_load(target.address, target.mint, MINTERS, self.seconds)
         return {
             "mint": full.per_second,
             "mint_alone_ms": alone.p50_ms,
             "mint_50_ms": large.p50_ms,
         }
 
-    def slow(self, target: Target) -> Round:
-        """Return the figures of a service whose fsync is slowed."""
-        fetch = run_load(target.address, target.fetch, MANY, self.seconds)
-        mint = run_load(target.address, target.mint, MINTERS, self.seconds)
-        many = run_load(target.address, target.mint, MANY, self.seconds)
+    def fetches(self, bare: str, target: Target | None) -> Round:
+        """Return the figures of the bare application and of fetching, in turn."""
+        before = self._bare(bare, FEW, 2)
+        figures = {} if target is None else self._fetches(target)
+        figures["ceiling"] = statistics.mean(
+            (before.per_second, self._bare(bare, FEW, 2).per_second)
+        )
+        figures["ceiling_256"] = self._bare(bare, MANY, 1).per_second
+        if target:
+            figures["fetch_256"] = self._fetch(target, MANY, 1).per_second
+            figures |= self._other_fetches(target)
+        return figures | {"ceiling_alone_ms": self._bare(bare, 1, 2).p50_ms}
+
+    def _bare(self, address: str, connections: int, part: int) -> Load:
+        requests = self.scratch / "ceiling.requests"
+        if not requests.exists():
+            paths = (f"{ceiling.PATH}{number * 7 % ceiling.ROWS}" for number in range(2000))
+            write_requests(requests, (HttpRequest("GET", path) for path in paths))
+        return run_load(address, requests, connections, self.seconds / part)
+
+    def _fetch(self, target: Target, connections: int, part: int) -> Load:
+        return run_load(target.address, target.fetch, connections, self.seconds / part)
+
+    def _fetches(self, target: Target) -> Round:
+        few = self._fetch(target, FEW, 1)
+        return {"fetch": few.per_second, "fetch_p99_ms": few.p99_ms, "bound_25_ms": 25.0}
+
+    def _other_fetches(self, target: Target) -> Round:
+        tls = run_load(target.tls_address, target.fetch, FEW, self.seconds, target.tls)
+        batch = run_load(target.address, target.batch, 8, self.seconds)
+        fsync, alone = fsync_ms(self.scratch), self._fetch(target, 1, 2)
         return {
-            "slow_fetch_256": fetch.per_second,
-            "slow_mint": mint.per_second,
-            "slow_mint_256": many.per_second,
+            "fetch_tls": tls.per_second,
+            "batch": batch.per_second * BATCH,
+            "fsync_ms": fsync,
+            "alone_bound_ms": 0.5 + fsync,
+            "fetch_alone_ms": alone.p50_ms,
         }
+
+    def slow(self, bare: str, target: Target | None) -> Round:
+        """Return the figures of bare application and service when fsync is slowed."""
+        figures = {"slow_ceiling_256": self._bare(bare, MANY, 1).per_second}
+        if target:
+            many = run_load(target.address, target.mint, MANY, self.seconds)
+            full = run_load(target.address, target.mint, MINTERS, self.seconds)
+            figures["slow_fetch_256"] = self._fetch(target, MANY, 1).per_second
+            figures |= {"slow_mint_256": many.per_second, "slow_mint": full.per_second}
+        return figures
 
 
 def fsync_ms(directory: Path) -> float:
