@@ -25,6 +25,12 @@ _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _UNIT_ERRORS = (OverflowError, ValueError, sqlite3.DataError, sqlite3.InterfaceError)
 
 
+def primary_code(error: Exception) -> int:
+    """Return SQLite's primary result code of an error, 0 if the driver itself raised it."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
+
+
 def translate(error: Exception) -> ConclaveError:
     """Return what an error of the driver means to a caller."""
     if isinstance(error, ConclaveError):
@@ -33,8 +39,7 @@ def translate(error: Exception) -> ConclaveError:
         return Conflict("a row of that key is there, or one that it belongs to is not")
     if isinstance(error, _UNIT_ERRORS):
         return InvalidInput("a value that the database cannot hold")
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in _DAMAGED:
+    if primary_code(error) in _DAMAGED:
         return IntegrityFailure("the database file is damaged")
     return StoreUnavailable(
         f"the database does not work: {error}",

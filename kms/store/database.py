@@ -43,9 +43,14 @@ class Database:
         return self._writer
 
     def open(self, accept: Accept) -> None:
-        """Open both connections to a file that ``accept`` takes; raise what it raises."""
+        """Open both connections to a file that ``accept`` takes; raise what it raises.
+
+        What a write-ahead log holds may be in the page cache alone, after a failed fsync or a
+        kill: it is folded into the file, and so synced, before anyone relies on it.
+        """
         self._writer = connect_writer(self._path)
         try:
+            fold(self._writer)
             accept(self._writer)
             with self._reading:
                 self._reader = connect_reader(self._path)
@@ -116,9 +121,7 @@ class Database:
         SQLite removes the log by name when it closes: one that came with another file is kept out
         of its way, and ours must not stay behind to be replayed into that other file.
         """
-        busy, _, _ = self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            raise StoreUnavailable("the replaced database is still being read")
+        fold(self.writer)
         own = self._identity
         log, aside = wal_path(self._path), self._path.with_name(self._path.name + "-aside")
         foreign = own is not None and now.log is not None and now.log != own.log
@@ -127,6 +130,13 @@ class Database:
         self.close()
         if foreign:
             aside.rename(log)
+
+
+def fold(connection: sqlite3.Connection) -> None:
+    """Move the write-ahead log into the file, synced, and empty it; raise if that fails."""
+    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise StoreUnavailable("the database is being read by another process")
 
 
 def _check(connection: sqlite3.Connection, accept: Accept) -> None:

@@ -16,11 +16,12 @@ class WriterLock:
     def __init__(self, database: Path) -> None:
         self.path = database.with_name(database.name + ".lock")
         try:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StoreUnavailable(f"cannot make {self.path}: {error.strerror}") from error
+        self._file = os.fdopen(fd, "rb+", buffering=0)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self.release()
             raise StoreUnavailable(
@@ -29,5 +30,5 @@ class WriterLock:
             ) from error
 
     def release(self) -> None:
-        """Let go of the lock."""
-        os.close(self._fd)
+        """Let go of the lock; once is enough."""
+        self._file.close()

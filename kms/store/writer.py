@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
@@ -17,14 +18,13 @@ from kms.audit.merkle import MerkleTree, leaf_hash
 from kms.errors import ConclaveError, Conflict, IntegrityFailure, InvalidInput, StoreUnavailable
 from kms.ports import Clock
 from kms.store.changes import Step
-from kms.store.connection import translate
-from kms.store.database import Database
+from kms.store.connection import primary_code, translate
+from kms.store.database import Database, fold
 from kms.store.log import Facts, LeafForm, leaf_time, stored_leaves
 from kms.store.statements import LEAF_CHUNKS, Statements
 
 MAX_WAITING = 10_000
 """Units that may wait; more are refused."""
-_WIPE = "PRAGMA wal_checkpoint(TRUNCATE)"
 _NOT_COMMITTED = frozenset({sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY})
 """What COMMIT raises before its last frame is written: foreign keys, no room."""
 
@@ -177,7 +177,7 @@ class Writer:
         try:
             self._database.writer.execute("COMMIT")
         except sqlite3.Error as error:
-            if error.sqlite_errorcode & 0xFF in _NOT_COMMITTED:
+            if primary_code(error) in _NOT_COMMITTED:
                 self._roll_back()
                 raise
             self._doubt = batch
@@ -234,11 +234,9 @@ class Writer:
 
     def _wipe(self) -> None:
         """Empty the write-ahead log, where deleted envelopes would linger."""
-        try:
-            busy, _, _ = self._database.writer.execute(_WIPE).fetchone()
-        except (sqlite3.Error, StoreUnavailable):
-            return
-        self._erase = bool(busy)
+        with suppress(sqlite3.Error, StoreUnavailable):
+            fold(self._database.writer)
+            self._erase = False
 
     def _finish(self, batch: Batch) -> None:
         self._finished.append(batch)

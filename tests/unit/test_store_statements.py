@@ -1,0 +1,152 @@
+"""The compiled statements: what Core says is what the driver runs, and it runs by index."""
+
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy.dialects import postgresql, sqlite
+
+from kms.domain.rows import RowKind
+from kms.ports import DropEnvelopes, PutCheckpoint, PutReply, Unit
+from kms.store import statements
+from kms.store.changes import steps_of
+from kms.store.migrate import migrate
+from kms.store.sqlite import SqliteStore
+from kms.store.statements import Statement, Statements
+from tests.fixtures.store import (
+    TREASURY,
+    TestClock,
+    draft,
+    epoch,
+    meeting_id,
+    opening,
+    put,
+    recipient_id,
+    space,
+)
+
+SQL = Statements(sqlite.dialect(paramstyle="qmark"))
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def every(sql: Statements = SQL) -> dict[str, Statement]:
+    found: dict[str, Statement] = {}
+    for name, value in vars(sql).items():
+        for key, statement in value.items() if isinstance(value, dict) else [("", value)]:
+            found[f"{name}{key}"] = statement
+    return found
+
+
+def shape(statement: Statement) -> re.Pattern[str]:
+    """Match the statement's text with values in place of its parameters, as a trace shows it."""
+    literal = re.escape(statement.sql).replace(re.escape("?"), r"(?s:.+?)")
+    return re.compile(literal, re.DOTALL)
+
+
+@pytest.mark.anyio
+async def test_the_driver_runs_the_compiled_text_and_nothing_else(tmp_path: Path) -> None:
+    store = SqliteStore.open(tmp_path / "c.db", TestClock())
+    seen: list[str] = []
+    store._database.writer.set_trace_callback(seen.append)
+    assert store._database._reader is not None
+    store._database._reader.set_trace_callback(seen.append)
+    try:
+        await use_everything(store)
+    finally:
+        store._database.writer.set_trace_callback(None)
+        store.close()
+    own = re.compile(r"BEGIN IMMEDIATE|COMMIT|PRAGMA (user_version|wal_checkpoint).*|-- .*")
+    shapes = {name: shape(statement) for name, statement in every().items()}
+    unknown = [
+        text
+        for text in seen
+        if not own.fullmatch(text) and not any(one.fullmatch(text) for one in shapes.values())
+    ]
+    assert unknown == []
+    never = {name for name, one in shapes.items() if not any(one.fullmatch(t) for t in seen)}
+    assert never == {"all_leaves"} | {
+        f"{verb}_row{kind}"
+        for verb, kinds in (
+            ("insert", ["recipient"]),
+            ("update", ["recipient", "meeting", "roster"]),
+        )
+        for kind in kinds
+    }
+
+
+async def use_everything(store: SqliteStore) -> None:
+    await store.commit(put((space(), 1)))
+    await store.commit(opening())
+    await store.commit(put((space(), 2), (epoch(), 2)))
+    await store.commit(Unit((PutReply("a", "k", "r", 201, b"{}", 1), PutCheckpoint(1, "note"))))
+    await store.commit(Unit(leaves=(draft(),) * 73))
+    await store.commit(Unit((DropEnvelopes(TREASURY, meeting_id(), 0),)))
+    for kind, key in (
+        (RowKind.SPACE, "space/treasury"),
+        (RowKind.RECIPIENT, f"recipient/treasury/{recipient_id(1)}"),
+        (RowKind.MEETING, f"meeting/treasury/{meeting_id()}"),
+        (RowKind.ROSTER, f"roster/treasury/{meeting_id()}"),
+        (RowKind.EPOCH, f"epoch/treasury/{meeting_id()}/0"),
+    ):
+        store.row(kind, key)
+    store.meetings(TREASURY, "", 5)
+    store.epochs(TREASURY, meeting_id(), -1, 5)
+    store.recipients(TREASURY)
+    store.spaces()
+    store.pending_epochs()
+    store.envelope(TREASURY, meeting_id(), 0, recipient_id(1))
+    store.reply("a", "k")
+    store.leaves(0, 5)
+    store.checkpoints(0, 5)
+    store.last_checkpoint()
+
+
+@pytest.fixture(scope="module")
+def schema(tmp_path_factory: pytest.TempPathFactory) -> sqlite3.Connection:
+    path = tmp_path_factory.mktemp("schema") / "c.db"
+    migrate(path)
+    return sqlite3.connect(path)
+
+
+READS_ALL = {"spaces", "all_leaves"}
+"""Every space, every leaf at start: a scan is what is asked for."""
+
+
+@pytest.mark.parametrize("name", sorted(every()))
+def test_every_statement_finds_its_rows_by_index(schema: sqlite3.Connection, name: str) -> None:
+    statement = every()[name]
+    plan = schema.execute(f"EXPLAIN QUERY PLAN {statement.sql}", [None] * len(statement.names))
+    lines = [line for *_, line in plan]
+    scans = [line for line in lines if line.startswith("SCAN") and "CONSTANT" not in line]
+    if name == "pending":
+        assert lines == ["SCAN epoch USING INDEX epoch_pending"]
+    elif name in READS_ALL:
+        assert len(lines) == 1
+    else:
+        assert scans == []
+    assert not any("TEMP B-TREE" in line for line in lines)
+
+
+def test_the_same_statements_compile_for_postgresql() -> None:
+    texts = every(Statements(postgresql.dialect(paramstyle="format")))
+    assert texts.keys() == every().keys()
+    assert texts["envelope"].names == every()["envelope"].names
+
+
+def test_parameters_are_bound_by_name_and_fixed_ones_filled_in() -> None:
+    page = SQL.meetings
+    assert page.bind(limit=7, after="a", space="s") == ("s", "a", 7, 0)
+    with pytest.raises(KeyError):
+        page.bind(space="s")
+
+
+def test_an_update_demands_the_version_before() -> None:
+    (step,) = steps_of(put((epoch(), 5)).changes, SQL)
+    assert step.follows
+    assert step.runs[0][-1] == 4
+    assert statements.TABLES[RowKind.EPOCH][1] == ("space", "meeting", "epoch")
