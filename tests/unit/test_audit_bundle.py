@@ -56,6 +56,20 @@ def test_an_empty_log_makes_a_bundle(tmp_path):
         assert list(bundle.leaves()) == []
 
 
+def test_leaves_are_read_to_their_end_before_the_manifests_that_they_name(tmp_path):
+    order = []
+
+    def told(name, *rows):
+        for row in rows:
+            order.append(name)
+            yield row
+
+    leaves = told("leaf", b"{}", b"{}")
+    manifests = told("manifest", ("treasury", "m", 0, "jws"))
+    write_bundle(tmp_path / "e", Evidence("hq", "now", leaves, (), manifests, ()))
+    assert order == ["leaf", "leaf", "manifest"]
+
+
 def test_only_its_owner_may_read_it(path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -126,6 +140,7 @@ def test_views_tell_people_who_did_what(tmp_path):
         "ALTER TABLE manifest RENAME TO manifests",
         "INSERT INTO meta VALUES ('remark', 'trust me')",
         "DELETE FROM meta WHERE key = 'format'",
+        "UPDATE meta SET value = 'conclave-evidence-2' WHERE key = 'format'",
         "ANALYZE",
     ],
 )
