@@ -12,9 +12,9 @@ from starlette.responses import Response
 from kms.api.context import Context
 from kms.api.metrics import Metrics
 from kms.api.problem import problem_response
-from kms.errors import ConclaveError, InvalidInput
+from kms.errors import ConclaveError, IntegrityFailure, InvalidInput
 from kms.operations import OPERATIONS, Operation
-from kms.usecases.services import Services
+from kms.usecases.services import Services, log_integrity_failure
 
 _LOG = logging.getLogger(__name__)
 _JSON = "application/json"
@@ -72,7 +72,7 @@ class Entry:
         started = time.perf_counter()
         try:
             context = await Context.read(self._services, request, self._operation)
-            response = await self._handle(context)
+            response = await self._answer(context)
         except ClientDisconnect:
             response = problem_response(InvalidInput("the request was cut off"))
         except ConclaveError as error:
@@ -85,3 +85,13 @@ class Entry:
         elapsed = time.perf_counter() - started
         self._metrics.count(self._operation.id, response.status_code, elapsed)
         return response
+
+    async def _answer(self, context: Context) -> Response:
+        """Answer; what was found altered stands in the log before the caller hears of it."""
+        try:
+            return await self._handle(context)
+        except IntegrityFailure as error:
+            space = context.request.path_params.get("space", "")
+            resource = context.request.url.path.removeprefix("/v1/")
+            await log_integrity_failure(self._services, context.call, space, resource, error)
+            raise

@@ -6,11 +6,11 @@ from kms.audit.leaf import LeafDraft, Outcome, Phase
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import ReleaseClass
 from kms.domain.states import KeyState
-from kms.errors import ConclaveError, Forbidden, NotFound, StateNotAllowed
+from kms.errors import ConclaveError, Forbidden, IntegrityFailure, NotFound, StateNotAllowed
 from kms.operations import OPERATIONS
 from kms.policy.authorizer import Target
 from kms.ports import Unit
-from kms.usecases.services import Call, Services, authorize, meeting_path
+from kms.usecases.services import Call, Services, authorize, meeting_path, refusal
 
 MAX_BATCH = 200
 
@@ -61,6 +61,10 @@ async def fetch_batch(
             fetched, leaf = await _prepare(services, call, one)
         except (NotFound, Forbidden, StateNotAllowed) as error:
             answers.append(error)
+        except IntegrityFailure as error:
+            answers.append(error)
+            resource = meeting_path(one.space, one.meeting, one.epoch)
+            leaves.append(refusal(call, "integrity.failure", one.space, resource, error))
         else:
             answers.append(fetched)
             leaves.append(leaf)

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 from kms.audit.leaf import LeafDraft, Outcome, Phase
 from kms.domain.models import Principal
-from kms.errors import ConclaveError, Forbidden, NotFound
+from kms.errors import ConclaveError, Forbidden, IntegrityFailure, NotFound
 from kms.operations import OPERATIONS
 from kms.policy.authorizer import Authorizer, Target
 from kms.ports import Clock, PutReply, Store, Unit, WorkerDirectory
@@ -130,15 +130,28 @@ async def log_refusal(
     services: Services, call: Call, space: str, resource: str, error: ConclaveError
 ) -> None:
     """Write that a request was refused, and by which code."""
-    leaf = call.leaf(
+    leaf = refusal(call, "access.refused", space, resource, error)
+    await services.store.commit(Unit(leaves=(leaf,)))
+
+
+async def log_integrity_failure(
+    services: Services, call: Call, space: str, resource: str, error: IntegrityFailure
+) -> None:
+    """Write that what a request needed was found altered."""
+    leaf = refusal(call, "integrity.failure", space, resource, error)
+    await services.store.commit(Unit(leaves=(leaf,)))
+
+
+def refusal(call: Call, action: str, space: str, resource: str, error: ConclaveError) -> LeafDraft:
+    """Return the leaf of a request that was not carried out."""
+    return call.leaf(
         space,
         resource,
         Phase.EVENT,
         Outcome.REFUSED,
-        action="access.refused",
+        action=action,
         details={"code": error.code, "operation": call.operation},
     )
-    await services.store.commit(Unit(leaves=(leaf,)))
 
 
 def meeting_path(space: str, meeting: str, epoch: int | None = None) -> str:
