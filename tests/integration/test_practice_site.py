@@ -1,0 +1,194 @@
+"""A practice site: complete, marked, kept by a second run, and its escrow opens."""
+
+import json
+import os
+import shutil
+import ssl
+import stat
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from pkcs11 import ObjectClass
+
+from kms.domain.models import RecipientKind, ReleaseClass, Role
+from kms.errors import AlreadyExists, IntegrityFailure
+from kms.hsm import templates
+from kms.hsm.labels import Kind, numbered
+from kms.practice import PracticeSite, init_practice
+from kms.settings import load
+from kms.statements.canonical import b64u, decode_record
+from kms.statements.jws import spki_id
+from kms.statements.keylist import KeyUse, verify_keylist
+from kms.usecases.registrations import FILE, Registrations
+from tests.fixtures.escrow import OAEP_SHA1, recover_escrow
+from tests.fixtures.softhsm import SoftHsm
+
+
+def registrations(site: PracticeSite) -> Registrations:
+    return decode_record((site.state / FILE).read_bytes(), Registrations)
+
+
+def test_the_configuration_loads_and_names_everything(practice_site: PracticeSite):
+    settings = load(practice_site.config)
+    assert settings.site.banner == "PRACTICE / 演练"
+    assert [token.label for token in settings.hsm.tokens] == [
+        "site",
+        "space-investment-banking",
+        "space-treasury",
+    ]
+    (caller,) = settings.caller
+    assert caller.uid == os.getuid()
+    assert set(caller.roles) == {Role.AUDITOR, Role.OFFICER, Role.OPERATOR}
+    assert settings.api.tls is not None
+    assert (settings.api.tls.address, settings.api.tls.port) == ("127.0.0.1", 0)
+    longest = settings.paths.worker_socket("space-investment-banking")
+    assert len(str(longest)) < 108
+
+
+def test_the_key_list_is_signed_by_the_site_root_and_matches_the_tokens(softhsm: SoftHsm):
+    site = softhsm.site
+    root = serialization.load_pem_public_key(site.site_root.read_bytes())
+    assert isinstance(root, ec.EllipticCurvePublicKey)
+    keys = verify_keylist((site.state / "key-list.jws").read_text(), root)
+    assert keys.iss == site.site_id
+    listed = {(key.use, key.space): key.kid for key in keys.keys}
+    for label, kind, use, space in (
+        ("site", Kind.CHECKPOINT, KeyUse.CHECKPOINT, ""),
+        ("space-treasury", Kind.MANIFEST, KeyUse.MANIFEST, "treasury"),
+        ("space-investment-banking", Kind.MANIFEST, KeyUse.MANIFEST, "investment-banking"),
+    ):
+        with softhsm.token(label) as token:
+            public = token.find(ObjectClass.PUBLIC_KEY, numbered(kind, 1))
+        assert listed[use, space] == b64u(public.key_id)
+
+
+def test_the_registrations_name_spaces_and_recipients_with_their_keys(practice_site: PracticeSite):
+    listed = registrations(practice_site)
+    assert {(space.space, space.release_class, space.token) for space in listed.spaces} == {
+        ("investment-banking", ReleaseClass.ROSTER, "space-investment-banking"),
+        ("treasury", ReleaseClass.TRUSTED, "space-treasury"),
+    }
+    kinds = {(one.space, one.kind, one.name): one for one in listed.recipients}
+    assert set(kinds) == {
+        ("investment-banking", RecipientKind.VAULT, "vault"),
+        ("investment-banking", RecipientKind.ESCROW, "escrow"),
+        ("investment-banking", RecipientKind.SERVER, "ms-1"),
+        ("treasury", RecipientKind.VAULT, "vault"),
+        ("treasury", RecipientKind.ESCROW, "escrow"),
+        ("treasury", RecipientKind.SERVER, "ms-a"),
+        ("treasury", RecipientKind.SERVER, "ms-b"),
+    }
+    for server in practice_site.servers:
+        record = kinds[server.space, RecipientKind.SERVER, server.name]
+        own = serialization.load_pem_private_key(server.own_key.read_bytes(), None)
+        certificate = x509.load_pem_x509_certificate(server.certificate.read_bytes())
+        assert isinstance(own, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
+        assert record.recipient == spki_id(own.public_key())
+        tls_key = certificate.public_key()
+        assert isinstance(tls_key, ec.EllipticCurvePublicKey)
+        assert record.tls_spki == spki_id(tls_key)
+
+
+def test_the_roster_space_trusts_an_authority_and_an_anchor_and_no_server(softhsm: SoftHsm):
+    labels = softhsm.officer("space-investment-banking").labels()
+    assert labels == (
+        "device-anchor/practice-device-ca",
+        "escrow/1",
+        "manifest/1",
+        "roster-authority/ms-1",
+        "row-mac/1",
+        "vault/1",
+        "vault/1/roster",
+    )
+    assert softhsm.officer("site").labels() == ("checkpoint/1", "row-mac/1", "site-root/1")
+
+
+def test_the_shares_open_what_was_wrapped_for_escrow(softhsm: SoftHsm):
+    escrow = recover_escrow(softhsm.site)
+    with softhsm.token("space-treasury") as token:
+        public = token.find(ObjectClass.PUBLIC_KEY, numbered(Kind.ESCROW, 1))
+        key = token.generate_secret(templates.epoch_key(ReleaseClass.TRUSTED))
+        blob = token.wrap(public.handle, key)
+    assert len(escrow.decrypt(blob, OAEP_SHA1)) == 32
+    assert escrow.key_size == 4096
+
+
+def test_too_few_shares_open_nothing(practice_site: PracticeSite):
+    with pytest.raises(IntegrityFailure):
+        recover_escrow(practice_site, [("security", 1), ("security", 2), ("security", 3)])
+
+
+def test_every_secret_is_private_and_every_share_is_marked(practice_site: PracticeSite):
+    secret = [path for path in practice_site.directory.rglob("*.key.pem") if path.is_file()]
+    secret += [practice_site.pins, practice_site.so_pins, *practice_site.shares.iterdir()]
+    assert len(secret) == 8 + 2 + 6 - 1 + 1 + 1
+    for path in secret:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    for path in practice_site.shares.iterdir():
+        assert path.read_text("utf-8").startswith("PRACTICE / 演练\n")
+
+
+def test_the_pin_document_has_the_users_pins_alone(practice_site: PracticeSite):
+    pins = json.loads(practice_site.pins.read_text())
+    officers = json.loads(practice_site.so_pins.read_text())
+    assert set(pins) == {"site", "space-investment-banking", "space-treasury"} == set(officers)
+    everything = [*pins.values(), *officers.values()]
+    assert len(set(everything)) == 6
+    assert {len(pin) for pin in everything} == {32}
+    for path in (practice_site.config, practice_site.escrow_record, practice_site.softhsm):
+        assert not any(pin in path.read_text() for pin in everything)
+
+
+def test_the_certificates_work_for_mutual_tls(practice_site: PracticeSite):
+    service = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(practice_site.tls_ca))
+    service.load_cert_chain(practice_site.tls_certificate, practice_site.tls_key)
+    service.verify_mode = ssl.CERT_REQUIRED
+    client = ssl.create_default_context(cafile=str(practice_site.tls_ca))
+    client.verify_flags |= ssl.VERIFY_X509_STRICT
+    server = practice_site.server("ms-1")
+    client.load_cert_chain(server.certificate, server.tls_key)
+    to_service, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = client.wrap_bio(to_client, to_service, server_hostname="127.0.0.1")
+    theirs = service.wrap_bio(to_service, to_client, server_side=True)
+    for _ in range(4):
+        for side in (ours, theirs):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    peer = theirs.getpeercert()
+    assert peer is not None
+    assert (("commonName", "ms-1"),) in peer["subject"]
+
+
+def test_a_second_run_keeps_the_site(practice_site: PracticeSite):
+    before = {
+        path: path.read_bytes() for path in practice_site.directory.rglob("*.*") if path.is_file()
+    }
+    shutil.rmtree(load(practice_site.config).paths.run)
+    again = init_practice(practice_site.directory)
+    assert again == practice_site
+    assert {path: path.read_bytes() for path in before} == before
+    assert load(practice_site.config).paths.run.is_dir()
+
+
+def test_a_half_made_site_is_refused_until_told_to_start_over(practice_site: PracticeSite):
+    practice_site.config.unlink()
+    with pytest.raises(AlreadyExists) as caught:
+        init_practice(practice_site.directory)
+    assert "--fresh" in caught.value.hint
+    old = practice_site.pins.read_text()
+    again = init_practice(practice_site.directory, fresh=True)
+    assert again.pins.read_text() != old
+    assert again.config.exists()
+
+
+def test_a_folder_of_something_else_is_never_deleted(tmp_path: Path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    for fresh in (False, True):
+        with pytest.raises(AlreadyExists):
+            init_practice(tmp_path, fresh=fresh)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
