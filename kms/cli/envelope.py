@@ -4,7 +4,7 @@ import base64
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,11 +18,12 @@ from kms.cli.inputs import (
 from kms.cli.output import Column, moment, word, yes_no
 from kms.cli.register import group, register
 from kms.cli.session import Session
-from kms.errors import InvalidInput
+from kms.errors import EnvelopeRefused, InvalidInput
 from kms.i18n import _
 
 if TYPE_CHECKING:
-    from kms.client.keys import EpochKey
+    from kms.client.keys import EnvelopeOpener, EpochKey
+    from kms.wire.replies import EnvelopeOut
 
 _FETCHED = (
     Column("Space", "space"),
@@ -114,17 +115,27 @@ def open_envelope(
     trust = SiteTrust(verify_keylist(token, root).iss, root, token)
     private = read_private_key(key, _read_password(password_fd))
     opener = EnvelopeOpener(trust, private, wrap_alg.value)
-    opened = opener.open(
-        served.manifest,
-        base64.b64decode(served.blob),
-        space=served.space,
-        meeting=served.meeting,
-        epoch=served.epoch,
-    )
-    _show_opened(session, opened, opener.recipient)
+    _show_opened(session, _open(opener, served), opener.recipient)
 
 
-def _read_envelope(file: Path) -> Any:
+def _open(opener: "EnvelopeOpener", served: "EnvelopeOut") -> "EpochKey":
+    """Open an envelope; the hint is the same for every cause of a refusal."""
+    try:
+        return opener.open(
+            served.manifest,
+            base64.b64decode(served.blob),
+            space=served.space,
+            meeting=served.meeting,
+            epoch=served.epoch,
+        )
+    except EnvelopeRefused as error:
+        raise EnvelopeRefused(
+            error.message,
+            hint="an HSM that only does SHA-1 in OAEP needs --wrap-alg RSA-OAEP",
+        ) from None
+
+
+def _read_envelope(file: Path) -> "EnvelopeOut":
     from kms.wire.parsing import parse  # noqa: PLC0415 -- heavy
     from kms.wire.replies import EnvelopeOut  # noqa: PLC0415 -- heavy
 

@@ -37,6 +37,7 @@ _DETAIL = (
     Column("Active since", "activates"),
     Column("Retires", "retires"),
 )
+_DRY_RUN = (Column("Epochs to destroy", "epochs", lambda found: ", ".join(map(str, found))),)
 
 
 def add(app: typer.Typer) -> None:
@@ -113,7 +114,7 @@ def destroy(
         )
         if dry_run:
             document = {"space": space, "meeting": meeting, "epochs": living, "dry_run": True}
-            session.output.record(document, document, (Column("Epochs to destroy", "epochs"),))
+            session.output.record(document, document, _DRY_RUN)
             return
         if not yes:
             _confirm(meeting)
