@@ -124,7 +124,8 @@ def test_too_few_shares_open_nothing(practice_site: PracticeSite):
 def test_every_secret_is_private_and_every_share_is_marked(practice_site: PracticeSite):
     secret = [path for path in practice_site.directory.rglob("*.key.pem") if path.is_file()]
     secret += [practice_site.pins, practice_site.so_pins, *practice_site.shares.iterdir()]
-    assert len(secret) == 8 + 2 + 6 - 1 + 1 + 1
+    keys, documents, shares = 9, 2, 8
+    assert len(secret) == keys + documents + shares
     for path in secret:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     for path in practice_site.shares.iterdir():
@@ -165,9 +166,8 @@ def test_the_certificates_work_for_mutual_tls(practice_site: PracticeSite):
 
 
 def test_a_second_run_keeps_the_site(practice_site: PracticeSite):
-    before = {
-        path: path.read_bytes() for path in practice_site.directory.rglob("*.*") if path.is_file()
-    }
+    files = [path for path in practice_site.directory.rglob("*.*") if path.is_file()]
+    before = {path: path.read_bytes() for path in files}
     shutil.rmtree(load(practice_site.config).paths.run)
     again = init_practice(practice_site.directory)
     assert again == practice_site

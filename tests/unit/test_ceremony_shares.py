@@ -60,7 +60,7 @@ def test_fewer_give_nothing(shares: dict[tuple[str, int], str], security: str, l
 
 def test_shares_of_two_splits_do_not_mix(shares: dict[tuple[str, int], str]):
     other = {(one.group, one.index): one.words for one in split(SWK, GROUPS)}
-    mixed = words(shares, "12", "12") + [other["security", 3]]
+    mixed = [*words(shares, "12", "12"), other["security", 3]]
     with pytest.raises(IntegrityFailure):
         combine(mixed, CHECK)
 

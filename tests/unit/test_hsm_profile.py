@@ -43,7 +43,7 @@ def test_sha256_is_named_in_the_algorithm(tmp_path: Path):
         ('wrapping = "wrap-oaep"', 'wrapping = "hope"', "hope"),
         ('verified = "real"', 'verified = "maybe"', "maybe"),
         ("cmac_agrees = true", "", "cmac_agrees"),
-        (r"\[match\]", "[match", "profile.toml"),
+        (r"\[match\]", "[match", r"profile\.toml"),
     ],
 )
 def test_what_is_not_understood_is_refused_by_name(
@@ -54,7 +54,7 @@ def test_what_is_not_understood_is_refused_by_name(
 
 
 def test_a_missing_file_is_named(tmp_path: Path):
-    with pytest.raises(ProfileError, match="none.toml"):
+    with pytest.raises(ProfileError, match=r"none\.toml"):
         load_profile(tmp_path / "none.toml")
 
 

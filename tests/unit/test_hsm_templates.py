@@ -188,9 +188,7 @@ def test_the_mapper_adds_nothing_of_its_own():
         mapper.secret_key_template(capabilities=0, id_=b"i", label="l", store=True),
         mapper.public_key_template(capabilities=0, id_=b"i", label="l", store=True),
         mapper.private_key_template(capabilities=0, id_=b"i", label="l", store=True),
-        mapper.generic_key_template(
-            {A.TOKEN: True}, capabilities=0, id_=None, label=None, store=True
-        ),
+        mapper.generic_key_template({}, capabilities=0, id_=b"i", label="l", store=True),
     ):
         assert made == {}
 
