@@ -18,9 +18,9 @@ from cryptography.x509.oid import ExtensionOID
 
 from kms.domain.ids import RecipientId
 from kms.errors import VerificationFailed
+from kms.hsm.publickeys import LEAST_RSA_BITS
 from kms.statements.jws import spki_id
 
-MIN_RSA_BITS = 3072
 _MAX_RSA_BITS = 8192
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _UNDERSTOOD = frozenset({ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE})
@@ -96,8 +96,8 @@ def _check_anchor(anchor: x509.Certificate) -> None:
 
 def _device_key(leaf: x509.Certificate) -> rsa.RSAPublicKey:
     key = leaf.public_key()
-    if not isinstance(key, rsa.RSAPublicKey) or not MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
-        raise VerificationFailed(f"a device's key is RSA of at least {MIN_RSA_BITS} bits")
+    if not isinstance(key, rsa.RSAPublicKey) or not LEAST_RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
+        raise VerificationFailed(f"a device's key is RSA of at least {LEAST_RSA_BITS} bits")
     constraints = _extension(leaf, x509.BasicConstraints)
     usage = _extension(leaf, x509.KeyUsage)
     if constraints is not None and constraints.ca:

@@ -10,19 +10,20 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from pkcs11 import Attribute, Mechanism, ObjectClass
 
 from kms.domain.ids import RecipientId
 from kms.domain.models import RecipientKind, ReleaseClass
 from kms.errors import IntegrityFailure, InvalidInput, NotFound, VerificationFailed
-from kms.hsm.devices import MIN_RSA_BITS, Device
+from kms.hsm.devices import Device
 from kms.hsm.direct import DirectCalls, PackedTemplate
 from kms.hsm.labels import Kind
+from kms.hsm.publickeys import key_id, load_anchor, load_p256, load_rsa, read_p256, read_rsa
 from kms.hsm.templates import device_public
 from kms.hsm.token import Found, Token
 from kms.statements.canonical import b64u, unb64u
-from kms.statements.jws import spki_id
+from kms.statements.jws import spki_der, spki_id
 
 MAX_DEVICE_OBJECTS = 256
 """Session objects kept for devices: the token slows down as they pile up."""
@@ -30,7 +31,6 @@ MAX_DEVICE_OBJECTS = 256
 Anchors: TypeAlias = dict[RecipientId, x509.Certificate]
 """Device anchors by the SHA-256 of their SPKI."""
 
-_OCTET_STRING_HEAD = 2
 _KINDS = {
     Kind.VAULT: RecipientKind.VAULT,
     Kind.ESCROW: RecipientKind.ESCROW,
@@ -146,7 +146,7 @@ class SpaceKeyring(Keyring):
         """Return the device anchors that are TRUSTED now, by the SHA-256 of their SPKI."""
         if not self._anchors or not all(map(self._stands, self._anchors.values())):
             self.reread_anchors()
-        return {key_id: anchor.certificate for key_id, anchor in self._anchors.items()}
+        return {name: anchor.certificate for name, anchor in self._anchors.items()}
 
     def reread_anchors(self) -> None:
         """Read the device anchors from the token again."""
@@ -174,9 +174,9 @@ class SpaceKeyring(Keyring):
     def _stands(self, anchor: Anchor) -> bool:
         return self.calls.is_trusted(anchor.handle)
 
-    def _trusted(self, key_id: str, *kinds: Kind) -> Found:
+    def _trusted(self, name: str, *kinds: Kind) -> Found:
         try:
-            return self._token.trusted_key(unb64u(key_id), *kinds)
+            return self._token.trusted_key(unb64u(name), *kinds)
         except (NotFound, InvalidInput) as error:
             raise VerificationFailed(f"the token trusts no {kinds[0]} of that id") from error
 
@@ -190,42 +190,32 @@ def _last(token: Token, object_class: ObjectClass, kind: Kind) -> Found:
 
 def _reader(token: Token, found: Found) -> Reader:
     """Return a TRUSTED key as a reader; raise IntegrityFailure if it is not what its id says."""
-    modulus = token.read(found.handle, Attribute.MODULUS)
-    exponent = token.read(found.handle, Attribute.PUBLIC_EXPONENT)
-    numbers = rsa.RSAPublicNumbers(_number(exponent), _number(modulus))
-    _check_id(found, spki_id(numbers.public_key()))
-    bits = numbers.n.bit_length()
-    if bits < MIN_RSA_BITS:
-        raise IntegrityFailure(f"{found.label} is too short a key")
+    spki = read_rsa(token, found.handle)
+    try:
+        size = (load_rsa(spki).key_size + 7) // 8
+    except InvalidInput as error:
+        raise IntegrityFailure(f"{found.label}: {error.message}") from error
+    _check_id(found, spki)
+    name = RecipientId(b64u(found.key_id))
     kind = _KINDS[found.label.kind]
-    key_id = RecipientId(b64u(found.key_id))
-    return Reader(key_id, kind, found.label.number, found.handle.handle, (bits + 7) // 8)
+    return Reader(name, kind, found.label.number, found.handle.handle, size)
 
 
 def _ec_key(token: Token, found: Found) -> ec.EllipticCurvePublicKey:
-    point = token.read(found.handle, Attribute.EC_POINT)[_OCTET_STRING_HEAD:]
-    try:
-        key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
-    except ValueError as error:
-        raise IntegrityFailure(f"{found.label} is not a P-256 key") from error
-    _check_id(found, spki_id(key))
-    return key
+    spki = read_p256(token, found.handle)
+    _check_id(found, spki)
+    return load_p256(spki)
 
 
 def _anchor(token: Token, found: Found) -> Anchor:
     try:
-        value = token.read(found.handle, Attribute.VALUE)
-        certificate = x509.load_der_x509_certificate(value)
-        _check_id(found, spki_id(certificate.public_key()))
-    except ValueError as error:
-        raise IntegrityFailure(f"{found.label} is not a certificate") from error
+        certificate = load_anchor(token.read(found.handle, Attribute.VALUE))
+    except InvalidInput as error:
+        raise IntegrityFailure(f"{found.label}: {error.message}") from error
+    _check_id(found, spki_der(certificate.public_key()))
     return Anchor(found.handle.handle, certificate)
 
 
-def _check_id(found: Found, expected: str) -> None:
-    if b64u(found.key_id) != expected:
+def _check_id(found: Found, spki: bytes) -> None:
+    if found.key_id != key_id(spki):
         raise IntegrityFailure(f"the id of {found.label} is not that of its key")
-
-
-def _number(value: bytes) -> int:
-    return int.from_bytes(value, "big")
