@@ -2,6 +2,7 @@
 
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -97,8 +98,8 @@ class Rotation(_Section, frozen=True):
     ``epoch_seconds``: an epoch's maximum age, the manifest's ``exp``.
     """
 
-    publish_ahead_seconds: int = 2
-    epoch_seconds: int = 86_400
+    publish_ahead_seconds: Annotated[int, msgspec.Meta(ge=1, le=60)] = 2
+    epoch_seconds: Annotated[int, msgspec.Meta(ge=60)] = 86_400
 
 
 class Caller(_Section, frozen=True):

@@ -41,10 +41,15 @@ class Wanted:
 
 async def fetch_envelope(services: Services, call: Call, wanted: Wanted) -> FetchedEnvelope:
     """Return one envelope once its leaf is durable; raise NotFound, Forbidden, StateNotAllowed,
-    IntegrityFailure, AuditUnavailable, StoreUnavailable.
-    """
+    IntegrityFailure, AuditUnavailable, StoreUnavailable."""
     services.gate()
-    fetched, leaf = await _prepare(services, call, wanted)
+    while True:
+        await services.locks.settled((wanted.meeting,))
+        fetched, leaf = await _prepare(services, call, wanted)
+        # Nothing awaits between this look and the leaf's place in the writer's queue, so the log
+        # never shows a fetch behind the change that forbids it.
+        if not services.locks.changing((wanted.meeting,)):
+            break
     await services.store.commit(Unit(leaves=(leaf,)))
     return fetched
 
@@ -54,23 +59,28 @@ async def fetch_batch(
 ) -> list[FetchedEnvelope | ConclaveError]:
     """Return an envelope or an error for each, once all their leaves are durable together."""
     services.gate()
-    answers: list[FetchedEnvelope | ConclaveError] = []
-    leaves = []
-    for one in wanted:
-        try:
-            fetched, leaf = await _prepare(services, call, one)
-        except (NotFound, Forbidden, StateNotAllowed) as error:
-            answers.append(error)
-        except IntegrityFailure as error:
-            answers.append(error)
-            resource = meeting_path(one.space, one.meeting, one.epoch)
-            leaves.append(refusal(call, "integrity.failure", one.space, resource, error))
-        else:
-            answers.append(fetched)
-            leaves.append(leaf)
+    meetings = {one.meeting for one in wanted}
+    while True:
+        await services.locks.settled(meetings)
+        prepared = [await _try(services, call, one) for one in wanted]
+        if not services.locks.changing(meetings):
+            break
+    leaves = tuple(leaf for _, leaf in prepared if leaf is not None)
     if leaves:
-        await services.store.commit(Unit(leaves=tuple(leaves)))
-    return answers
+        await services.store.commit(Unit(leaves=leaves))
+    return [answer for answer, _ in prepared]
+
+
+async def _try(
+    services: Services, call: Call, wanted: Wanted
+) -> tuple[FetchedEnvelope | ConclaveError, LeafDraft | None]:
+    try:
+        return await _prepare(services, call, wanted)
+    except (NotFound, Forbidden, StateNotAllowed) as error:
+        return error, None
+    except IntegrityFailure as error:
+        resource = meeting_path(wanted.space, wanted.meeting, wanted.epoch)
+        return error, refusal(call, "integrity.failure", wanted.space, resource, error)
 
 
 async def _prepare(

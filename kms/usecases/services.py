@@ -1,7 +1,7 @@
 """What every use case is given, and what each does: ask the policy, write the log."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -44,6 +44,19 @@ class Locks:
         if lock is None:
             lock = self._locks[meeting] = asyncio.Lock()
         return lock
+
+    async def settled(self, meetings: Iterable[str]) -> None:
+        """Wait until none of the meetings is being changed."""
+        for meeting in meetings:
+            lock = self._locks.get(meeting)
+            if lock is not None and lock.locked():
+                async with lock:
+                    pass
+
+    def changing(self, meetings: Iterable[str]) -> bool:
+        """Whether one of the meetings is being changed."""
+        locks = (self._locks.get(meeting) for meeting in meetings)
+        return any(lock is not None and lock.locked() for lock in locks)
 
 
 @dataclass(frozen=True, slots=True)
