@@ -41,7 +41,8 @@ class Wanted:
 
 async def fetch_envelope(services: Services, call: Call, wanted: Wanted) -> FetchedEnvelope:
     """Return one envelope once its leaf is durable; raise NotFound, Forbidden, StateNotAllowed,
-    IntegrityFailure, AuditUnavailable, StoreUnavailable."""
+    IntegrityFailure, AuditUnavailable, StoreUnavailable.
+    """
     services.gate()
     while True:
         await services.locks.settled((wanted.meeting,))
