@@ -136,7 +136,7 @@ class SpaceKeyring(Keyring):
         """Return a roster authority that is still TRUSTED; raise VerificationFailed."""
         authority = self._authorities.get(kid)
         if authority is None or not self.calls.is_trusted(authority.handle):
-            self._authorities.pop(kid, None)
+            self._token.refresh()
             found = self._trusted(kid, Kind.ROSTER_AUTHORITY)
             authority = Authority(found.handle.handle, _ec_key(self._token, found))
             self._authorities[kid] = authority
