@@ -19,6 +19,7 @@ from kms.hsm.init_token import init_token
 from kms.hsm.isolated import run_isolated
 from kms.hsm.known_answers import check_known_answers
 from kms.hsm.labels import Kind, Label, named, numbered, vault_public
+from kms.hsm.login import Login
 from kms.hsm.profile import Profile
 from kms.hsm.publickeys import (
     key_id,
@@ -29,7 +30,7 @@ from kms.hsm.publickeys import (
     read_rsa,
 )
 from kms.hsm.readback import check_attributes, read_back
-from kms.hsm.token import Login, Token
+from kms.hsm.token import Token
 from kms.statements import jws
 
 VAULT_BITS = 3072

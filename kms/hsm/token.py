@@ -1,28 +1,23 @@
-"""One login on one token: finds objects, keeps their handles, does single operations.
+"""A token's objects: finds them, keeps their handles, does single operations with them.
 
-After any error the session is dropped and its handles with it; the next call opens another. The
-PIN is tried once. Public objects without CKA_TRUSTED do not exist for this module: whoever holds
-the user PIN can make those.
+Public objects without CKA_TRUSTED do not exist for this module: whoever holds the user PIN can
+make those. Handles go with the session that they were found in.
 """
 
-import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Concatenate, ParamSpec, Self, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import pkcs11
 from pkcs11 import MGF, Attribute, KeyType, Mechanism, ObjectClass
-from pkcs11.exceptions import MultipleTokensReturned, NoSuchToken, PKCS11Error
 
-from kms.errors import IntegrityFailure, InvalidInput, NotFound, PinError, ProfileError
-from kms.hsm.attributes import Mapper, Template
-from kms.hsm.cryptoki import Cryptoki
-from kms.hsm.faults import Action, Faults, TokenFault
+from kms.errors import IntegrityFailure, InvalidInput, NotFound
+from kms.hsm.attributes import Template
 from kms.hsm.labels import Kind, Label, parse_label
-from kms.hsm.profile import OaepHash, Profile
+from kms.hsm.login import TokenSession, guarded, is_known
+from kms.hsm.profile import OaepHash
 from kms.hsm.templates import UNWRAP_EPOCH
 from kms.ports import TokenInfo
 from kms.statements.canonical import b64u
@@ -36,15 +31,6 @@ _OAEP = {
     OaepHash.SHA1: (Mechanism.SHA_1, MGF.SHA1, None),
     OaepHash.SHA256: (Mechanism.SHA256, MGF.SHA256, None),
 }
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
-
-class Login(StrEnum):
-    """As whom a session is opened."""
-
-    USER = "user"
-    OFFICER = "officer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,121 +44,22 @@ class Found:
     handle: Handle
 
 
-def _guarded(
-    method: "Callable[Concatenate[Token, _P], _R]",
-) -> "Callable[Concatenate[Token, _P], _R]":
-    """Translate what PKCS#11 raises, and drop the session: it may be stuck in an operation."""
+class Token(TokenSession):
+    """A session on a token with what it finds there."""
 
-    @functools.wraps(method)
-    def call(self: "Token", /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        try:
-            return method(self, *args, **kwargs)
-        except PKCS11Error as error:
-            raise self.failed(error) from error
+    _objects: dict[tuple[ObjectClass, Label], list[Found]] | None = None
 
-    return call
-
-
-class Token:
-    """A token by its label, logged in when first used. One per token and process; no threads."""
-
-    def __init__(
-        self,
-        profile: Profile,
-        label: str,
-        pin: str,
-        *,
-        login: Login = Login.USER,
-        writable: bool = False,
-    ) -> None:
-        self.profile = profile
-        self.label = label
-        self._pin = pin
-        self._login = login
-        self._writable = writable or login is Login.OFFICER
-        self._faults = Faults(profile.errors)
-        self.oaep = _OAEP[profile.oaep_hash]
-        self.cryptoki = Cryptoki(profile.module)
-        self._session: Any = None
-        self._token: Any = None
-        self._objects: dict[tuple[ObjectClass, Label], list[Found]] | None = None
-
-    def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.drop()
-
-    def __repr__(self) -> str:
-        return f"Token({self.label!r}, {self._login.value})"
-
-    # session
-
-    @_guarded
-    def open(self) -> None:
-        """Open and log in. Raise PinError, ProfileError, TokenFault (fatal: no such token)."""
-        if self._session is not None:
-            return
-        if not self._pin:
-            raise PinError("the token refused this PIN before, and one attempt is all there is")
-        self._token = self._find_token()
-        pin = "user_pin" if self._login is Login.USER else "so_pin"
-        self._session = self._token.open(
-            rw=self._writable, attribute_mapper=Mapper(), **{pin: self._pin}
-        )
+    @property
+    def oaep(self) -> tuple[Mechanism, MGF, None]:
+        """Parameters of RSA-OAEP, as python-pkcs11 takes them."""
+        return _OAEP[self.profile.oaep_hash]
 
     def drop(self) -> None:
         """Close every session of this process on the token and forget all handles."""
-        self._session = self._objects = None
-        if self._token is not None:
-            self.cryptoki.close_all_sessions(self._token.slot.slot_id)
+        self.refresh()
+        super().drop()
 
-    def failed(self, error: PKCS11Error) -> PinError | TokenFault:
-        """Drop the session after an error of a call on it, and return the error as ours."""
-        self.drop()
-        fault = self._faults.translate(error)
-        if isinstance(fault, PinError):
-            self._pin = ""
-        return fault
-
-    @property
-    def session(self) -> Any:
-        """The open python-pkcs11 session."""
-        if self._session is None:
-            self.open()
-        return self._session
-
-    def _find_token(self) -> Any:
-        library = pkcs11.lib(self.profile.module)
-        version = ".".join(str(part) for part in library.library_version)
-        expected = self.profile.match
-        if (
-            library.manufacturer_id != expected.manufacturer
-            or version not in expected.library_versions
-        ):
-            raise ProfileError(
-                f"profile {self.profile.name} does not fit the module: it is "
-                f"{library.manufacturer_id} {version}"
-            )
-        try:
-            token = library.get_token(token_label=self.label)
-        except NoSuchToken as error:
-            raise TokenFault(f"there is no token {self.label}", action=Action.FATAL) from error
-        except MultipleTokensReturned as error:
-            raise IntegrityFailure(f"more than one token is labelled {self.label}") from error
-        self._check_mechanisms(token)
-        return token
-
-    def _check_mechanisms(self, token: Any) -> None:
-        offered = {f"CKM_{item.name}" for item in token.slot.get_mechanisms() if _is_known(item)}
-        missing = set(self.profile.mechanisms.required) - offered
-        if missing:
-            raise ProfileError(f"the token lacks {', '.join(sorted(missing))}")
-
-    # objects
-
-    @_guarded
+    @guarded
     def objects(self) -> tuple[Found, ...]:
         """Return every object of the service on the token."""
         return tuple(item for items in self._index().values() for item in items)
@@ -181,7 +68,7 @@ class Token:
         """Forget the handles: the next look sees what officers changed meanwhile."""
         self._objects = None
 
-    @_guarded
+    @guarded
     def find(self, object_class: ObjectClass, label: Label) -> Found:
         """Return one object; raise NotFound, or IntegrityFailure if the label is there twice."""
         found = self._index().get((object_class, label))
@@ -194,14 +81,14 @@ class Token:
             raise IntegrityFailure(f"the token has more than one {label}")
         return found[0]
 
-    @_guarded
+    @guarded
     def all(self, object_class: ObjectClass, kind: Kind) -> list[Found]:
         """Return the objects of one kind by number and name; raise IntegrityFailure for twins."""
         labels = {key[1] for key in self._index() if key[0] is object_class and key[1].kind is kind}
         ordered = sorted(labels, key=lambda label: (label.number, label.name))
         return [self.find(object_class, label) for label in ordered]
 
-    @_guarded
+    @guarded
     def trusted_key(self, key_id: bytes, *kinds: Kind) -> Found:
         """Return the TRUSTED key with that SPKI SHA-256; raise NotFound, IntegrityFailure."""
         found = self._by_id(key_id, kinds)
@@ -237,30 +124,30 @@ class Token:
                 if item.trusted or item.object_class not in _PUBLIC:
                     yield item
 
-    @_guarded
+    @guarded
     def read(self, handle: Handle, attribute: Attribute) -> Any:
         """Return one attribute of an object, as python-pkcs11 decodes it (never a template)."""
         return handle[attribute]
 
-    @_guarded
+    @guarded
     def create(self, template: Template) -> Handle:
         """Create an object (C_CreateObject)."""
         self._forget_if_lasting(template)
         return self.session.create_object(template.packed)
 
-    @_guarded
+    @guarded
     def destroy(self, handle: Handle) -> None:
         """Destroy an object."""
         handle.destroy()
 
-    @_guarded
+    @guarded
     def generate_secret(self, template: Template) -> Handle:
         """Generate a secret key; its type and length stand in the template."""
         self._forget_if_lasting(template)
         key_type, size = template.values[Attribute.KEY_TYPE], template.values[Attribute.VALUE_LEN]
         return self.session.generate_key(key_type, size * 8, template=template.packed)  # type: ignore[operator]
 
-    @_guarded
+    @guarded
     def generate_rsa(self, bits: int, public: Template, private: Template) -> tuple[Handle, Handle]:
         """Generate an RSA pair with exponent 65537; return its public and private handle."""
         self._forget_if_lasting(private)
@@ -269,7 +156,7 @@ class Token:
         )
         return pair
 
-    @_guarded
+    @guarded
     def generate_p256(
         self, curve: bytes, public: Template, private: Template
     ) -> tuple[Handle, Handle]:
@@ -289,13 +176,13 @@ class Token:
 
     # operations
 
-    @_guarded
+    @guarded
     def random(self, size: int) -> bytes:
         """Return ``size`` bytes from the token's generator."""
         data: bytes = self.session.generate_random(size * 8)
         return data
 
-    @_guarded
+    @guarded
     def wrap(self, public: Handle, key: Handle) -> bytes:
         """Return ``key`` wrapped by RSA-OAEP with the profile's hash."""
         blob: bytes = public.wrap_key(
@@ -303,13 +190,13 @@ class Token:
         )
         return blob
 
-    @_guarded
+    @guarded
     def wrap_padded(self, wrapping: Handle, key: Handle) -> bytes:
         """Return ``key`` wrapped by AES-KWP (RFC 5649)."""
         blob: bytes = wrapping.wrap_key(key, mechanism=Mechanism.AES_KEY_WRAP_PAD)
         return blob
 
-    @_guarded
+    @guarded
     def unwrap_padded(self, unwrapping: Handle, blob: bytes, template: Template) -> Handle:
         """Return the private RSA key that a KWP blob holds (RFC 5649), as the template has it."""
         return unwrapping.unwrap_key(
@@ -320,7 +207,7 @@ class Token:
             template=template.packed,
         )
 
-    @_guarded
+    @guarded
     def unwrap_epoch(self, private: Handle, blob: bytes) -> Handle:
         """Return the epoch key that an OAEP blob holds; only a recovery needs it."""
         return private.unwrap_key(
@@ -332,19 +219,19 @@ class Token:
             template=UNWRAP_EPOCH.packed,
         )
 
-    @_guarded
+    @guarded
     def cmac(self, key: Handle, data: bytes) -> bytes:
         """Return AES-CMAC (16 bytes; RFC 4493)."""
         mac: bytes = key.sign(data, mechanism=Mechanism.AES_CMAC)
         return mac
 
-    @_guarded
+    @guarded
     def hmac(self, key: Handle, data: bytes) -> bytes:
         """Return HMAC-SHA256 (32 bytes)."""
         mac: bytes = key.sign(data, mechanism=Mechanism.SHA256_HMAC)
         return mac
 
-    @_guarded
+    @guarded
     def sign_digest(self, key: Handle, digest: bytes) -> bytes:
         """Return the ECDSA signature r || s (64 bytes) over a SHA-256 digest."""
         signature: bytes = key.sign(digest, mechanism=Mechanism.ECDSA)
@@ -352,11 +239,11 @@ class Token:
 
     # description
 
-    @_guarded
+    @guarded
     def describe(self, space: str) -> TokenInfo:
         """Return what may be shown of the token."""
         self.open()
-        mechanisms = (item for item in self._token.slot.get_mechanisms() if _is_known(item))
+        mechanisms = (item for item in self._token.slot.get_mechanisms() if is_known(item))
         version = pkcs11.lib(self.profile.module).library_version
         return TokenInfo(
             token=self.label,
@@ -369,10 +256,6 @@ class Token:
             mechanisms=tuple(sorted(item.name for item in mechanisms)),
             objects=tuple(_show(item) for item in self.objects()),
         )
-
-
-def _is_known(mechanism: object) -> bool:
-    return isinstance(mechanism, Mechanism)
 
 
 def _describe(handle: Handle) -> Found:

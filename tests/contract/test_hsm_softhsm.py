@@ -21,9 +21,10 @@ from kms.hsm.attributes import Template
 from kms.hsm.faults import Action, TokenFault
 from kms.hsm.known_answers import check_known_answers
 from kms.hsm.labels import Kind, Label, named, numbered, vault_public
+from kms.hsm.login import Login
 from kms.hsm.publickeys import key_id
 from kms.hsm.readback import check_attributes, read_back
-from kms.hsm.token import Login, Token
+from kms.hsm.token import Token
 from kms.statements.jws import spki_der
 from tests.fixtures.softhsm import SoftHsm
 

@@ -9,7 +9,7 @@ from kms.domain.models import ReleaseClass
 from kms.errors import HsmUnavailable
 from kms.hsm import templates
 from kms.hsm.labels import Kind, named
-from kms.hsm.token import Login
+from kms.hsm.login import Login
 from tests.fixtures.attacks import (
     POSSIBLE,
     REFUSED,
