@@ -61,7 +61,7 @@ class Context:
     @property
     def call(self) -> Call:
         """Who asks for what, as the use cases want to know it."""
-        return Call(self.principal, self.operation.action or self.operation.id, self.digest)
+        return Call(self.principal, self.operation.id, self.digest)
 
     @property
     def space(self) -> SpaceName:

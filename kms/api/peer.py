@@ -89,6 +89,7 @@ class PeerProtocol(HttpToolsProtocol):
         """Start a scope that knows the peer."""
         super().on_message_begin()
         self._in_head = True
+        self._head_bytes = self._head_bytes or 1  # it may lie behind another in one chunk
         cast("dict[str, Any]", self.scope)["extensions"] = self._extensions
 
     def on_headers_complete(self) -> None:

@@ -29,6 +29,7 @@ def endpoints(idempotency: Idempotency) -> tuple[Endpoint, ...]:
     """Return the endpoints of meetings."""
 
     async def start(context: Context) -> Response:
+        context.query()
         space, wish = context.space, context.message(OpenMeeting)
         meeting = MeetingId(wish.meeting) if wish.meeting else None
 

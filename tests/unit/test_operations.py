@@ -1,0 +1,62 @@
+"""The table of operations is whole and at one with itself."""
+
+import re
+from collections import Counter
+
+import pytest
+
+from kms.api.problem import STATUS
+from kms.domain.models import Role
+from kms.domain.states import MeetingState
+from kms.operations import COMMON_ERRORS, OPERATIONS, Operation
+
+EVERY = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda entry: entry.id)
+
+
+@EVERY
+def test_an_operation_says_who_may_and_what_it_is_in_both_languages(operation: Operation) -> None:
+    assert operation.roles
+    assert operation.summary_en.isascii()
+    assert re.search("[\u4e00-\u9fff]", operation.summary_zh)
+    assert re.fullmatch(r"[a-z-]+\.[a-z-]+", operation.id)
+    assert operation.path.startswith("/v1/")
+
+
+@EVERY
+def test_every_error_of_an_operation_has_a_status(operation: Operation) -> None:
+    assert set(operation.errors) | set(COMMON_ERRORS) <= STATUS.keys()
+    assert len(set(operation.errors)) == len(operation.errors)
+
+
+@EVERY
+def test_what_creates_can_find_its_key_reused(operation: Operation) -> None:
+    assert operation.creates is ("idempotency_key_reused" in operation.errors)
+    assert not operation.creates or operation.method == "POST"
+
+
+@EVERY
+def test_what_depends_on_a_meetings_state_can_refuse_for_it(operation: Operation) -> None:
+    assert not operation.states or "state_not_allowed" in operation.errors
+
+
+@EVERY
+def test_an_action_of_another_name_is_an_operation_too(operation: Operation) -> None:
+    assert not operation.action or operation.action in OPERATIONS
+
+
+def test_only_fetch_and_relay_share_a_path() -> None:
+    shared = [
+        key for key, count in Counter(o.key for o in OPERATIONS.values()).items() if count > 1
+    ]
+    assert shared == [OPERATIONS["envelope.fetch"].key]
+    assert OPERATIONS["envelope.relay"].key == shared[0]
+
+
+def test_auditors_and_operators_only_read() -> None:
+    for operation in OPERATIONS.values():
+        if operation.method != "GET":
+            assert not operation.roles & {Role.AUDITOR, Role.OPERATOR}, operation.id
+
+
+def test_a_meeting_is_destroyed_only_after_it_was_closed() -> None:
+    assert OPERATIONS["meeting.destroy"].states == {MeetingState.CLOSED}
