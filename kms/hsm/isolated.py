@@ -23,7 +23,8 @@ def run_isolated(
 ) -> _R:
     """Return what the function returns there; raise its ConclaveError, or HsmUnavailable.
 
-    ``function`` and its arguments are picklable; the module's ``environment`` is set before.
+    ``function`` and its arguments are picklable; the module's ``environment`` is set before. The
+    child imports the caller's main module, which so has to be guarded by its name.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
