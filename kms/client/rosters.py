@@ -1,4 +1,4 @@
-"""Builds the signed roster that a meeting server in a ``roster`` space sends."""
+"""What a meeting server in a ``roster`` space makes: the meeting's id and its signed roster."""
 
 import base64
 from collections.abc import Sequence
@@ -6,10 +6,16 @@ from collections.abc import Sequence
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from uuid_utils import uuid7
 
-from kms.domain.ids import RecipientId
+from kms.domain.ids import MeetingId, RecipientId
 from kms.statements import jws
 from kms.statements.roster import RosterStatement, sign_roster
+
+
+def new_meeting() -> MeetingId:
+    """Return a fresh id for a meeting (UUIDv7), which its roster has to name before it opens."""
+    return MeetingId(str(uuid7()))
 
 
 def device_recipient(certificate: x509.Certificate) -> RecipientId:

@@ -53,6 +53,7 @@ class MediaSession:
         self._meeting = (first.manifest.iss, first.space, first.meeting)
         self._grace, self._clock = grace, clock
         self._live: dict[int, _Live] = {}
+        self._begun = -1  # the highest epoch ever in force: sending never goes back below it
         self.adopt(first)
 
     @property
@@ -80,7 +81,12 @@ class MediaSession:
         self._forget_overtaken()
 
     def cancel(self, epoch: int) -> None:
-        """Forget an epoch that was published and then cancelled; its frames open no more."""
+        """Forget an epoch that was published and then cancelled; its frames open no more.
+
+        If it has begun already, nothing is sent until a later epoch is adopted: whoever says
+        "cancelled" cannot so make the device send under an older key again.
+        """
+        self._note_begun()
         self._live.pop(epoch, None)
 
     def encrypt(self, frame: bytes, metadata: bytes = b"") -> bytes:
@@ -105,10 +111,14 @@ class MediaSession:
         raise FrameRefused("the frame does not open")
 
     def _current(self) -> _Live | None:
+        self._note_begun()
+        live = self._live.get(self._begun)
+        return live if live is not None and self._clock() < live.key.manifest.exp else None
+
+    def _note_begun(self) -> None:
         now = self._clock()
-        begun = [n for n, live in self._live.items() if live.key.manifest.nbf <= now]
-        live = self._live[max(begun)] if begun else None
-        return live if live is not None and now < live.key.manifest.exp else None
+        begun = (n for n, live in self._live.items() if live.key.manifest.nbf <= now)
+        self._begun = max(self._begun, *begun, -1)
 
     def _forget_superseded(self) -> None:
         """Drop what the grace is over for: superseded, or past its maximum age."""

@@ -28,6 +28,7 @@ from kms.statements.manifest import (
 MEETING = "0193a5b0-7c3e-7000-8000-0123456789ab"
 SPACE = "investment-banking"
 NOW = 1_800_000_000
+Reader = rsa.RSAPrivateKey | rsa.RSAPublicKey
 
 
 def _p256() -> ec.EllipticCurvePrivateKey:
@@ -76,7 +77,7 @@ class Issuer:
 
     def mint(
         self,
-        readers: Sequence[rsa.RSAPrivateKey],
+        readers: Sequence[Reader],
         epoch: int = 0,
         *,
         key: bytes | None = None,
@@ -90,7 +91,7 @@ class Issuer:
         blobs = tuple(wrap(key, reader, self.wrap_alg) for reader in readers)
         recipients = tuple(
             ManifestRecipient(
-                jws.spki_id(reader.public_key()), RecipientKind.DEVICE, 0, index, digest(blob)
+                jws.spki_id(public(reader)), RecipientKind.DEVICE, 0, index, digest(blob)
             )
             for index, (reader, blob) in enumerate(zip(readers, blobs, strict=True))
         )
@@ -109,10 +110,14 @@ def sign(payload: bytes, typ: str, key: ec.EllipticCurvePrivateKey) -> str:
     return jws.sign(payload, typ=typ, kid=kid, signer=jws.private_signer(key))
 
 
-def wrap(key: bytes, reader: rsa.RSAPrivateKey, wrap_alg: str) -> bytes:
+def public(reader: Reader) -> rsa.RSAPublicKey:
+    return reader.public_key() if isinstance(reader, rsa.RSAPrivateKey) else reader
+
+
+def wrap(key: bytes, reader: Reader, wrap_alg: str) -> bytes:
     algorithm = WRAP_HASHES[wrap_alg]
     oaep = padding.OAEP(padding.MGF1(algorithm()), algorithm(), None)
-    return reader.public_key().encrypt(key, oaep)
+    return public(reader).encrypt(key, oaep)
 
 
 def commit(key: bytes, context: bytes) -> str:

@@ -47,6 +47,11 @@ class MediaFrame:
     key: bool
     data: bytes = field(repr=False)
 
+    @property
+    def copies(self) -> int:
+        """How often it is sent: twice if later frames refer to it."""
+        return 2 if self.kind is Kind.VIDEO else 1
+
     def encode(self) -> bytes:
         return _HEADER.pack(self.kind, self.key, self.number, self.time) + self.data
 

@@ -68,8 +68,7 @@ def send(
     with LossyRelay(target, seed=7, weather=weather) as relay, loopback_socket() as out:
         for number, frame in enumerate(frames):
             sealed = media.encrypt(frame.encode())
-            copies = 1 if frame.kind is Kind.AUDIO else 2
-            for datagram in cut(0, number, sealed, copies):
+            for datagram in cut(0, number, sealed, frame.copies):
                 out.sendto(datagram, relay.address)
             if number % 10 == 0:
                 time.sleep(0.005)

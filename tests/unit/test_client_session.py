@@ -135,6 +135,16 @@ def test_a_cancelled_epoch_is_neither_sent_in_nor_opened(clock: Clock) -> None:
     alice.cancel(1)
 
 
+def test_cancelling_an_epoch_in_force_does_not_bring_the_older_key_back(clock: Clock) -> None:
+    alice, bob, _ = sessions(clock, epoch(0, readers=3), 3)
+    adopt(epoch(1), alice, bob)
+    alice.cancel(1)
+    with pytest.raises(FrameRefused, match="no epoch"):
+        alice.encrypt(b"not for the leaver")
+    adopt(epoch(2), alice, bob)
+    assert bob.decrypt(alice.encrypt(b"")).epoch == 2
+
+
 def test_an_epoch_that_a_later_one_forestalls_counts_as_cancelled(clock: Clock) -> None:
     alice, bob = sessions(clock, epoch(0))
     ahead, at_once = epoch(1, nbf=NOW + 3), epoch(2, nbf=NOW + 1)
