@@ -148,7 +148,7 @@ def _read_password(descriptor: int | None) -> bytes | None:
     try:
         with os.fdopen(descriptor, "rb") as file:
             return file.read(1024).rstrip(b"\r\n")
-    except OSError:
+    except (OSError, ValueError):
         raise InvalidInput("the password descriptor cannot be read") from None
 
 

@@ -51,7 +51,7 @@ def _read_descriptor(descriptor: int) -> bytes:
     try:
         with os.fdopen(descriptor, "rb") as file:
             return file.read(_MAX_BYTES + 1)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise PinError("the PIN descriptor cannot be read") from error
 
 

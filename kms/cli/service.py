@@ -11,13 +11,13 @@ import typer
 
 from kms.cli.exits import Exit
 from kms.cli.output import Column, Output, word
-from kms.cli.pins import Prompt, read_pins
 from kms.cli.register import group, register
 from kms.cli.session import Session
 from kms.errors import ConfigurationError
 from kms.i18n import _
 
 if TYPE_CHECKING:
+    from kms.cli.pins import Prompt
     from kms.settings import Settings
 
 _PLACES = (
@@ -99,6 +99,7 @@ def serve(
     PINs come from --pin-fd or from the systemd credential conclave-pins, both a JSON object
     {"token": "PIN"}, or else from a hidden prompt for each token.
     """
+    from kms.cli.pins import read_pins  # noqa: PLC0415 -- for this command alone
     from kms.supervisor import Supervisor  # noqa: PLC0415 -- for this command alone
 
     settings = session.settings()
@@ -115,7 +116,7 @@ def serve(
         raise typer.Exit(code if code == Exit.CONFIGURATION else Exit.UNAVAILABLE)
 
 
-def _prompt() -> Prompt | None:
+def _prompt() -> "Prompt | None":
     if not sys.stdin.isatty():
         return None
     return lambda token: getpass.getpass(_("PIN of token {token}: ").format(token=token))
