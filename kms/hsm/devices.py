@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtensionOID
 
 from kms.domain.ids import RecipientId
-from kms.errors import VerificationFailed
-from kms.hsm.publickeys import LEAST_RSA_BITS
-from kms.statements.jws import spki_id
+from kms.errors import InvalidInput, VerificationFailed
+from kms.hsm.publickeys import load_rsa
+from kms.statements.jws import spki_der, spki_id
 
 _MAX_RSA_BITS = 8192
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
@@ -95,9 +95,12 @@ def _check_anchor(anchor: x509.Certificate) -> None:
 
 
 def _device_key(leaf: x509.Certificate) -> rsa.RSAPublicKey:
-    key = leaf.public_key()
-    if not isinstance(key, rsa.RSAPublicKey) or not LEAST_RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
-        raise VerificationFailed(f"a device's key is RSA of at least {LEAST_RSA_BITS} bits")
+    try:
+        key = load_rsa(spki_der(leaf.public_key()))
+    except InvalidInput as error:
+        raise VerificationFailed(f"a device's key is refused: {error.message}") from error
+    if key.key_size > _MAX_RSA_BITS:
+        raise VerificationFailed(f"a device's key has at most {_MAX_RSA_BITS} bits")
     constraints = _extension(leaf, x509.BasicConstraints)
     usage = _extension(leaf, x509.KeyUsage)
     if constraints is not None and constraints.ca:
