@@ -72,11 +72,11 @@ class VerifiedCache:
         return blob
 
     async def admit(self, sealed: SealedRow) -> Checked:
-        """Check one row that was read by a query and return it; raise IntegrityFailure."""
-        known = self._entries.get(sealed.row.key)
-        if known is not None and known.version == sealed.row.version:
-            return known
-        return await self._check(sealed)
+        """Return the record of a row that a query has found; raise IntegrityFailure.
+
+        The row may have changed since the query, so it is the present one that is returned.
+        """
+        return await self._get(sealed.row.kind, sealed.row.key)
 
     def learn(self, sealed: SealedRow) -> None:
         """Remember a row that this process has just committed."""

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -56,10 +57,11 @@ class Service:
             if self._process and self._process.poll() is not None:
                 break
             try:
+                self._knock()
                 with self.console(timeout=2) as client:
                     client.ready()
                 return time.monotonic() - begun
-            except ConclaveError:
+            except (OSError, ConclaveError):
                 time.sleep(0.05)
         raise AssertionError(f"the service is not ready:\n{self.tail()}")
 
@@ -123,15 +125,18 @@ class Service:
     def tail(self, lines: int = 40) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
+    def _knock(self) -> None:
+        """Connect and hang up: httpx2 leaves a socket open when a connection is refused."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(str(self.settings.paths.api_socket))
+
     @property
     def _endpoints(self) -> Path:
         return self.settings.paths.run / "endpoints.json"
 
 
 @contextmanager
-def serving(
-    site: PracticeSite, environment: Mapping[str, str] | None = None
-) -> Iterator[Service]:
+def serving(site: PracticeSite, environment: Mapping[str, str] | None = None) -> Iterator[Service]:
     """Serve a site meanwhile."""
     service = Service(site, environment)
     service.start()
