@@ -15,15 +15,27 @@ from kms.audit.leaf import Outcome, Phase, decode_leaf
 from kms.audit.merkle import leaf_hash, verify_inclusion
 from kms.audit.note import unverified_checkpoint
 from kms.client.api import Client
-from kms.errors import VerificationFailed
+from kms.errors import NotFound, VerificationFailed
 from kms.statements import jws
 from kms.statements.canonical import decode_record, digest
 from kms.statements.keylist import TYP, KeyList
+from kms.wire.audit import CheckpointOut
+
+
+def newest_checkpoint(client: Client) -> CheckpointOut:
+    """Return the newest checkpoint; raise NotFound before the first."""
+    try:
+        return client.checkpoint()
+    except NotFound as error:
+        raise NotFound(
+            "the log has no signed checkpoint yet",
+            hint="one is signed at a set interval: try again in some seconds",
+        ) from error
 
 
 def export_bundle(client: Client, out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
     """Write the bundle and return what it holds; raise AlreadyExists, VerificationFailed."""
-    reading = _Reading(client, client.checkpoint().size)
+    reading = _Reading(client, newest_checkpoint(client).size)
     token = client.key_list().key_list
     keys = decode_record(jws.unverified_payload(token, typ=TYP), KeyList)
     evidence = Evidence(
@@ -84,7 +96,7 @@ def checked_proof(client: Client, leaf: int) -> dict[str, Any]:
     Raise VerificationFailed. Whether the checkpoint's signature holds is for the offline verifier,
     which has the site root.
     """
-    newest = client.checkpoint()
+    newest = newest_checkpoint(client)
     proof = client.proof(leaf, newest.size)
     root = unverified_checkpoint(newest.note).root
     hashes = [base64.b64decode(one) for one in proof.hashes]

@@ -1,4 +1,4 @@
-"""The command line against a real practice site: init -> serve -> open -> fetch -> export -> verify.
+"""The command line against a real practice site, from init to verified evidence.
 
 Every command is a process of its own, as people run it; prompts are answered on a real terminal.
 """
@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from kms.practice import PracticeSite
+from tests.fixtures.cli import Cli
 
 CONCLAVE = (sys.executable, "-m", "kms.cli.main")
 SPACE = "treasury"
@@ -313,8 +314,9 @@ def test_destroying_wants_a_closed_meeting_and_its_id_typed_back(service: Servic
     assert service.ask("meeting", "show", SPACE, meeting)["state"] == "destroyed"
 
 
-def test_every_reading_command_answers_with_json_and_as_a_table(service: Service) -> None:
+def test_every_reading_command_answers_with_json_and_as_a_table(service: Service, cli: Cli) -> None:
     meeting = service.open_meeting()
+    wait_for_checkpoint(service)
     for command in (
         ("status",),
         ("space", "list"),
@@ -330,8 +332,10 @@ def test_every_reading_command_answers_with_json_and_as_a_table(service: Service
         ("audit", "checkpoint"),
         ("key-list",),
     ):
-        assert service.ask(*command)
-        assert service.run(*command).stdout.strip()
+        shown = cli("--config", service.site.config, *command)
+        assert (shown.code, bool(shown.out.strip())) == (0, True)
+        told = cli("--config", service.site.config, *command, "--json")
+        assert json.loads(told.out)
 
 
 def test_on_a_terminal_a_table_has_colour_and_says_practice(service: Service) -> None:
