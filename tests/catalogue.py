@@ -15,8 +15,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 import kms
-from kms import errors
 from kms.cli.exits import MEANINGS
+from kms.cli.reference import error_classes
 from kms.domain.models import RecipientKind, ReleaseClass, RotationReason
 from kms.domain.states import KeyState, MeetingState
 from kms.i18n import CATALOGUES, DOMAIN, LOCALE_DIR, Language
@@ -51,14 +51,6 @@ def source_texts() -> set[str]:
     texts |= {member.value for words in WORDS for member in words} | {"ready"}
     texts |= set(MEANINGS.values())
     return texts | _typer_texts()
-
-
-def error_classes(root: type[errors.ConclaveError] = errors.ConclaveError) -> Iterator[type]:
-    """Yield the errors of kms.errors, the root first."""
-    yield root
-    for child in root.__subclasses__():
-        if child.__module__ == errors.__name__:
-            yield from error_classes(child)
 
 
 def _files() -> Iterator[Path]:

@@ -19,9 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from kms.client.rosters import new_meeting, signed_roster
 from kms.practice import PracticeSite
 from tests.fixtures.cli import Cli
+from tests.practice.devices import Device, load_authority, make_device
 
 CONCLAVE = (sys.executable, "-m", "kms.cli.main")
 SPACE = "treasury"
@@ -259,6 +263,38 @@ def test_from_opening_a_meeting_to_verified_evidence(service: Service, tmp_path:
     assert "Conclusion: everything holds." in verified.stdout
     assert service.run("audit", "export", bundle, code=73).stdout == ""
     assert service.ask("audit", "proof", 0)["leaf"] == 0
+
+
+def test_a_signed_roster_opens_a_meeting_whose_server_only_relays(
+    service: Service, tmp_path: Path
+) -> None:
+    site, meeting, space = service.site, new_meeting(), "investment-banking"
+    device = make_device("alice", load_authority(site.device_ca_key, site.device_ca))
+    key_file, _certificate = device.save(tmp_path)
+    statement, envelope = tmp_path / "roster.jws", tmp_path / "envelope.json"
+    statement.write_text(roster_of(site, [device], space, meeting))
+    named = ("--meeting", meeting, "--statement", statement)
+    service.server("ms-1", "meeting", "open", space, *named)
+    service.server("ms-1", "envelope", "fetch", space, meeting, device.id, "--out", envelope)
+    keys = tmp_path / "keys.jws"
+    service.run("key-list", "--out", keys)
+    trust = ("--key-list", keys, "--site-root", site.site_root, "--wrap-alg", "RSA-OAEP")
+    opened = conclave("envelope", "open", envelope, "--key", key_file, *trust)
+    assert opened.returncode == 0, opened.stderr
+    assert "commitment holds" in opened.stderr
+    assert f"device\t{device.id}\t0\t0\tyes" in opened.stdout
+    others = site.server("ms-a").own_key
+    assert conclave("envelope", "open", envelope, "--key", others, *trust).returncode == 65
+
+
+def roster_of(site: PracticeSite, devices: list[Device], space: str, meeting: str) -> str:
+    """Return the first roster of a meeting, signed by the space's meeting server."""
+    key = load_pem_private_key(site.server("ms-1").own_key.read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    certificates = [device.certificate for device in devices]
+    return signed_roster(
+        key, certificates, space=space, meeting=meeting, version=1, issued=int(time.time())
+    )
 
 
 def wait_for_checkpoint(service: Service) -> str:
