@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp
 
 from kms.api.endpoints import Endpoint, Entry
 from kms.api.hosts import Hosts
+from kms.api.hot import HotLane
 from kms.api.idempotency import Idempotency
 from kms.api.identity import Identification, Identities
 from kms.api.limits import Limits
@@ -28,6 +30,13 @@ from kms.usecases.services import Services
 OPENAPI = "/v1/openapi.json"
 _STREAMS_SHARE = 4
 _NOT_FOUND, _METHOD = 404, 405
+_NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "auto_configure": False,
+}
+"""Environment variables must not be able to send anything anywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +59,8 @@ def build(services: Services) -> Api:
     limits = services.settings.api
     streams = Streams(identities, max(1, limits.max_connections // _STREAMS_SHARE))
     app = _fastapi(services, streams)
-    known = Identification(app, identities)
+    hot = [route for route in app.routes if type(route) is Route and route.name in OPERATIONS]
+    known = Identification(HotLane(app, hot), identities)
     following = frozenset({OPERATIONS["event.follow"].path})
     return Api(Limits(Hosts(known, limits), limits, following), app, streams)
 
@@ -74,6 +84,7 @@ def _fastapi(services: Services, streams: Streams) -> FastAPI:
         redoc_url=None,
         openapi_url=OPENAPI,
         redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
         exception_handlers={HTTPException: _not_routed, Exception: _failed},
     )
     for endpoint in endpoints:
@@ -84,7 +95,7 @@ def _fastapi(services: Services, streams: Streams) -> FastAPI:
 
 
 def _add(app: FastAPI, endpoint: Endpoint, entry: Entry) -> None:
-    """Hot endpoints are plain routes before all others: no dependency machinery runs for them."""
+    """Add a route; hot ones are plain, before all others, without dependency machinery."""
     operation = OPERATIONS[endpoint.operation]
     if not endpoint.hot:
         app.add_api_route(

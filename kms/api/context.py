@@ -50,7 +50,7 @@ class Context:
         """Return the context once the body has arrived; raise TooLarge, UnsupportedMediaType."""
         scope = request.scope
         body = b"" if operation.method == "GET" else await request.body()
-        if body and request.headers.get("content-type", "").lower() not in _JSON:
+        if body and request.headers.get("content-type", "").lower().replace(" ", "") not in _JSON:
             raise UnsupportedMediaType("send JSON: content-type application/json")
         line = b"%b %b?%b\n" % (
             operation.method.encode(), scope["raw_path"], scope["query_string"],
@@ -165,7 +165,7 @@ class Query:
         return limit
 
 
-_JSON = frozenset({"application/json", "application/json; charset=utf-8"})
+_JSON = frozenset({"application/json", "application/json;charset=utf-8"})
 
 
 def etag(version: int) -> str:

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from kms.api.app import create_app
 from kms.api.identity import Identities
 from kms.api.peer import Peer
 from kms.domain.models import PrincipalKind, Role
@@ -272,3 +273,17 @@ def test_a_code_that_the_table_does_not_know_is_an_internal_error() -> None:
             assert "inner" not in answer.text
 
     run_with_site(work, gate=explode)
+
+
+def test_no_environment_variable_can_make_it_send_telemetry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
+
+    async def work(site: FakeSite) -> None:
+        app = create_app(site.services)
+        assert not app._native_telemetry.enabled()
+        assert app._telemetry["auto_configure"] is False
+
+    run_with_site(work)
