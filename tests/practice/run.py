@@ -1,0 +1,94 @@
+"""``./dev run``: a practice site, the main job on it, then the service goes on.
+
+Options: --once ends after the job; --fresh starts over; --site DIR is another place than .practice.
+"""
+
+import argparse
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from kms.practice import init_practice
+from tests.practice import evidence, roster_meeting, trusted_meeting
+from tests.practice.account import Account
+from tests.practice.service import Service
+
+HERE = Path(__file__).parents[2] / ".practice"
+
+
+def main() -> int:
+    """Run; exit code 0 if every guarantee held."""
+    options = _options()
+    account = Account()
+    account.title()
+    service = _start(account, options)
+    try:
+        held = _main_job(service, account, options.site)
+        if options.once:
+            return 0 if held else 1
+        return _serve(service, account)
+    finally:
+        service.stop()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./dev run", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="end after the main job")
+    parser.add_argument("--fresh", action="store_true", help="delete the practice site first")
+    parser.add_argument("--site", type=Path, default=HERE, help="where the practice site lies")
+    return parser.parse_args()
+
+
+def _start(account: Account, options: argparse.Namespace) -> Service:
+    known = (options.site / "conclave.toml").exists() and not options.fresh
+    if known:
+        account.step("演练站点", f"The practice site in {options.site} is taken up again")
+    else:
+        account.step("演练站点", "A practice site: tokens, keys, escrow shares, certificates")
+    site = init_practice(options.site, fresh=options.fresh)
+    account.say(f"{site.directory}: three SoftHSM tokens, one for the site, one for each space")
+    account.say("escrow key made and split: Security 3 of 5 and Legal 2 of 3 (practice-shares/)")
+    account.step("启动服务", "One worker for each token, one web process")
+    service = Service(site)
+    try:
+        service.start()
+    except BaseException:
+        service.stop()
+        raise
+    for name, pid in service.pids().items():
+        account.say(f"{name}: process {pid}")
+    return service
+
+
+def _main_job(service: Service, account: Account, place: Path) -> bool:
+    scratch = Path(tempfile.mkdtemp(prefix="conclave-"))
+    earlier = scratch / "earlier.checkpoint"
+    try:
+        time.sleep(service.settings.audit.checkpoint_seconds + 0.5)
+        evidence.keep_checkpoint(service, earlier)
+        roster_meeting.run(service, account, scratch)
+        trusted_meeting.run(service, account)
+        evidence.run(service, account, earlier, place / "evidence.db")
+    finally:
+        shutil.rmtree(scratch)
+    return account.close(place / "report.json")
+
+
+def _serve(service: Service, account: Account) -> int:
+    shutil.copy(service.settings.paths.run / "endpoints.json", service.site.directory)
+    account.step("继续服务", "The service goes on; Ctrl-C ends it")
+    account.say(f"Unix socket {service.settings.paths.api_socket}")
+    account.say(f"mutual TLS  {service.url}")
+    account.say(f"try: ./dev conclave --config {service.site.config} status")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return service.wait()
+    except KeyboardInterrupt:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
