@@ -179,7 +179,10 @@ class Store(Protocol):
         """Return the leaves' sequence numbers once the unit is durable (group commit).
 
         Raise Conflict if a row's version does not follow, StoreUnavailable if the database is
-        full, gone, replaced or read-only; then nothing of the unit is stored.
+        full, gone, replaced or read-only; then nothing of the unit is stored. Only if the disk
+        failed in the commit itself and the database cannot be read again is that not known: the
+        message says so, and it is settled before anything else is written. InvalidInput: a
+        change or leaf that cannot be stored.
         """
         ...
 

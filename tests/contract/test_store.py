@@ -396,6 +396,7 @@ async def test_a_row_and_its_version_agree_at_every_moment(store: Store) -> None
         assert row is not None
         seen = row.row.version
         assert store.row_version(MEETING) == seen
+        assert len(store.leaves(0, 10)) == store.tree_size() == 2
     assert not task.done()
     assert seen == 2
     await task

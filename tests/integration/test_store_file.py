@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from kms.audit.leaf import encode_leaf
+from kms.errors import StoreUnavailable
 from kms.store.sqlite import SqliteStore
-from tests.fixtures.store import draft
+from tests.fixtures.store import TestClock, draft
 from tests.fixtures.store_faults import EVENT, beside, filled, refused, works
 
 pytestmark = pytest.mark.anyio
@@ -86,7 +87,8 @@ async def test_an_older_copy_is_refused_until_the_file_itself_is_back(
     path.rename(beside(path, ".moved"))
     older.rename(path)
     await refused(store)
-    await refused(store)
+    with pytest.raises(StoreUnavailable, match="still not the right one"):
+        await store.commit(EVENT)
     beside(path, ".moved").replace(path)
     await works(store, path, 3)
 
@@ -131,6 +133,20 @@ async def test_something_that_is_no_database_is_refused(store: SqliteStore, path
 async def test_a_lost_write_ahead_log_loses_nothing(store: SqliteStore, path: Path) -> None:
     beside(path, "-wal").unlink()
     await works(store, path, 2)
+
+
+async def test_what_is_acknowledged_after_the_log_was_lost_lies_under_the_files_names(
+    store: SqliteStore, path: Path, tmp_path: Path
+) -> None:
+    beside(path, "-wal").unlink()
+    await store.commit(EVENT)
+    crashed = tmp_path / "crashed" / path.name
+    crashed.parent.mkdir()
+    for end in ("", "-wal"):
+        shutil.copy(beside(path, end), beside(crashed, end))
+    again = SqliteStore.open(crashed, TestClock())
+    assert (again.tree_size(), again.root(3)) == (3, store.root(3))
+    again.close()
 
 
 async def test_read_only_refuses_until_it_is_writable(store: SqliteStore, path: Path) -> None:
