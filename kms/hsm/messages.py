@@ -30,7 +30,9 @@ class CheckRows(msgspec.Struct, frozen=True, tag="check-rows", forbid_unknown_fi
     rows: tuple[SealedRow, ...]
 
 
-class SignCheckpoint(msgspec.Struct, frozen=True, tag="sign-checkpoint", forbid_unknown_fields=True):
+class SignCheckpoint(
+    msgspec.Struct, frozen=True, tag="sign-checkpoint", forbid_unknown_fields=True
+):
     """Sign a tree head that extends the last one (site token)."""
 
     size: int
@@ -38,7 +40,9 @@ class SignCheckpoint(msgspec.Struct, frozen=True, tag="sign-checkpoint", forbid_
     proof: tuple[bytes, ...]
 
 
-class LastCheckpoint(msgspec.Struct, frozen=True, tag="last-checkpoint", forbid_unknown_fields=True):
+class LastCheckpoint(
+    msgspec.Struct, frozen=True, tag="last-checkpoint", forbid_unknown_fields=True
+):
     """Ask for the last tree head signed (site token)."""
 
 
