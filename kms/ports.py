@@ -69,7 +69,10 @@ class RowKeeper(Protocol):
         ...
 
     async def check_rows(self, rows: Sequence[SealedRow]) -> None:
-        """Raise IntegrityFailure unless every MAC holds."""
+        """Raise IntegrityFailure unless every MAC holds, HsmUnavailable.
+
+        Without rows it tells whether the token works.
+        """
         ...
 
     async def info(self) -> TokenInfo:

@@ -149,8 +149,8 @@ class Worker:
         return sealed
 
     async def check_rows(self, rows: Sequence[SealedRow]) -> None:
-        """Raise IntegrityFailure unless every MAC holds."""
-        for part in _parts(rows):
+        """Raise IntegrityFailure unless every MAC holds; without rows the worker is asked too."""
+        for part in _parts(rows) if rows else ((),):
             await self._ask(CheckRows(part), Done)
 
     async def info(self) -> TokenInfo:
