@@ -24,7 +24,7 @@ EXIT_CONFIGURATION = 78
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 _TICK_SECONDS = 0.5
-_BACKOFF_FIRST, _BACKOFF_MOST, _BACKOFF_FORGET = 0.05, 5.0, 30.0
+_BACKOFF_FIRST, _BACKOFF_MOST = 0.05, 5.0
 _MOST_FAILURES = 20
 _PR_SET_PDEATHSIG = 1
 
@@ -47,7 +47,7 @@ class Child:
     environment: dict[str, str]
     secret: bytes | None = field(default=None, repr=False)
     process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
+    served: bool = False
     backoff: float = _BACKOFF_FIRST
     due: float = 0.0
     failures: int = 0
@@ -60,7 +60,6 @@ class Child:
         if self.secret is not None:
             inherited.append(_secret_pipe(self.secret))
             arguments += ["--pin-fd", str(inherited[-1])]
-        self.started = time.monotonic()
         self.process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module
             [sys.executable, "-I", "-m", self.module, *arguments],
             stdin=subprocess.DEVNULL,
@@ -78,7 +77,7 @@ class Child:
             readable, _, _ = select.select([descriptor], [], [], _READY_SECONDS)
             if not readable:
                 raise ServiceEndedError(f"{self.name} did not become ready", 1)
-            os.read(descriptor, 1)
+            self.served = bool(os.read(descriptor, 1))
         finally:
             os.close(descriptor)
 
@@ -87,12 +86,11 @@ class Child:
         return self.process.poll() if self.process else None
 
     def plan_restart(self) -> None:
-        """Set when to start again: at once the first time, later and later while it fails."""
-        now = time.monotonic()
-        if now - self.started > _BACKOFF_FORGET:
+        """Set when to start again: soon if it had served, else later and later."""
+        if self.served:
             self.backoff, self.failures = _BACKOFF_FIRST, 0
         self.failures += 1
-        self.due = now + self.backoff
+        self.due = time.monotonic() + self.backoff
         self.backoff = min(self.backoff * 2, _BACKOFF_MOST)
         self.process = None
 
@@ -147,7 +145,7 @@ class Supervisor:
                 if not announced and all(child.process for child in self._children):
                     announced = True
                     ready()
-                select.select([wakeup], [], [], _TICK_SECONDS)
+                select.select([wakeup], [], [], self._pause())
                 _drain(wakeup)
         except ServiceEndedError as ended:
             self._say(str(ended))
@@ -162,6 +160,12 @@ class Supervisor:
             if child.process is None and time.monotonic() >= child.due:
                 child.start()
             self._check(child)
+
+    def _pause(self) -> float:
+        """Return how long nothing is to be done, in seconds."""
+        now = time.monotonic()
+        dues = [child.due - now for child in self._children if child.process is None]
+        return max(0.0, min([_TICK_SECONDS, *dues]))
 
     def _check(self, child: Child) -> None:
         code = child.ended()
