@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 import json
 from pathlib import Path
 
@@ -169,7 +170,7 @@ def test_any_other_spelling_of_a_checkpoint_is_refused_even_if_signed(text):
         NOTE + "\x00",
         NOTE + "— w \ud800\n",
     ],
-    ids=lambda note: repr(note[-40:]),
+    ids=itertools.count(),  # signatures differ from process to process
 )
 def test_what_is_no_signed_note_is_refused(note):
     with pytest.raises(VerificationFailed):

@@ -1,5 +1,6 @@
 """Our JWS against joserfc, an independent implementation, and against forgeries."""
 
+import itertools
 import json
 
 import pytest
@@ -79,7 +80,7 @@ def test_we_verify_what_joserfc_signs(payload):
         {"alg": "ES256", "kid": "", "typ": TYP},
         {"alg": "ES256", "kid": "ключ", "typ": TYP},
     ],
-    ids=str,
+    ids=itertools.count(),  # the values differ from process to process
 )
 def test_any_other_header_is_refused_even_if_signed(header):
     with pytest.raises(VerificationFailed):
@@ -119,7 +120,7 @@ def test_a_header_whose_kid_hides_bytes_beyond_ascii_is_refused():
         TOKEN[:10] + "+" + TOKEN[11:],
         "A" * (1 << 20) + TOKEN,
     ],
-    ids=lambda token: token[:12] + "…" + token[-6:],
+    ids=itertools.count(),
 )
 def test_other_spellings_are_refused(token):
     with pytest.raises(VerificationFailed):
