@@ -7,12 +7,14 @@
  *              FAULTHSM_LOG   optional; one line "pid function outcome" for each call
  *
  * A plan has one fault a line, the first that applies wins:
- *   FUNCTION|* SKIP COUNT before|after ACTION NUMBER PATH|- TICKET|-
+ *   FUNCTION|* SKIP COUNT before|after ACTION NUMBER PATH|- TICKET|- SINCE|-
  *   return NUMBER      answer with this code (before: the real module is not asked)
  *   hang NUMBER        sleep this many milliseconds, 0 for ever
  *   signal NUMBER PATH send this signal to the process whose id PATH holds; "-": to itself
+ *   place 0 PATH       rename PATH.later to PATH, which starts what waits for that file
  * SKIP calls pass first, then COUNT calls (-1: all) are hit; both count in this process alone.
  * A ticket is a file: the fault happens only in the process that manages to remove it, so once.
+ * SINCE is a function: calls count from its first call on.
  *
  * wrappers.inc is generated from the PKCS#11 header at build time (generate.py). */
 #define _GNU_SOURCE
@@ -40,6 +42,7 @@ struct fault {
   unsigned long number;
   char path[400];
   char ticket[400];
+  char since[48];
 };
 
 static struct ck_function_list *real;
@@ -61,12 +64,12 @@ static const char *environment(const char *name) {
 
 static void parse(const char *line, struct fault *fault) {
   char moment[8];
-  int fields = sscanf(line, "%47s %ld %ld %7s %15s %lu %399s %399s", fault->function, &fault->skip,
-                      &fault->count, moment, fault->action, &fault->number, fault->path,
-                      fault->ticket);
-  if (fields != 8 || (strcmp(moment, "before") && strcmp(moment, "after"))) broken("bad line", line);
+  int fields = sscanf(line, "%47s %ld %ld %7s %15s %lu %399s %399s %47s", fault->function,
+                      &fault->skip, &fault->count, moment, fault->action, &fault->number,
+                      fault->path, fault->ticket, fault->since);
+  if (fields != 9 || (strcmp(moment, "before") && strcmp(moment, "after"))) broken("bad line", line);
   if (strcmp(fault->action, "return") && strcmp(fault->action, "hang") &&
-      strcmp(fault->action, "signal"))
+      strcmp(fault->action, "signal") && strcmp(fault->action, "place"))
     broken("unknown action", line);
   fault->moment = strcmp(moment, "after") ? BEFORE : AFTER;
 }
@@ -98,6 +101,7 @@ static void load_plan(void) {
 }
 
 static int applies(struct fault *fault, const char *function) {
+  if (strcmp(fault->since, "-")) return 0;
   if (strcmp(fault->function, "*") && strcmp(fault->function, function)) return 0;
   if (fault->skip > 0) return fault->skip--, 0;
   if (fault->count == 0) return 0;
@@ -121,6 +125,8 @@ static struct fault choose(const char *function) {
   struct fault chosen = {.action = "pass"};
   pthread_mutex_lock(&lock);
   load_plan();
+  for (int i = 0; i < planned; i++)
+    if (!strcmp(plan[i].since, function)) strcpy(plan[i].since, "-");
   for (int i = 0; i < planned; i++)
     if (applies(&plan[i], function)) {
       chosen = plan[i];
@@ -148,12 +154,19 @@ static void send_signal(const struct fault *fault) {
   if (kill(target, (int)fault->number)) broken("cannot signal", fault->path);
 }
 
+static void place(const char *path) {
+  char later[sizeof plan->path + 8];
+  snprintf(later, sizeof later, "%s.later", path);
+  if (rename(later, path)) broken("cannot place", path);
+}
+
 /* Whether the call is answered with the fault's code instead of its own. */
 static int strike(const struct fault *fault, enum moment moment) {
   if (fault->moment != moment) return 0;
   if (!strcmp(fault->action, "return")) return 1;
   if (!strcmp(fault->action, "hang")) hang(fault->number);
   if (!strcmp(fault->action, "signal")) send_signal(fault);
+  if (!strcmp(fault->action, "place")) place(fault->path);
   return 0;
 }
 

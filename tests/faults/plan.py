@@ -43,10 +43,17 @@ class Signal:
     pid_file: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Rename ``path``.later to ``path``: whoever waits for that file goes on from here."""
+
+    path: Path
+
+
 DIE = Signal(signal.SIGKILL)
 """The process ends at once, with nothing cleaned up."""
 
-Action = Return | Hang | Signal
+Action = Return | Hang | Signal | Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +61,9 @@ class Fault:
     """What happens to calls of one function (``*``: of all).
 
     ``nth`` is the first call hit (from 1), ``times`` how many are (FOR_EVER: all later ones); both
-    count within one process, from its start or the last change of the plan. ``once`` lets it
-    happen in one process only, once, whoever comes first: a restarted worker is spared.
+    count within one process, from its start or the last change of the plan, and not before the
+    first call of ``since``. ``once`` lets it happen in one process only, once, whoever comes
+    first: a restarted worker is spared.
     """
 
     function: str
@@ -64,6 +72,7 @@ class Fault:
     nth: int = 1
     times: int = 1
     once: bool = False
+    since: str = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +142,7 @@ class FaultPlan:
             fault.when,
             *_words(fault.action),
             ticket,
+            fault.since,
         )
         return " ".join(str(word) for word in words)
 
@@ -145,3 +155,5 @@ def _words(action: Action) -> tuple[str, int, str]:
             return "hang", milliseconds, "-"
         case Signal(number, pid_file):
             return "signal", int(number), str(pid_file or "-")
+        case Place(path):
+            return "place", 0, str(path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import build
-from tests.faults.plan import DIE, FOR_EVER, Fault, FaultPlan, Hang, Return, Signal, When
+from tests.faults.plan import DIE, FOR_EVER, Fault, FaultPlan, Hang, Place, Return, Signal, When
 from tests.faults.softhsm import SoftToken, init_token
 
 DEVICE_ERROR = 0x30
@@ -132,6 +132,36 @@ import time
 began = time.monotonic(); generate(); print(time.monotonic() - began >= 0.3)
 """
     assert finish(start(script)) == (0, ["True"])
+
+
+def test_calls_count_from_the_first_call_of_another_function(start: Start, plan: FaultPlan) -> None:
+    plan.write(Fault("C_GenerateKey", Return(DEVICE_ERROR), nth=2, since="C_WrapKey"))
+    script = """
+for _ in range(5):
+    kek = generate()
+kek.wrap_key(generate(), mechanism=Mechanism.AES_KEY_WRAP)
+generate()
+try:
+    generate()
+except pkcs11.DeviceError:
+    print("the second")
+"""
+    assert finish(start(script)) == (0, ["the second"])
+
+
+def test_a_file_is_put_in_its_place_at_a_call(
+    start: Start, plan: FaultPlan, tmp_path: Path
+) -> None:
+    trigger = tmp_path / "trigger"
+    trigger.with_name("trigger.later").write_text("now")
+    plan.write(Fault("C_GenerateKey", Place(trigger), When.AFTER, nth=2))
+    script = f"""
+for _ in range(2):
+    generate()
+    print(os.path.exists({str(trigger)!r}))
+"""
+    assert finish(start(script)) == (0, ["False", "True"])
+    assert trigger.read_text() == "now"
 
 
 def test_once_spares_the_process_that_comes_after(start: Start, plan: FaultPlan) -> None:

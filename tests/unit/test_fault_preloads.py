@@ -1,6 +1,7 @@
 """The preloads that move the wall clock and slow the disk, in Python processes of their own."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -111,3 +112,41 @@ db.execute("CREATE TABLE t (x)")
 began = time.monotonic(); db.execute("INSERT INTO t VALUES (1)"); print(time.monotonic() - began)
 """
     assert float(run(script, slow)[0]) >= 0.05
+
+
+COMMIT_THREE_TIMES = """
+import os, sqlite3
+db = sqlite3.connect(os.environ["SCRATCH"], isolation_level=None)
+db.execute("PRAGMA journal_mode=WAL"); db.execute("PRAGMA synchronous=FULL")
+db.execute("CREATE TABLE IF NOT EXISTS t (x)")
+(count,) = db.execute("SELECT count(*) FROM t").fetchone()
+print(count, flush=True)
+open(os.environ["WAL_DEATH"], "w").write(os.environ["DEATH"])
+for n in range(3):
+    db.execute("INSERT INTO t VALUES (?)", (n,))
+print("survived")
+"""
+
+
+@pytest.mark.parametrize(
+    ("death", "kept"),
+    [
+        ("write before 1", 0),
+        ("write after 1", 0),
+        ("sync after 1", 1),
+        ("write before 5", 2),
+        ("sync before 9", 3),
+    ],
+)
+def test_a_process_dies_at_a_write_or_sync_of_the_write_ahead_log(
+    tmp_path: Path, death: str, kept: int
+) -> None:
+    deadly = build.preload(build.shim("wal_death"))
+    trigger = tmp_path / "death"
+    deadly |= {"WAL_DEATH": str(trigger), "SCRATCH": str(tmp_path / "db"), "DEATH": death}
+    command = [sys.executable, "-c", COMMIT_THREE_TIMES]
+    first = subprocess.run(command, env=os.environ | deadly, capture_output=True, check=False)
+    assert first.returncode == (0 if kept == 3 else -signal.SIGKILL), first.stderr
+    assert trigger.exists() == (kept == 3)
+    survivor = os.environ | deadly | {"DEATH": "sync before 99"}
+    assert run(COMMIT_THREE_TIMES, survivor) == [str(kept), "survived"]
