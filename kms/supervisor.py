@@ -23,6 +23,7 @@ EXIT_CONFIGURATION = 78
 
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 10.0
+_BURY_SECONDS = 2.0
 _TICK_SECONDS = 0.5
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.05, 5.0
 _MOST_FAILURES = 20
@@ -53,7 +54,7 @@ class Child:
     failures: int = 0
 
     def start(self) -> None:
-        """Start the process and wait until it says that it serves; raise ServiceEndedError."""
+        """Start the process; wait until it serves, has ended, or took too long and was killed."""
         read_end, write_end = os.pipe()
         arguments = [*self.arguments, "--ready-fd", str(write_end)]
         inherited = [write_end]
@@ -72,14 +73,24 @@ class Child:
         self._await_ready(read_end)
 
     def _await_ready(self, descriptor: int) -> None:
-        """Wait for the ready byte, or for the end of the pipe when the process dies first."""
+        """Wait for the ready byte; the pipe ends without one when the process dies first."""
         try:
             readable, _, _ = select.select([descriptor], [], [], _READY_SECONDS)
-            if not readable:
-                raise ServiceEndedError(f"{self.name} did not become ready", 1)
-            self.served = bool(os.read(descriptor, 1))
+            self.served = bool(readable) and bool(os.read(descriptor, 1))
         finally:
             os.close(descriptor)
+        if not self.served:
+            self._bury()
+
+    def _bury(self) -> None:
+        """Let a process that did not come to serve end, so that its exit code is known."""
+        if self.process is None:
+            return
+        try:
+            self.process.wait(_BURY_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
     def ended(self) -> int | None:
         """Return the exit code of a process that ended, else None."""
@@ -92,7 +103,7 @@ class Child:
         self.failures += 1
         self.due = time.monotonic() + self.backoff
         self.backoff = min(self.backoff * 2, _BACKOFF_MOST)
-        self.process = None
+        self.process, self.served = None, False
 
     def stop(self, seconds: float) -> None:
         """End the process: asked first, then killed."""
@@ -142,7 +153,7 @@ class Supervisor:
         try:
             while not self._terminated:
                 self._tend()
-                if not announced and all(child.process for child in self._children):
+                if not announced and all(child.served for child in self._children):
                     announced = True
                     ready()
                 select.select([wakeup], [], [], self._pause())
