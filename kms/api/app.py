@@ -12,9 +12,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from kms.api.dispatch import Dispatch
 from kms.api.endpoints import Endpoint, Entry
 from kms.api.hosts import Hosts
-from kms.api.hot import HotLane
 from kms.api.idempotency import Idempotency
 from kms.api.identity import Identification, Identities
 from kms.api.limits import Limits
@@ -58,14 +58,14 @@ def build(services: Services) -> Api:
     identities = Identities(services)
     limits = services.settings.api
     streams = Streams(identities, max(1, limits.max_connections // _STREAMS_SHARE))
-    app = _fastapi(services, streams)
-    hot = [route for route in app.routes if type(route) is Route and route.name in OPERATIONS]
-    known = Identification(HotLane(app, hot), identities)
+    app, routes = _fastapi(services, streams)
+    known = Identification(Dispatch(app, routes), identities)
     following = frozenset({OPERATIONS["event.follow"].path})
     return Api(Limits(Hosts(known, limits), limits, following), app, streams)
 
 
-def _fastapi(services: Services, streams: Streams) -> FastAPI:
+def _fastapi(services: Services, streams: Streams) -> tuple[FastAPI, list[Route]]:
+    """Return the application, and the operations' routes in it."""
     metrics, idempotency = Metrics(), Idempotency()
     endpoints: tuple[Endpoint, ...] = (
         *envelopes.endpoints(),
@@ -87,26 +87,20 @@ def _fastapi(services: Services, streams: Streams) -> FastAPI:
         telemetry=_NO_TELEMETRY,
         exception_handlers={HTTPException: _not_routed, Exception: _failed},
     )
-    for endpoint in endpoints:
-        _add(app, endpoint, Entry(services, metrics, endpoint))
+    routes = [_route(endpoint, Entry(services, metrics, endpoint)) for endpoint in endpoints]
+    app.router.routes[:0] = routes
     described: dict[str, Any] = document(app, endpoints)
     app.openapi = lambda: described  # type: ignore[method-assign]
-    return app
+    return app, routes
 
 
-def _add(app: FastAPI, endpoint: Endpoint, entry: Entry) -> None:
-    """Add a route; hot ones are plain, before all others, without dependency machinery."""
+def _route(endpoint: Endpoint, entry: Entry) -> Route:
+    """Return a plain route: parsing is the endpoints' own, so no dependency machinery runs."""
     operation = OPERATIONS[endpoint.operation]
-    if not endpoint.hot:
-        app.add_api_route(
-            operation.path, entry.__call__, methods=[operation.method], name=operation.id,
-            include_in_schema=False, response_model=None,
-        )  # fmt: skip
-        return
     route = Route(operation.path, entry.__call__, methods=[operation.method], name=operation.id)
     if route.methods:
         route.methods.discard("HEAD")  # it would release a key into nothing
-    app.router.routes.insert(0, route)
+    return route
 
 
 async def _not_routed(_request: Request, error: Exception) -> Response:

@@ -135,9 +135,11 @@ class Query:
     @classmethod
     def read(cls, raw: bytes, names: tuple[str, ...]) -> "Query":
         """Return the fields; raise InvalidInput."""
+        if not raw:
+            return cls({})
         try:
             pairs = parse_qsl(
-                raw.decode("ascii"), keep_blank_values=True, strict_parsing=bool(raw),
+                raw.decode("ascii"), keep_blank_values=True, strict_parsing=True,
                 errors="strict", max_num_fields=_MAX_FIELDS,
             )  # fmt: skip
         except ValueError as error:

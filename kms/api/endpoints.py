@@ -27,7 +27,7 @@ Handler = Callable[[Context], Awaitable[Response]]
 class Endpoint:
     """What answers an operation, and what the documentation says of it.
 
-    ``query``: names and meanings of the query's fields. ``hot``: a plain route, first in line.
+    ``query``: names and meanings of the query's fields.
     """
 
     operation: str
@@ -36,7 +36,6 @@ class Endpoint:
     body: type[BaseModel] | None = None
     query: tuple[tuple[str, str], ...] = ()
     status: int = 200
-    hot: bool = False
 
 
 def json_reply(

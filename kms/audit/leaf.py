@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from kms.errors import InvalidInput
-from kms.statements.canonical import canonical
+from kms.statements.canonical import check_exact
 
 
 class Phase(StrEnum):
@@ -74,30 +74,37 @@ class Leaf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     details: dict[str, Any]
 
 
-def encode_leaf(draft: LeafDraft, seq: int, time: str) -> bytes:
-    """Return the canonical bytes of a draft at its place in the log."""
-    return canonical(
-        {
-            "action": draft.action,
-            "actor": draft.actor,
-            "auth": draft.auth,
-            "details": draft.details,
-            "intent": draft.intent,
-            "outcome": draft.outcome.value,
-            "phase": draft.phase.value,
-            "request": draft.request,
-            "resource": draft.resource,
-            "rows": draft.rows,
-            "seq": seq,
-            "space": draft.space,
-            "time": time,
-            "v": 1,
-        }
-    )
-
-
 _DECODER = msgspec.json.Decoder(Leaf)
 _ENCODER = msgspec.json.Encoder(order="sorted")
+
+
+def encode_leaf(draft: LeafDraft, seq: int, time: str) -> bytes:
+    """Return the canonical bytes of a draft at its place in the log; raise InvalidInput.
+
+    Only rows and details can hold what has no canonical form: all else is text or counted here.
+    """
+    check_exact(draft.rows)
+    check_exact(draft.details)
+    leaf = Leaf(
+        v=1,
+        seq=seq,
+        time=time,
+        action=draft.action,
+        actor=draft.actor,
+        auth=draft.auth,
+        space=draft.space,
+        resource=draft.resource,
+        phase=draft.phase,
+        outcome=draft.outcome,
+        request=draft.request,
+        intent=draft.intent,
+        rows=draft.rows,
+        details=draft.details,
+    )
+    try:
+        return _ENCODER.encode(leaf)
+    except UnicodeEncodeError as error:
+        raise InvalidInput("text that is not Unicode has no canonical form") from error
 
 
 def decode_leaf(data: bytes) -> Leaf:
@@ -115,8 +122,8 @@ def decode_exact_leaf(data: bytes) -> Leaf:
     """
     leaf = decode_leaf(data)
     try:
-        canonical(leaf.rows)
-        canonical(leaf.details)
+        check_exact(leaf.rows)
+        check_exact(leaf.details)
     except RecursionError as error:
         raise InvalidInput("a leaf nested too deep") from error
     if _ENCODER.encode(leaf) != data:

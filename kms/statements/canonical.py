@@ -22,14 +22,15 @@ _T = TypeVar("_T")
 
 def canonical(value: Any) -> bytes:
     """Return the RFC 8785 form of builtins; raise InvalidInput for what has no exact form."""
-    _check(value)
+    check_exact(value)
     try:
         return _ENCODER.encode(value)
     except (UnicodeEncodeError, ValueError) as error:
         raise InvalidInput("text that is not Unicode has no canonical form") from error
 
 
-def _check(value: Any) -> None:
+def check_exact(value: Any) -> None:
+    """Raise InvalidInput unless ``value`` is made of builtins that have one canonical form."""
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return
@@ -40,10 +41,10 @@ def _check(value: Any) -> None:
         for key, item in value.items():
             if type(key) is not str or not key.isascii():
                 raise InvalidInput("canonical keys are ASCII strings")
-            _check(item)
+            check_exact(item)
     elif kind is list or kind is tuple:
         for item in value:
-            _check(item)
+            check_exact(item)
     else:
         raise InvalidInput(f"{kind.__name__} has no canonical form")
 

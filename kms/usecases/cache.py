@@ -10,12 +10,14 @@ from typing import cast
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import Epoch, Meeting, Recipient, Roster, Space
 from kms.domain.rows import Record, Row, RowKind, SealedRow
+from kms.domain.states import KeyState
 from kms.errors import IntegrityFailure, InvalidInput, NotFound
 from kms.ports import RowKeeper, Store, WorkerDirectory
 from kms.statements import jws, manifest
 from kms.statements.canonical import decode_record, digest, read_row
 
 _LIMIT = 100_000
+_BLOB_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,18 @@ class Checked:
 
 
 class VerifiedCache:
-    """Checked records by row key; bounded, the oldest entries go first."""
+    """Checked records by row key, and blobs by the SHA-256 that a manifest names.
+
+    Both are bounded; the oldest entries go first. A blob that was altered on the disk after it
+    was read does not matter: what is served is what was checked.
+    """
 
     def __init__(self, store: Store, workers: WorkerDirectory) -> None:
         self._store = store
         self._workers = workers
         self._entries: dict[str, Checked] = {}
+        self._blobs: dict[str, bytes] = {}
+        self._room = _BLOB_BYTES
 
     async def space(self, space: SpaceName) -> Space:
         """Return a space; raise NotFound, IntegrityFailure."""
@@ -66,9 +74,12 @@ class VerifiedCache:
         expected = (await self._epoch(space, meeting, epoch)).blobs.get(recipient)
         if expected is None:
             raise NotFound("there is no such envelope")
-        blob = self._store.envelope(space, meeting, epoch, RecipientId(recipient))
-        if blob is None or digest(blob) != expected:
-            raise IntegrityFailure("an envelope is not the one that its manifest names")
+        blob = self._blobs.get(expected)
+        if blob is None:
+            blob = self._store.envelope(space, meeting, epoch, RecipientId(recipient))
+            if blob is None or digest(blob) != expected:
+                raise IntegrityFailure("an envelope is not the one that its manifest names")
+            self._keep(expected, blob)
         return blob
 
     async def admit(self, sealed: SealedRow) -> Checked:
@@ -112,6 +123,15 @@ class VerifiedCache:
             return self._workers.site
         return self._workers.space(SpaceName(row.key.split("/", 2)[1]))
 
+    def _keep(self, name: str, blob: bytes) -> None:
+        self._blobs[name] = blob
+        self._room -= len(blob)
+        while self._room < 0:
+            self._drop(next(iter(self._blobs)))
+
+    def _drop(self, name: str) -> None:
+        self._room += len(self._blobs.pop(name, b""))
+
     def _remember(self, row: Row) -> Checked:
         try:
             record = read_row(row)
@@ -121,6 +141,9 @@ class VerifiedCache:
         while len(self._entries) >= _LIMIT:
             del self._entries[next(iter(self._entries))]
         self._entries[row.key] = checked
+        if isinstance(record, Epoch) and record.state is KeyState.DESTROYED:
+            for name in checked.blobs.values():
+                self._drop(name)
         return checked
 
 

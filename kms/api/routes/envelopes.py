@@ -1,4 +1,4 @@
-"""Envelopes: the hot path. Plain routes, one encoder, no models on the way out."""
+"""Envelopes: the hot path. One encoder, no models on the way out."""
 
 import msgspec
 from starlette.responses import Response
@@ -24,8 +24,8 @@ _Entry = dict[str, FetchedEnvelope | dict[str, str]]
 def endpoints() -> tuple[Endpoint, ...]:
     """Return the endpoints of envelopes."""
     return (
-        Endpoint("envelope.fetch", _fetch, EnvelopeOut, hot=True),
-        Endpoint("envelope.batch", _batch, BatchOut, FetchBatch, hot=True),
+        Endpoint("envelope.fetch", _fetch, EnvelopeOut),
+        Endpoint("envelope.batch", _batch, BatchOut, FetchBatch),
     )
 
 

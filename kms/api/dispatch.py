@@ -1,4 +1,4 @@
-"""The hot endpoints' short way past the framework's middleware; everything else goes through it.
+"""The operations' short way past the framework's middleware; all other paths go through it.
 
 The routes are the framework's own (same patterns, same document). Their endpoints answer every
 error themselves, so nothing that the middleware does for others is missed: about a quarter of the
@@ -12,8 +12,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
-class HotLane:
-    """Calls a hot route's endpoint at once."""
+class Dispatch:
+    """Calls the endpoint of an operation's route at once; ``routes`` in the order of their use."""
 
     def __init__(self, app: ASGIApp, routes: Iterable[Route]) -> None:
         self._app = app
@@ -22,7 +22,7 @@ class HotLane:
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a hot request, or hand it on."""
+        """Serve an operation, or hand the request on."""
         for methods, pattern, endpoint in self._routes:
             found = pattern.match(scope["path"]) if scope["method"] in methods else None
             if found:
