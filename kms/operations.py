@@ -92,7 +92,7 @@ _TABLE = (
     ),
     Operation(
         "meeting.destroy", "POST", _MEETING + ":destroy", frozenset({_OFFICER}),
-        "Destroy every envelope of a closed meeting", "销毁已结束会议的全部密钥信封",
+        "Destroy every envelope of a closed meeting", "销毁已结束会议的全部信封",
         states=frozenset({MeetingState.CLOSED}), errors=_CHANGE_ERRORS,
     ),
     Operation(
@@ -102,7 +102,7 @@ _TABLE = (
     Operation(
         "roster.change", "PUT", _ROSTER, frozenset({_SERVER}),
         "Replace a meeting's roster; joins and leaves rotate the key",
-        "更换会议名册；人员变动即轮换密钥",
+        "更换会议名册；有人加入或离开即轮换密钥",
         states=_OPEN, errors=_ROSTER_ERRORS,
     ),
     Operation(
@@ -126,18 +126,18 @@ _TABLE = (
     ),
     Operation(
         "envelope.fetch", "GET", _ENVELOPE, frozenset({_SERVER}),
-        "Fetch the caller's own envelope (trusted spaces)", "取回本方密钥信封（受信空间）",
+        "Fetch the caller's own envelope (trusted spaces)", "取回本方信封（受信空间）",
         states=_KEPT, errors=_ENVELOPE_ERRORS,
     ),
     Operation(
         "envelope.relay", "GET", _ENVELOPE, frozenset({_SERVER}),
         "Relay a device's envelope that the caller cannot open (roster spaces)",
-        "转交设备的密钥信封，转交方无法打开（名册空间）",
+        "转交设备的信封，转交方无法打开（名册空间）",
         states=_KEPT, errors=_ENVELOPE_ERRORS,
     ),
     Operation(
         "envelope.batch", "POST", "/v1/envelopes:batch", frozenset({_SERVER}),
-        "Fetch or relay many envelopes at once", "批量取回或转交密钥信封",
+        "Fetch or relay many envelopes at once", "批量取回或转交信封",
         errors=("audit_unavailable", "hsm_unavailable"),
     ),
     Operation(
@@ -192,11 +192,11 @@ _TABLE = (
     ),
     Operation(
         "audit.leaves", "GET", "/v1/audit/leaves", frozenset({_AUDITOR}),
-        "Read the log's leaves", "读取审计日志条目",
+        "Read the log's leaves", "读取日志条目",
     ),
     Operation(
         "audit.proof", "GET", "/v1/audit/proofs/{leaf}", frozenset({_AUDITOR}),
-        "Prove that a leaf is in the log", "证明条目在日志之中", errors=("not_found",),
+        "Prove that a leaf is in the log", "证明日志条目在日志之中", errors=("not_found",),
     ),
     Operation(
         "audit.consistency", "GET", "/v1/audit/consistency", frozenset({_AUDITOR}),

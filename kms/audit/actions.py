@@ -19,17 +19,17 @@ _OPERATION = frozenset({Phase.INTENT, Phase.RESULT})
 
 ACTIONS: dict[str, Action] = {
     "meeting.open": Action(
-        "开启会议并生成首个密钥", "Meeting opened with its first key", _OPERATION
+        "开启会议并生成首个密钥周期", "Meeting opened with its first key", _OPERATION
     ),
-    "roster.change": Action("变更参会名单并更换密钥", "Roster changed, key rotated", _OPERATION),
-    "epoch.rotate": Action("更换会议密钥", "Meeting key rotated", _OPERATION),
-    "epoch.activate": Action("预发布的密钥生效", "Key published ahead became active", _EVENT),
+    "roster.change": Action("变更会议名册并轮换密钥", "Roster changed, key rotated", _OPERATION),
+    "epoch.rotate": Action("轮换会议密钥", "Meeting key rotated", _OPERATION),
+    "epoch.activate": Action("预先发布的密钥周期激活", "Key published ahead became active", _EVENT),
     "meeting.close": Action("结束会议", "Meeting closed", _EVENT),
     "meeting.destroy": Action("销毁会议密钥", "Meeting keys destroyed", _EVENT),
-    "envelope.fetch": Action("会议服务器领取密钥信封", "Key envelope fetched by a server", _EVENT),
-    "envelope.relay": Action("向参会设备转交密钥信封", "Key envelope relayed to a device", _EVENT),
-    "space.create": Action("建立部门密钥空间", "Space created", _EVENT),
-    "recipient.register": Action("登记密钥接收者", "Recipient registered", _EVENT),
+    "envelope.fetch": Action("会议服务器取回信封", "Key envelope fetched by a server", _EVENT),
+    "envelope.relay": Action("向参会设备转交信封", "Key envelope relayed to a device", _EVENT),
+    "space.create": Action("建立空间", "Space created", _EVENT),
+    "recipient.register": Action("登记接收方", "Recipient registered", _EVENT),
     "service.start": Action("服务启动", "Service started", _EVENT),
     "service.recover": Action("服务恢复", "Service recovered", _EVENT),
     "access.refused": Action("拒绝访问", "Access refused", _EVENT),

@@ -50,17 +50,18 @@ class Said:
 
 SENTENCES: dict[Check, Said] = {
     Check.FORM: Said(
-        "证据包只含规定的表和列,文件完好",
+        "证据包只含规定的表和列，文件完好",
         "The bundle has exactly the known tables and columns and is undamaged",
     ),
     Check.KEY_LIST: Said(
-        "密钥清单由指定的站点根密钥签名", "The key list is signed by the pinned site root"
+        "密钥清单由事先固定的站点根密钥签名", "The key list is signed by the pinned site root"
     ),
     Check.LEAVES: Said(
-        "记录从 0 起连续编号,格式规范", "Leaves are numbered from 0 without a gap and canonical"
+        "日志条目从 0 起连续编号，格式规范",
+        "Leaves are numbered from 0 without a gap and canonical",
     ),
     Check.ACTIONS: Said(
-        "所有动作均为已知动作", "Every leaf speaks of a known action in known words"
+        "所有日志条目均为已知动作，用语合规", "Every leaf speaks of a known action in known words"
     ),
     Check.TIMES: Said("时间从不倒退", "Times never go back"),
     Check.SIGNATURES: Said(
@@ -71,7 +72,7 @@ SENTENCES: dict[Check, Said] = {
         "日志与审计员手中的早期检查点相符", "The log extends the auditor's earlier checkpoints"
     ),
     Check.TAIL: Said(
-        "最后一个检查点之后没有未受保护的记录",
+        "最后一个检查点之后没有未受保护的日志条目",
         "No leaf lies unprotected behind the last checkpoint",
     ),
     Check.PAIRS: Said("每个操作意图恰有一个结果", "Every intent has exactly one result"),
@@ -79,16 +80,16 @@ SENTENCES: dict[Check, Said] = {
         "密钥状态变化符合 NIST SP 800-57", "Keys change state only as NIST SP 800-57 allows"
     ),
     Check.NUMBERS: Said(
-        "密钥期编号逐一递增,从不重用", "Epoch numbers count up and are never reused"
+        "密钥周期编号逐一递增，从不重用", "Epoch numbers count up and are never reused"
     ),
     Check.MANIFESTS: Said(
-        "每个密钥期都有已签名的清单,与记录一致,并含保管库和托管接收者",
+        "每个密钥周期都有已签名的清单，与日志条目一致，并含保管库和密钥托管两个接收方",
         "Every epoch has its signed manifest, as its leaf says, with vault and escrow",
     ),
-    Check.ROSTERS: Said("名单一变就更换密钥", "A changed roster always brings a new epoch"),
+    Check.ROSTERS: Said("名册一变即有新的密钥周期", "A changed roster always brings a new epoch"),
     Check.ROWS: Said("数据行版本逐一递增", "Versions of rows count up by one"),
     Check.ACCESS: Said(
-        "密钥信封只交给清单和名单上的接收者",
+        "信封只交给清单和名册上的接收方",
         "Envelopes went only to recipients on manifest and roster",
     ),
 }

@@ -51,12 +51,12 @@ class MeetingFacts:
         """Put an epoch into another state; raise Broken."""
         facts = None if epoch is None else self.epochs.get(epoch)
         if facts is None:
-            raise Broken(Check.STATES, "密钥期不存在", "there is no such epoch")
+            raise Broken(Check.STATES, "密钥周期不存在", "there is no such epoch")
         old, facts.state = facts.state, state
         try:
             check_transition(old, state)
         except StateNotAllowed as error:
-            said = f"密钥期 {epoch} 不能从 {old} 变为 {state}"
+            said = f"密钥周期 {epoch} 不能从 {old} 变为 {state}"
             raise Broken(Check.STATES, said, f"epoch {epoch}: {error.message}") from error
 
 
@@ -64,17 +64,17 @@ def check_roster(leaf: Leaf, facts: MeetingFacts, told: Minted, readers: frozens
     """Raise Broken unless the mint fits the roster before it: nobody comes or goes unsaid."""
     changes = leaf.action != "epoch.rotate"
     if told.roster_version != facts.roster_version + changes:
-        raise Broken(Check.ROSTERS, "名单版本不连续", "the roster's version does not follow")
+        raise Broken(Check.ROSTERS, "名册版本不连续", "the roster's version does not follow")
     if not changes and readers != facts.roster:
-        raise Broken(Check.ROSTERS, "名单未变而接收者变了", "recipients changed without the roster")
+        raise Broken(Check.ROSTERS, "名册未变而接收方变了", "recipients changed without the roster")
     if leaf.action != "roster.change":
         return
     joined, left = sorted(readers - facts.roster), sorted(facts.roster - readers)
     if (joined, left) != (sorted(told.joined), sorted(told.left)):
-        raise Broken(Check.ROSTERS, "名单变动与记录不符", "the change of roster is another one")
+        raise Broken(Check.ROSTERS, "名册变动与日志条目不符", "the change of roster is another one")
     reason = RotationReason.JOIN if joined else RotationReason.MANUAL
     if told.reason is not (RotationReason.LEAVE if left else reason):
-        raise Broken(Check.ROSTERS, "名单变动的原因不符", "the reason does not fit the change")
+        raise Broken(Check.ROSTERS, "名册变动的原因不符", "the reason does not fit the change")
 
 
 def check_mint_rows(leaf: Leaf, facts: MeetingFacts, told: Minted) -> None:

@@ -102,7 +102,9 @@ class History:
 
     def _minting_meeting(self, leaf: Leaf, space: str, meeting: str, told: Minted) -> MeetingFacts:
         if (space, meeting) in self._gone:
-            raise Broken(Check.NUMBERS, "已销毁的会议又有新密钥", "a destroyed meeting's new epoch")
+            raise Broken(
+                Check.NUMBERS, "已销毁的会议又有新的密钥周期", "a destroyed meeting's new epoch"
+            )
         facts = self._meetings.get((space, meeting))
         opening = leaf.action == "meeting.open"
         if opening != (facts is None) or opening != (told.reason is RotationReason.OPEN):
@@ -113,7 +115,7 @@ class History:
         if facts is None:
             facts = self._meetings[space, meeting] = MeetingFacts(space, meeting)
         if told.epoch != facts.last + 1:
-            said = f"密钥期编号应为 {facts.last + 1},实为 {told.epoch}"
+            said = f"密钥周期编号应为 {facts.last + 1}，实为 {told.epoch}"
             en = f"the epoch's number should be {facts.last + 1}, it is {told.epoch}"
             self._tally.fail(Broken(Check.NUMBERS, said, en), leaf.seq)
         return facts
@@ -130,13 +132,17 @@ class History:
             facts.current = told.epoch
         self._tally.count(Check.STATES)
         if facts.state is not MeetingState.OPEN or told.cancelled != cancelled:
-            raise Broken(Check.STATES, "会议已结束或漏记撤销", "not open, or a cancel not told")
+            raise Broken(
+                Check.STATES, "会议已结束，或漏记取消的密钥周期", "not open, or a cancel not told"
+            )
         if told.state is not (
             KeyState.ACTIVE if told.reason in URGENT else KeyState.PRE_ACTIVATION
         ):
-            raise Broken(Check.STATES, "新密钥的状态与原因不符", "state does not fit the reason")
+            raise Broken(
+                Check.STATES, "新密钥周期的状态与原因不符", "state does not fit the reason"
+            )
         if active and epoch.starts > _seconds(leaf.time):
-            raise Broken(Check.STATES, "密钥在其生效时间前启用", "active before its time")
+            raise Broken(Check.STATES, "密钥周期在其生效时间之前激活", "active before its time")
         if cancelled is not None:
             facts.move(cancelled, KeyState.DESTROYED)
         if active and current >= 0:
@@ -155,11 +161,13 @@ class History:
         pending, current = facts.pending, facts.current
         facts.pending, facts.current = None, told.epoch
         if (told.epoch, told.deactivated) != (pending, current):
-            raise Broken(Check.STATES, "生效的不是预发布的密钥", "it is not the one published")
+            raise Broken(
+                Check.STATES, "激活的不是预先发布的密钥周期", "it is not the one published"
+            )
         facts.move(told.epoch, KeyState.ACTIVE)
         facts.move(told.deactivated, KeyState.DEACTIVATED)
         if facts.epochs[told.epoch].starts > _seconds(leaf.time):
-            raise Broken(Check.STATES, "密钥在其生效时间前启用", "active before its time")
+            raise Broken(Check.STATES, "密钥周期在其生效时间之前激活", "active before its time")
 
     def _close(self, leaf: Leaf) -> None:
         told = details(leaf, Closed)
@@ -172,9 +180,9 @@ class History:
         state, facts.state = facts.state, MeetingState.CLOSED
         pending, facts.pending = facts.pending, None
         if state is not MeetingState.OPEN:
-            raise Broken(Check.STATES, "会议并未开启", "the meeting was not open")
+            raise Broken(Check.STATES, "会议并非进行中", "the meeting was not open")
         if (told.cancelled, told.deactivated) != (pending, facts.current):
-            raise Broken(Check.STATES, "结束会议时密钥有误", "closing told of other epochs")
+            raise Broken(Check.STATES, "结束会议时所记密钥周期有误", "closing told of other epochs")
         facts.move(told.deactivated, KeyState.DEACTIVATED)
         if told.cancelled is not None:
             facts.move(told.cancelled, KeyState.DESTROYED)
@@ -189,7 +197,9 @@ class History:
         self._tally.guard(lambda: check_rows(leaf, rows), leaf.seq)
         self._forget(place, facts)
         if facts.state is not MeetingState.CLOSED or told.epochs != len(living):
-            raise Broken(Check.STATES, "会议未结束或漏销毁密钥", "not closed, or keys left out")
+            raise Broken(
+                Check.STATES, "会议未结束，或漏销毁密钥周期", "not closed, or keys left out"
+            )
         for number in living:
             facts.move(number, KeyState.DESTROYED)
 
@@ -206,17 +216,19 @@ class History:
         self._tally.count(Check.ACCESS)
         epoch = facts.epochs.get(told.epoch)
         if epoch is None or epoch.state not in _SERVABLE:
-            raise Broken(Check.ACCESS, "信封所属密钥期不存在或已销毁", "no such epoch to serve")
+            raise Broken(Check.ACCESS, "信封所属密钥周期不存在或已销毁", "no such epoch to serve")
         if told.recipient not in epoch.readers:
             raise Broken(
-                Check.ACCESS, "接收者不在清单上", "the manifest does not name the recipient"
+                Check.ACCESS, "接收方不在清单上", "the manifest does not name the recipient"
             )
         if told.recipient not in facts.roster:
-            raise Broken(Check.ACCESS, "接收者已离开名单", "the recipient had left the roster")
+            raise Broken(Check.ACCESS, "接收方已离开名册", "the recipient had left the roster")
         if facts.release_class not in {None, _SERVED_BY[leaf.action]}:
-            raise Broken(Check.ACCESS, "交付方式与空间不符", "not how this space serves envelopes")
+            raise Broken(
+                Check.ACCESS, "交付方式与空间的发放类别不符", "not how this space serves envelopes"
+            )
         if leaf.rows:
-            raise Broken(Check.ROWS, "领取信封改了数据行", "serving an envelope changed rows")
+            raise Broken(Check.ROWS, "交付信封改了数据行", "serving an envelope changed rows")
 
     def _meeting(self, place: tuple[str, str], check: Check) -> MeetingFacts:
         facts = self._meetings.get(place)

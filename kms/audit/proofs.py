@@ -88,7 +88,7 @@ class Heads:
                 self._tally.fail(Broken(Check.EARLIER, said, f"earlier checkpoint: {error}"))
         if not notes:
             missing = Said(
-                "未提供早期检查点,无法排除整体重写或截尾",
+                "未提供早期检查点，无法排除整体重写或截尾",
                 "no earlier checkpoint was given: a rewrite by the signer cannot be ruled out",
             )
             self._tally.finding(Check.EARLIER, missing)
@@ -101,7 +101,7 @@ class Heads:
                 self._tally.fail(
                     Broken(
                         check,
-                        f"前 {len(tree)} 条记录与检查点不符:日志被改写",
+                        f"前 {len(tree)} 个日志条目与检查点不符：日志被改写",
                         f"the first {len(tree)} leaves differ from the checkpoint: rewritten",
                     )
                 )
@@ -113,7 +113,7 @@ class Heads:
                 self._tally.fail(
                     Broken(
                         check,
-                        f"检查点有 {size} 条记录,日志只有 {leaves} 条:尾部被截去",
+                        f"检查点含 {size} 个日志条目，日志只有 {leaves} 个：尾部被截去",
                         f"a checkpoint covers {size} leaves, the log has {leaves}: its tail is cut",
                     )
                 )
@@ -142,10 +142,12 @@ class Manifests:
         """Return the epoch's manifest; raise Broken."""
         raw = self._bundle.manifest(space, meeting, told.epoch)
         if raw is None:
-            raise Broken(Check.MANIFESTS, "证据包缺少该密钥期的清单", "its manifest is missing")
+            raise Broken(Check.MANIFESTS, "证据包缺少该密钥周期的清单", "its manifest is missing")
         self.seen += 1
         if digest(raw) != told.manifest:
-            raise Broken(Check.MANIFESTS, "清单与记录的摘要不符", "the manifest is another one")
+            raise Broken(
+                Check.MANIFESTS, "清单与日志条目所记摘要不符", "the manifest is another one"
+            )
         token = _text(raw)
         try:
             found = verify_manifest(token, self._key(space, jws.key_id(token, typ=TYP)))
@@ -165,27 +167,33 @@ class Manifests:
     def _check_subject(self, found: Manifest, space: str, meeting: str, told: Minted) -> None:
         expected = (self._list.iss, subject(space, meeting, told.epoch), told.roster_version)
         if (found.iss, found.sub, found.roster_version) != expected:
-            raise Broken(Check.MANIFESTS, "清单属于别的密钥期", "the manifest is of another epoch")
+            raise Broken(
+                Check.MANIFESTS, "清单属于别的密钥周期", "the manifest is of another epoch"
+            )
         sound = found.media == media_of(told.epoch) and found.nbf < found.exp
         if not sound or found.wrap_alg not in _WRAPS:
             raise Broken(Check.MANIFESTS, "清单参数不合规定", "the manifest's parameters are wrong")
         if self._classes.setdefault(space, found.release_class) is not found.release_class:
-            raise Broken(Check.MANIFESTS, "空间的发放方式变了", "the space's release class changed")
+            raise Broken(Check.MANIFESTS, "空间的发放类别变了", "the space's release class changed")
 
 
 def _check_recipients(found: Manifest, told: Minted) -> None:
     names = [entry.id for entry in found.recipients]
     if sorted(names) != sorted(told.recipients) or len(set(names)) != len(names):
-        raise Broken(Check.MANIFESTS, "清单接收者与记录不符", "recipients differ from the leaf's")
+        raise Broken(
+            Check.MANIFESTS, "清单的接收方与日志条目不符", "recipients differ from the leaf's"
+        )
     kinds = [entry.kind for entry in found.recipients]
     if any(kinds.count(kind) != 1 for kind in KEPT):
-        raise Broken(Check.MANIFESTS, "清单缺少保管库或托管", "no single vault and escrow")
+        raise Broken(
+            Check.MANIFESTS, "清单须含保管库和密钥托管各一个", "no single vault and escrow"
+        )
     others = [entry for entry in found.recipients if entry.kind not in KEPT]
     if any(entry.kind not in _READERS[found.release_class] for entry in others):
-        raise Broken(Check.MANIFESTS, "接收者类别不合发放方式", "a recipient of a wrong kind")
+        raise Broken(Check.MANIFESTS, "接收方类别与发放类别不符", "a recipient of a wrong kind")
     senders = [entry.sender for entry in others]
     if senders != list(range(len(others))):
-        raise Broken(Check.MANIFESTS, "清单的发送者序号有误", "sender indexes are wrong")
+        raise Broken(Check.MANIFESTS, "清单的发送序号有误", "sender indexes are wrong")
 
 
 def _text(raw: bytes) -> str:

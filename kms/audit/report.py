@@ -16,13 +16,13 @@ _WORDS = {
     Verdict.NOT_RUN: Said("未完成", "not run"),
 }
 _CONCLUSIONS = {
-    Verdict.PASS: Said("结论:全部通过。", "Conclusion: everything holds."),
+    Verdict.PASS: Said("结论：全部通过。", "Conclusion: everything holds."),
     Verdict.FINDING: Said(
-        "结论:未发现篡改,但有事项需要说明。",
+        "结论：未发现篡改，但有事项需要说明。",
         "Conclusion: no sign of tampering, but there are findings to explain.",
     ),
     Verdict.FAIL: Said(
-        "结论:不通过。不要信赖这份证据。",
+        "结论：不通过。不要信赖这份证据。",
         "Conclusion: it does not hold. Do not rely on this evidence.",
     ),
 }
@@ -78,8 +78,9 @@ class Report:
 
     def _head(self, language: Language) -> list[str]:
         said = Said(
-            f"审计日志离线验证 · 站点 {self.site}\n"
-            f"共 {self.leaves} 条记录,其中 {self.protected} 条受检查点保护\n根哈希 {self.root}",
+            f"审计日志离线核验 · 站点 {self.site}\n"
+            f"共 {self.leaves} 个日志条目，其中 {self.protected} 个受检查点保护\n"
+            f"根哈希 {self.root}",
             f"Offline verification of the audit log · site {self.site}\n"
             f"{self.leaves} leaves, {self.protected} of them under a checkpoint\nroot {self.root}",
         )
@@ -93,7 +94,8 @@ def _say(said: Said, language: Language) -> str:
 def _result_lines(result: CheckResult, language: Language) -> list[str]:
     word = _say(_WORDS[result.verdict], language)
     sentence = _say(SENTENCES[result.check], language)
-    lines = [f"{result.check} [{word}] {sentence} ({result.checked})"]
+    count = _say(Said(f"（{result.checked}）", f" ({result.checked})"), language)
+    lines = [f"{result.check} [{word}] {sentence}{count}"]
     for problem in result.problems:
         place = "" if problem.seq is None else f"#{problem.seq} "
         lines.append(f"      {place}{_say(problem.said, language)}")

@@ -73,7 +73,7 @@ class _Run:
         self._check_tail(heads.newest)
         if manifests.seen != bundle.manifest_count():
             self.tally.fail(
-                Broken(Check.MANIFESTS, "有清单不见于记录", "manifests that no leaf speaks of")
+                Broken(Check.MANIFESTS, "有清单不见于日志", "manifests that no leaf speaks of")
             )
 
     def report(self) -> Report:
@@ -104,7 +104,7 @@ class _Run:
         self.tally.count(Check.TAIL, tail)
         if tail:
             said = Said(
-                f"最后 {tail} 条记录尚无检查点保护",
+                f"最后 {tail} 个日志条目尚无检查点保护",
                 f"the last {tail} leaves have no checkpoint yet",
             )
             self.tally.finding(Check.TAIL, said)
@@ -149,9 +149,9 @@ class _Log:
         try:
             leaf = decode_exact_leaf(body)
         except InvalidInput as error:
-            raise Broken(Check.LEAVES, "记录格式不规范", error.message) from error
+            raise Broken(Check.LEAVES, "日志条目格式不规范", error.message) from error
         if (leaf.v, leaf.seq, seq) != (1, seq, place):
-            said = f"应为第 {place} 条,实为第 {leaf.seq} 条"
+            said = f"应为第 {place} 个日志条目，实为第 {leaf.seq} 个"
             raise Broken(Check.LEAVES, said, f"leaf {place} was due, this is {leaf.seq}")
         return leaf
 
@@ -169,7 +169,7 @@ class _Log:
         intent = self._intents.pop(leaf.intent, None)
         if intent is None:
             raise Broken(
-                Check.PAIRS, "结果没有意图,或结果重复", "no open intent, or a second result"
+                Check.PAIRS, "结果没有意图，或结果重复", "no open intent, or a second result"
             )
         if _subject(intent) != _subject(leaf):
             raise Broken(

@@ -95,7 +95,9 @@ def epoch_place(leaf: Leaf, epoch: int) -> tuple[str, str]:
     """Return (space, meeting) of a leaf about that epoch; raise Broken."""
     match = _EPOCH.fullmatch(leaf.resource)
     if match is None or int(match[3]) != epoch:
-        raise Broken(Check.ACTIONS, "资源与密钥期不符", "the resource is not the epoch told of")
+        raise Broken(
+            Check.ACTIONS, "资源与所述密钥周期不符", "the resource is not the epoch told of"
+        )
     return match[1], match[2]
 
 

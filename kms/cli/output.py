@@ -56,7 +56,9 @@ class Output:
         if not self._out.is_terminal:
             _write("\n".join("\t".join(line) for line in [headings, *cells]))
             return
-        table = Table(*headings, box=None, header_style="bold", pad_edge=False)
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for heading in headings:
+            table.add_column(heading, overflow="fold")  # an id that is cut short is of no use
         for line in cells:
             table.add_row(*map(escape, line))
         self._out.print(table, soft_wrap=False)
@@ -70,6 +72,8 @@ class Output:
             _write("\n".join(f"{pair['name']}\t{pair['value']}" for pair in pairs))
         else:
             table = Table(box=None, show_header=False, pad_edge=False)
+            table.add_column(no_wrap=True)
+            table.add_column(overflow="fold")
             for pair in pairs:
                 table.add_row(f"[bold]{escape(pair['name'])}[/]", escape(pair["value"]))
             self._out.print(table, soft_wrap=False)

@@ -136,7 +136,8 @@ def status(session: Session) -> None:
     with session.client() as client:
         document = client.status().model_dump(mode="json")
     session.output.banner(document["banner"])
-    workers = ", ".join(f"{token}: {state}" for token, state in document["workers"].items())
+    states = document["workers"].items()
+    workers = ", ".join(f"{token}: {word(state)}" for token, state in states)
     session.output.record(document, {**document, "workers": workers}, _STATUS)
 
 
