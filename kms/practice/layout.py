@@ -40,7 +40,8 @@ TOKENS = (SITE_TOKEN, *(space.token for space in SPACES))
 class PracticeServer:
     """What a practice meeting server has: TLS certificate and key, and its own key.
 
-    ``own_key`` signs rosters (P-256) in ``roster`` spaces, opens envelopes (RSA-3072) in others.
+    The folder is what ``conclave --identity`` takes. ``own_key`` signs rosters (P-256) in
+    ``roster`` spaces, opens envelopes (RSA-3072) in others.
     """
 
     name: str
@@ -165,5 +166,9 @@ class PracticeSite:
         folder = self.directory / "servers" / name
         own = "roster" if space.release_class is ReleaseClass.ROSTER else "wrap"
         return PracticeServer(
-            name, space.name, folder / "tls.pem", folder / "tls.key.pem", folder / f"{own}.key.pem"
+            name,
+            space.name,
+            folder / "client.pem",
+            folder / "client.key",
+            folder / f"{own}.key.pem",
         )

@@ -69,6 +69,7 @@ def _write_server(
     own = _server_key(release_class)
     write_certificate(place.certificate, tls.certificate)
     write_key(place.tls_key, tls.key)
+    write_certificate(place.certificate.with_name("ca.pem"), authority.certificate)
     write_key(place.own_key, own)
     return describe_server(name, own, tls)
 

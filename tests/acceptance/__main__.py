@@ -1,4 +1,4 @@
-"""``./dev accept NAME``: run an acceptance file at full size and print each line with its figure."""
+"""``./dev accept NAME``: run an acceptance file at full size, print each line and its figures."""
 
 import os
 import sys

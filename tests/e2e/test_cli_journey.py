@@ -7,7 +7,6 @@ import json
 import os
 import pty
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -106,18 +105,12 @@ def serving(site: PracticeSite) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture
-def service(practice_site: PracticeSite, tmp_path: Path) -> Iterator[Service]:
+def service(practice_site: PracticeSite) -> Iterator[Service]:
     with serving(practice_site) as process:
         assert process.stdout
         printed = dict(process.stdout.readline().rstrip("\n").split("\t") for _ in range(2))
         assert printed["Unix socket"].endswith(READY)
-        for server in practice_site.servers:
-            folder = tmp_path / "identities" / server.name
-            folder.mkdir(parents=True)
-            shutil.copy(server.certificate, folder / "client.pem")
-            shutil.copy(server.tls_key, folder / "client.key")
-            shutil.copy(practice_site.tls_ca, folder / "ca.pem")
-        yield Service(practice_site, printed["Mutual TLS"], tmp_path / "identities")
+        yield Service(practice_site, printed["Mutual TLS"], practice_site.directory / "servers")
 
 
 # --- a terminal ----------------------------------------------------------------------------------
