@@ -122,7 +122,7 @@ def test_too_few_shares_open_nothing(practice_site: PracticeSite):
 
 
 def test_every_secret_is_private_and_every_share_is_marked(practice_site: PracticeSite):
-    secret = [path for path in practice_site.directory.rglob("*.key.pem") if path.is_file()]
+    secret = [*practice_site.directory.rglob("*.key.pem"), *practice_site.directory.rglob("*.key")]
     secret += [practice_site.pins, practice_site.so_pins, *practice_site.shares.iterdir()]
     keys, documents, shares = 9, 2, 8
     assert len(secret) == keys + documents + shares
