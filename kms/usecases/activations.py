@@ -10,10 +10,9 @@ from kms.domain.ids import MeetingId, SpaceName
 from kms.domain.models import Epoch, Principal, PrincipalKind
 from kms.domain.states import KeyState, MeetingState
 from kms.errors import ConclaveError
-from kms.ports import PutRow, Unit
 from kms.statements.canonical import make_row, read_row
 from kms.usecases.minting import moved
-from kms.usecases.services import Call, Services, meeting_path
+from kms.usecases.services import Call, Services, meeting_path, store_rows
 
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 1
@@ -48,9 +47,7 @@ async def activate(services: Services, space: SpaceName, meeting: MeetingId) -> 
             rows={row.key: row.version for row in rows},
             details={"epoch": record.next_epoch, "deactivated": record.current_epoch},
         )
-        await services.store.commit(Unit(tuple(PutRow(row) for row in sealed), (leaf,)))
-        for row in sealed:
-            services.cache.learn(row)
+        await store_rows(services, sealed, (), leaf)
 
 
 class Activations:

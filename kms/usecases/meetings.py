@@ -14,11 +14,11 @@ from kms.domain.states import KeyState, MeetingState
 from kms.errors import AlreadyExists, InvalidInput, NotFound, PreconditionFailed, StateNotAllowed
 from kms.operations import OPERATIONS
 from kms.policy.authorizer import Target
-from kms.ports import Change, DropEnvelopes, PutRow, Unit
+from kms.ports import Change, DropEnvelopes
 from kms.statements.canonical import make_row
 from kms.usecases.minting import MeetingView, Plan, mint, moved
 from kms.usecases.rosters import WantedRoster, make_roster, reason_of
-from kms.usecases.services import Call, Services, authorize, meeting_path, uninterrupted
+from kms.usecases.services import Call, Services, authorize, meeting_path, store_rows, uninterrupted
 
 _PAGE = 500
 
@@ -222,10 +222,6 @@ async def _commit(
     )
     roster, roster_row = await services.cache.roster(meeting.space, meeting.meeting)
     view = MeetingView(meeting, version, roster, roster_row, None, None)
-    changes: list[Change] = [*(PutRow(row) for row in sealed), *drops]
-    if call.remember:
-        changes.append(call.remember(view))
-    await services.store.commit(Unit(tuple(changes), (leaf,)))
-    for row in sealed:
-        services.cache.learn(row)
+    changes = [*drops, call.remember(view)] if call.remember else drops
+    await store_rows(services, sealed, changes, leaf)
     return view

@@ -12,9 +12,9 @@ from kms.domain.models import URGENT, Epoch, Meeting, Roster, RotationReason
 from kms.domain.rows import Row, RowKind
 from kms.domain.states import KeyState
 from kms.errors import ConclaveError
-from kms.ports import Change, DropEnvelopes, Minted, MintOrder, PutEnvelopes, PutRow, Unit
+from kms.ports import Change, DropEnvelopes, Minted, MintOrder, PutEnvelopes, Unit
 from kms.statements.canonical import digest, make_row, read_row
-from kms.usecases.services import Call, Services, meeting_path
+from kms.usecases.services import Call, Services, meeting_path, store_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,6 @@ async def mint(services: Services, call: Call, plan: Plan) -> MeetingView:
     (seq,) = await services.store.commit(Unit(leaves=(intent,)))
     try:
         minted = await services.workers.space(order.meeting.space).mint(order)
-        return await _store(services, call, plan, order, minted, seq, facts)
     except ConclaveError as error:
         failed = call.leaf(
             order.meeting.space,
@@ -70,6 +69,8 @@ async def mint(services: Services, call: Call, plan: Plan) -> MeetingView:
         )
         await services.store.commit(Unit(leaves=(failed,)))
         raise
+    # If storing fails, the intent stays open: a failing disk may yet turn out to hold the result.
+    return await _store(services, call, plan, order, minted, seq, facts)
 
 
 async def _order(services: Services, plan: Plan) -> MintOrder:
@@ -148,17 +149,14 @@ async def _store(
         details=details,
     )
     view = await _view(services, plan, order, epoch)
-    changes: list[Change] = [PutRow(sealed) for sealed in minted.rows]
-    changes.append(PutEnvelopes(minted.envelopes))
+    changes: list[Change] = [PutEnvelopes(minted.envelopes)]
     if cancelled is not None:
         changes.append(DropEnvelopes(order.meeting.space, order.meeting.meeting, cancelled))
     if call.remember:
         changes.append(call.remember(view))
-    await services.store.commit(Unit(tuple(changes), (result,)))
-    for sealed in minted.rows:
-        services.cache.learn(sealed)
     if epoch.state is KeyState.PRE_ACTIVATION:
         services.schedule(order.meeting.space, order.meeting.meeting, epoch.activates)
+    await store_rows(services, minted.rows, changes, result)
     return view
 
 

@@ -1,7 +1,7 @@
 """What every use case is given, and what each does: ask the policy, write the log."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -9,10 +9,11 @@ from weakref import WeakValueDictionary
 
 from kms.audit.leaf import LeafDraft, Outcome, Phase
 from kms.domain.models import Principal
+from kms.domain.rows import SealedRow
 from kms.errors import ConclaveError, Forbidden, IntegrityFailure, NotFound
 from kms.operations import OPERATIONS
 from kms.policy.authorizer import Authorizer, Target
-from kms.ports import Clock, PutReply, Store, Unit, WorkerDirectory
+from kms.ports import Change, Clock, PutReply, PutRow, Store, Unit, WorkerDirectory
 from kms.settings import Settings
 from kms.usecases.cache import VerifiedCache
 
@@ -137,6 +138,24 @@ async def authorize(
     except (Forbidden, NotFound) as error:
         await log_refusal(services, call, target.space, resource, error)
         raise
+
+
+async def store_rows(
+    services: Services, sealed: Sequence[SealedRow], changes: Sequence[Change], leaf: LeafDraft
+) -> None:
+    """Make rows, further changes and the leaf about them durable; raise as ``Store.commit``.
+
+    After an error it may be open what the disk holds, so the rows are then read and checked anew.
+    """
+    unit = Unit((*map(PutRow, sealed), *changes), (leaf,))
+    try:
+        await services.store.commit(unit)
+    except ConclaveError:
+        for one in sealed:
+            services.cache.forget(one.row.key)
+        raise
+    for one in sealed:
+        services.cache.learn(one)
 
 
 async def log_refusal(
