@@ -44,9 +44,12 @@ COMMON_ERRORS = (
     "too_large",
     "request_timeout",
     "integrity_failure",
+    "unavailable",
+    "hsm_unavailable",
     "store_unavailable",
     "internal_error",
 )
+"""``hsm_unavailable`` because a server's registration is a row that a worker checks."""
 
 _SERVER = Role.MEETING_SERVER
 _OFFICER = Role.OFFICER
@@ -64,12 +67,11 @@ _ROSTER = _MEETING + "/roster"
 _EPOCHS = _MEETING + "/epochs"
 _ENVELOPE = _EPOCHS + "/{epoch}/envelopes/{recipient}"
 
-_READ_ERRORS = ("not_found", "hsm_unavailable")
+_READ_ERRORS = ("not_found",)
 _CHANGE_ERRORS = (*_READ_ERRORS, "state_not_allowed", "audit_unavailable")
 _MINT_ERRORS = (*_CHANGE_ERRORS, "verification_failed")
 _CREATE_ERRORS = (*_MINT_ERRORS, "idempotency_key_reused")
 _ROSTER_ERRORS = (*_MINT_ERRORS, "precondition_failed")
-_ENVELOPE_ERRORS = ("not_found", "hsm_unavailable", "state_not_allowed", "audit_unavailable")
 
 _TABLE = (
     Operation(
@@ -127,18 +129,18 @@ _TABLE = (
     Operation(
         "envelope.fetch", "GET", _ENVELOPE, frozenset({_SERVER}),
         "Fetch the caller's own envelope (trusted spaces)", "取回本方信封（受信空间）",
-        states=_KEPT, errors=_ENVELOPE_ERRORS,
+        states=_KEPT, errors=_CHANGE_ERRORS,
     ),
     Operation(
         "envelope.relay", "GET", _ENVELOPE, frozenset({_SERVER}),
         "Relay a device's envelope that the caller cannot open (roster spaces)",
         "转交设备的信封，转交方无法打开（名册空间）",
-        states=_KEPT, errors=_ENVELOPE_ERRORS,
+        states=_KEPT, errors=_CHANGE_ERRORS,
     ),
     Operation(
         "envelope.batch", "POST", "/v1/envelopes:batch", frozenset({_SERVER}),
         "Fetch or relay many envelopes at once", "批量取回或转交信封",
-        errors=("audit_unavailable", "hsm_unavailable"),
+        errors=("audit_unavailable",),
     ),
     Operation(
         "event.follow", "GET", "/v1/events", _READERS,
@@ -151,7 +153,6 @@ _TABLE = (
     Operation(
         "rotation.read", "GET", "/v1/rotation", _WATCHERS,
         "Show the rotation of every open meeting", "查看各进行中会议的密钥轮换情况",
-        errors=("hsm_unavailable",),
     ),
     Operation(
         "metrics.read", "GET", "/v1/metrics", frozenset({_OPERATOR, _AUDITOR}),
@@ -163,16 +164,16 @@ _TABLE = (
     ),
     Operation(
         "health.ready", "GET", "/v1/health/ready", _EVERYONE,
-        "Whether key operations are possible", "是否可以进行密钥操作", errors=("unavailable",),
+        "Whether key operations are possible", "是否可以进行密钥操作",
+        errors=("audit_unavailable",),
     ),
     Operation(
         "space.list", "GET", "/v1/spaces", _EVERYONE,
         "List the spaces that the caller may know of", "列出调用方可见的空间",
-        errors=("hsm_unavailable",),
     ),
     Operation(
         "recipient.list", "GET", "/v1/recipients", _EVERYONE,
-        "List registered recipients", "列出已登记的接收方", errors=("hsm_unavailable",),
+        "List registered recipients", "列出已登记的接收方",
     ),
     Operation(
         "key-list.read", "GET", "/v1/key-list", _EVERYONE,
@@ -180,7 +181,7 @@ _TABLE = (
     ),
     Operation(
         "hsm.read", "GET", "/v1/hsm", _WATCHERS,
-        "What each HSM token says of itself", "查看各 HSM 令牌信息", errors=("hsm_unavailable",),
+        "What each HSM token says of itself", "查看各 HSM 令牌信息",
     ),
     Operation(
         "audit.checkpoint", "GET", "/v1/audit/checkpoint", frozenset({_AUDITOR}),

@@ -1,4 +1,7 @@
-"""The configuration: one strict TOML file, read once, no secrets in it."""
+"""The configuration: one strict TOML file, read once, no secrets in it.
+
+The sentence below a key is its meaning in docs/settings.md.
+"""
 
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,23 +15,30 @@ from kms.errors import ConfigurationError, InvalidInput
 
 DEFAULT_PATH = Path("/etc/conclave/conclave.toml")
 
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A table of the file; unknown keys are refused."""
 
 
 class Site(_Section, frozen=True):
-    """``id`` names the site in every statement; ``banner`` is shown on every output if set."""
+    """The site itself."""
 
     id: str
+    """Names the site in every statement and checkpoint; never changes."""
     banner: str = ""
+    """Shown on every output, such as that of a practice site."""
 
 
 class Paths(_Section, frozen=True):
-    """``state`` holds the database, ``run`` the sockets."""
+    """Folders of the service."""
 
     state: Path = Path("/var/lib/conclave")
+    """Holds the database, the key list and the registrations; only the service's user reads it."""
     run: Path = Path("/run/conclave")
+    """Holds the sockets and endpoints.json; a socket's path has at most 107 bytes."""
 
     @property
     def database(self) -> Path:
@@ -46,69 +56,91 @@ class Paths(_Section, frozen=True):
 
 
 class Token(_Section, frozen=True):
-    """A token and the space whose keys it keeps; ``space`` is empty for the site's own token."""
+    """A token of the HSM. Exactly one is the site's own."""
 
     label: str
+    """The token's label, which also names it in the PIN document."""
     space: str = ""
+    """The space whose keys it keeps; empty for the site's own token."""
 
 
 class Hsm(_Section, frozen=True):
-    """``profile`` is one of hsm_profiles/; ``environment`` is set for the workers only."""
+    """The HSM behind the service."""
 
     profile: Path
+    """The HSM's profile, a file of hsm_profiles/."""
     tokens: tuple[Token, ...]
-    deadline_seconds: float = 10.0
+    """The tokens, a worker process each."""
+    deadline_seconds: Seconds = 10.0
+    """How long one request to a worker may take; a worker that takes longer is killed."""
     environment: dict[str, str] = {}
+    """Environment variables that the PKCS#11 module wants; set for the workers alone."""
 
 
 class Tls(_Section, frozen=True):
-    """The mutual-TLS listener. ``address`` is loopback or a named private address."""
+    """The mutual-TLS listener. Without this table there is only the Unix socket."""
 
     address: str
-    port: int
+    """Loopback or a named private IP address; a wildcard or public one is refused."""
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+    """0 lets the system choose; endpoints.json says what it chose."""
     certificate: Path
+    """The service's certificate with its chain (PEM)."""
     key: Path
+    """Its private key (PEM, without a passphrase)."""
     client_ca: Path
+    """The authority of client certificates (PEM); a certificate must be registered as well."""
     hosts: tuple[str, ...] = ()
+    """Names that requests may give as Host, beside the address."""
 
 
 class Api(_Section, frozen=True):
-    """The key API's listeners and limits (bytes, seconds, connections)."""
+    """The key API's listeners and limits."""
 
     socket_group: str = ""
+    """Group that may connect to the Unix socket (0660); empty: the service's own group."""
     tls: Tls | None = None
-    max_body: int = 1 << 20
-    max_header: int = 16 << 10
-    request_seconds: float = 30.0
-    idle_seconds: float = 75.0
-    max_connections: int = 1000
+    max_body: Positive = 1 << 20
+    """Most bytes of a request's body."""
+    max_header: Positive = 16 << 10
+    """Most bytes of a request's head."""
+    request_seconds: Seconds = 30.0
+    """How long a request may take to arrive and to be answered; streams of events may go on."""
+    idle_seconds: Seconds = 75.0
+    """How long an idle connection is kept."""
+    max_connections: Positive = 1000
+    """Most connections of each listener; a quarter of it is the most streams of events."""
 
 
 class Audit(_Section, frozen=True):
-    """``checkpoint_seconds``: the tail that is unprotected. ``grace_seconds``: how long the signer
-    may be down before key operations stop.
-    """
+    """The audit log."""
 
-    checkpoint_seconds: float = 5.0
-    grace_seconds: float = 30.0
+    checkpoint_seconds: Seconds = 5.0
+    """How often a checkpoint is signed: so long is the tail that nothing protects yet."""
+    grace_seconds: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+    """How long the signer may be down before key operations stop."""
 
 
 class Rotation(_Section, frozen=True):
-    """``publish_ahead_seconds``: how long before its start an epoch can be fetched.
-    ``epoch_seconds``: an epoch's maximum age, the manifest's ``exp``.
-    """
+    """The times of epochs."""
 
     publish_ahead_seconds: Annotated[int, msgspec.Meta(ge=1, le=60)] = 2
+    """How long before its start an epoch can be fetched, after a join or a rotation by hand."""
     epoch_seconds: Annotated[int, msgspec.Meta(ge=60)] = 86_400
+    """An epoch's maximum age, the manifest's exp: clients stop using it then."""
 
 
 class Caller(_Section, frozen=True):
     """A local caller, recognised by the uid of its socket (SO_PEERCRED)."""
 
     uid: int
+    """Its user id; 0 is nothing special."""
     principal: str
+    """Its name in the log."""
     roles: tuple[Role, ...]
+    """What it may do; the policies say what each role may."""
     spaces: tuple[str, ...]
+    """The spaces that it may know of; "*" stands for all."""
 
 
 class Settings(_Section, frozen=True):

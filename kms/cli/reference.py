@@ -1,10 +1,10 @@
-"""Writes the reference part of docs/cli.md and docs/errors.md from the code itself.
+"""Writes the reference parts of docs from the code itself.
 
-``python -m kms.cli.reference docs`` brings both up to date; a test checks that they are.
+``python -m kms.cli.reference docs`` brings them up to date; a test checks that they are.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from kms.api.problem import STATUS
 from kms.cli.app import build
 from kms.cli.exits import EXIT_BY_CODE, MEANINGS, Exit
 from kms.cli.output import first_line
+from kms.cli.reference_tables import between, operations_reference, settings_reference
 from kms.cli.session import PANEL
 from kms.errors import ConclaveError
 from kms.i18n import Language, _, speak
@@ -107,11 +108,20 @@ def _params(command: Any) -> list[Any]:
     return list(command.get_params(command.context_class(command)))
 
 
+DOCUMENTS: dict[str, Callable[[str], str]] = {
+    "cli.md": lambda text: updated(text, cli_reference()),
+    "errors.md": lambda text: updated(text, errors_reference()),
+    "api.md": lambda text: between(text, operations_reference()),
+    "settings.md": lambda text: between(text, settings_reference()),
+}
+"""How each document is made from the one that is there."""
+
+
 def main(folder: Path) -> None:
-    """Bring both documents up to date."""
-    for name, reference in (("cli.md", cli_reference()), ("errors.md", errors_reference())):
+    """Bring the documents up to date."""
+    for name, renew in DOCUMENTS.items():
         path = folder / name
-        path.write_text(updated(path.read_text("utf-8"), reference), "utf-8")
+        path.write_text(renew(path.read_text("utf-8")), "utf-8")
 
 
 if __name__ == "__main__":

@@ -161,7 +161,7 @@ class ShareFiles:
             f"{BANNER}\n"
             f"Conclave {self._site.site_id}: escrow generation {ESCROW_GENERATION}, "
             f"group {group.name}, share {share.index} of {group.count}, {group.threshold} needed\n"
-            f"托管密钥第 {ESCROW_GENERATION} 代，{group.name} 组，"
+            f"密钥托管第 {ESCROW_GENERATION} 代，{group.name} 组，"
             f"第 {share.index} 份，共 {group.count} 份，需 {group.threshold} 份\n\n"
             f"{share.words}\n"
         )
