@@ -4,6 +4,7 @@ What was asked and answered while it was gone must have been refused, with no ke
 what was served must stand in the log.
 """
 
+import json
 import os
 import shutil
 import sqlite3
@@ -221,13 +222,19 @@ def roll_back(service: Service, directory: Path) -> Rollback:
     shutil.copy(older, database)
     service.log.write_bytes(b"")
     service.start(wait=False)
-    code, message = service.wait(PATIENCE_SECONDS), service.tail()
+    code, message = service.wait(PATIENCE_SECONDS), _last_words(service)
     database.unlink()
     newest.rename(database)
     service.start()
     with Traffic(service).running() as again:
         again.await_served(time.monotonic())
     return Rollback(code, message)
+
+
+def _last_words(service: Service) -> str:
+    """What the web process said before it gave up."""
+    lines = [line for line in service.log.read_text().splitlines() if '"critical"' in line]
+    return " ".join(str(json.loads(line)["message"]) for line in lines)
 
 
 def back_up(database: Path, copy: Path) -> Path:
