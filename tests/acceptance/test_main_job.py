@@ -1,6 +1,7 @@
 """The main job: what has to be shown of it, a test for each line."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -68,6 +69,7 @@ def test_main_job(tmp_path: Path, figure: Figure) -> None:
     assert report["media_key_in_memory"] == [True, False, False]
     assert report["audit"]["verdict"] == "pass"
     assert report["broken"] == []
+    shutil.rmtree(clone)
 
 
 def _decodes(device: dict[str, Any]) -> bool:
