@@ -77,7 +77,7 @@ _TABLE = (
     Operation(
         "meeting.open", "POST", _MEETINGS, frozenset({_SERVER}),
         "Open a meeting and mint its first epoch", "开启会议并生成首个密钥周期",
-        creates=True, errors=(*_CREATE_ERRORS, "already_exists"),
+        creates=True, errors=(*_CREATE_ERRORS, "already_exists", "precondition_failed"),
     ),
     Operation(
         "meeting.list", "GET", _MEETINGS, _READERS,
