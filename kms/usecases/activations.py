@@ -12,7 +12,7 @@ from kms.domain.states import KeyState, MeetingState
 from kms.errors import ConclaveError
 from kms.statements.canonical import make_row, read_row
 from kms.usecases.minting import moved
-from kms.usecases.services import Call, Services, meeting_path, store_rows
+from kms.usecases.services import Call, Services, lock_name, meeting_path, store_rows
 
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 1
@@ -25,7 +25,7 @@ SERVICE = Principal("service", PrincipalKind.SOCKET, "self", frozenset(), frozen
 
 async def activate(services: Services, space: SpaceName, meeting: MeetingId) -> None:
     """Make a meeting's published epoch active if its time has come; else do nothing."""
-    async with services.locks.of(meeting):
+    async with services.locks.of(lock_name(space, meeting)):
         record, version = await services.cache.meeting(space, meeting)
         if record.next_epoch is None or record.state is not MeetingState.OPEN:
             return

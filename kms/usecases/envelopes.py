@@ -1,5 +1,6 @@
 """Fetching envelopes: the hot path. No HSM, one indexed read, one decision, one durable leaf."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from kms.audit.leaf import LeafDraft, Outcome, Phase
@@ -8,9 +9,9 @@ from kms.domain.models import ReleaseClass
 from kms.domain.states import KeyState
 from kms.errors import ConclaveError, Forbidden, IntegrityFailure, NotFound, StateNotAllowed
 from kms.operations import OPERATIONS
-from kms.policy.authorizer import Target
+from kms.policy.authorizer import NOT_THERE, Target
 from kms.ports import Unit
-from kms.usecases.services import Call, Services, authorize, meeting_path, refusal
+from kms.usecases.services import Call, Services, lock_name, meeting_path, refusal
 
 MAX_BATCH = 200
 
@@ -44,15 +45,12 @@ async def fetch_envelope(services: Services, call: Call, wanted: Wanted) -> Fetc
     IntegrityFailure, AuditUnavailable, StoreUnavailable.
     """
     services.gate()
-    while True:
-        await services.locks.settled((wanted.meeting,))
-        fetched, leaf = await _prepare(services, call, wanted)
-        # Nothing awaits between this look and the leaf's place in the writer's queue, so the log
-        # never shows a fetch behind the change that forbids it.
-        if not services.locks.changing((wanted.meeting,)):
-            break
-    await services.store.commit(Unit(leaves=(leaf,)))
-    return fetched
+    ((answer, leaf),) = await _prepare(services, call, [wanted], _one)
+    if leaf is not None:
+        await services.store.commit(Unit(leaves=(leaf,)))
+    if isinstance(answer, ConclaveError):
+        raise answer
+    return answer
 
 
 async def fetch_batch(
@@ -60,35 +58,54 @@ async def fetch_batch(
 ) -> list[FetchedEnvelope | ConclaveError]:
     """Return an envelope or an error for each, once all their leaves are durable together."""
     services.gate()
-    meetings = {one.meeting for one in wanted}
-    while True:
-        await services.locks.settled(meetings)
-        prepared = [await _try(services, call, one) for one in wanted]
-        if not services.locks.changing(meetings):
-            break
+    prepared = await _prepare(services, call, wanted, _of_many)
     leaves = tuple(leaf for _, leaf in prepared if leaf is not None)
     if leaves:
         await services.store.commit(Unit(leaves=leaves))
     return [answer for answer, _ in prepared]
 
 
-async def _try(
-    services: Services, call: Call, wanted: Wanted
-) -> tuple[FetchedEnvelope | ConclaveError, LeafDraft | None]:
+_Prepared = tuple[FetchedEnvelope | ConclaveError, LeafDraft | None]
+"""An answer, and the leaf that has to be durable before anybody hears it."""
+
+
+async def _prepare(
+    services: Services,
+    call: Call,
+    wanted: list[Wanted],
+    prepare: Callable[[Services, Call, Wanted], Awaitable[_Prepared]],
+) -> list[_Prepared]:
+    """Prepare all answers on meetings that stand still.
+
+    Nothing awaits between the last look and the leaves' place in the writer's queue, so the log
+    never shows a fetch behind the change that forbids it.
+    """
+    reached = [one for one in wanted if call.principal.reaches(one.space)]
+    meetings = {lock_name(one.space, one.meeting) for one in reached}
+    while True:
+        look = await services.locks.settled(meetings)
+        prepared = [await prepare(services, call, one) for one in wanted]
+        if look.holds():
+            return prepared
+
+
+async def _of_many(services: Services, call: Call, wanted: Wanted) -> _Prepared:
     try:
-        return await _prepare(services, call, wanted)
-    except (NotFound, Forbidden, StateNotAllowed) as error:
+        return await _one(services, call, wanted)
+    except (NotFound, StateNotAllowed) as error:
         return error, None
     except IntegrityFailure as error:
         resource = meeting_path(wanted.space, wanted.meeting, wanted.epoch)
         return error, refusal(call, "integrity.failure", wanted.space, resource, error)
 
 
-async def _prepare(
-    services: Services, call: Call, wanted: Wanted
-) -> tuple[FetchedEnvelope, LeafDraft]:
+async def _one(services: Services, call: Call, wanted: Wanted) -> _Prepared:
+    """Return the envelope or the policy's refusal; raise NotFound, StateNotAllowed."""
     space, meeting, recipient = wanted.space, wanted.meeting, wanted.recipient
-    operation = await _authorize(services, call, wanted)
+    operation = await _permitted(services, call, wanted)
+    if isinstance(operation, ConclaveError):
+        path = meeting_path(space, meeting)
+        return operation, refusal(call, "access.refused", space, path, operation)
     record, _ = await services.cache.meeting(space, meeting)
     states = OPERATIONS[operation].states
     if states and record.state not in states:
@@ -109,9 +126,15 @@ async def _prepare(
     return FetchedEnvelope(space, meeting, number, recipient, epoch.manifest, blob), leaf
 
 
-async def _authorize(services: Services, call: Call, wanted: Wanted) -> str:
-    """Return which operation it is: in a ``roster`` space a server relays, it does not fetch."""
+async def _permitted(services: Services, call: Call, wanted: Wanted) -> str | ConclaveError:
+    """Return which operation it is, or the refusal: in a ``roster`` space a server relays, it does
+    not fetch.
+
+    Another space's rows are not even looked up: how long it takes would tell what is there.
+    """
     space, meeting, recipient = wanted.space, wanted.meeting, wanted.recipient
+    if not call.principal.reaches(space):
+        return NotFound(NOT_THERE)
     release_class, on_roster, known = ReleaseClass.TRUSTED, False, True
     try:
         release_class = (await services.cache.space(space)).release_class
@@ -126,5 +149,8 @@ async def _authorize(services: Services, call: Call, wanted: Wanted) -> str:
         on_roster=on_roster or not known,
         own_recipient=call.principal.recipient == recipient,
     )
-    await authorize(services, call, target, meeting_path(space, meeting), operation)
+    try:
+        services.authorizer.check(call.principal, operation, target)
+    except (Forbidden, NotFound) as error:
+        return error
     return operation

@@ -18,7 +18,15 @@ from kms.ports import Change, DropEnvelopes
 from kms.statements.canonical import make_row
 from kms.usecases.minting import MeetingView, Plan, mint, moved
 from kms.usecases.rosters import WantedRoster, make_roster, reason_of
-from kms.usecases.services import Call, Services, authorize, meeting_path, store_rows, uninterrupted
+from kms.usecases.services import (
+    Call,
+    Services,
+    authorize,
+    lock_name,
+    meeting_path,
+    store_rows,
+    uninterrupted,
+)
 
 _PAGE = 500
 
@@ -37,7 +45,7 @@ async def open_meeting(
     if meeting is None and record.release_class is ReleaseClass.ROSTER:
         raise InvalidInput("a signed roster names its meeting: choose the meeting's UUIDv7 first")
     chosen = meeting or MeetingId(str(uuid7()))
-    async with services.locks.of(chosen):
+    async with services.locks.of(lock_name(space, chosen)):
         await _refuse_known(services, space, chosen)
         roster = await make_roster(services, record, chosen, wanted, 1)
         new = Meeting(
@@ -106,7 +114,7 @@ async def _change(
     want: Callable[[Roster], WantedRoster],
     if_match: int | None,
 ) -> MeetingView:
-    async with services.locks.of(meeting):
+    async with services.locks.of(lock_name(space, meeting)):
         record, version = await permitted(services, call, space, meeting)
         old, row = await services.cache.roster(space, meeting)
         if if_match is not None and if_match != row:
@@ -129,7 +137,7 @@ async def rotate(
     """Mint a new epoch for the present roster; raise as ``mint``."""
     if reason not in (RotationReason.MANUAL, RotationReason.SUSPICION):
         raise InvalidInput("a rotation by hand is for the reason manual or suspicion")
-    async with services.locks.of(meeting):
+    async with services.locks.of(lock_name(space, meeting)):
         record, version = await permitted(services, call, space, meeting, reason)
         roster, row = await services.cache.roster(space, meeting)
         return await mint(services, call, Plan(record, version, roster, row, False, reason, {}))
@@ -140,7 +148,7 @@ async def close_meeting(
     services: Services, call: Call, space: SpaceName, meeting: MeetingId
 ) -> MeetingView:
     """End a meeting: its epoch is deactivated, a published one destroyed."""
-    async with services.locks.of(meeting):
+    async with services.locks.of(lock_name(space, meeting)):
         record, version = await permitted(services, call, space, meeting)
         closed = replace(record, state=MeetingState.CLOSED, next_epoch=None)
         rows = [make_row(closed, version + 1)]
@@ -158,7 +166,7 @@ async def destroy_meeting(
     services: Services, call: Call, space: SpaceName, meeting: MeetingId
 ) -> MeetingView:
     """Delete every envelope of a closed meeting, vault's and escrow's included."""
-    async with services.locks.of(meeting):
+    async with services.locks.of(lock_name(space, meeting)):
         record, version = await permitted(services, call, space, meeting)
         gone = replace(record, state=MeetingState.DESTROYED)
         rows = [make_row(gone, version + 1)]

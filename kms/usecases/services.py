@@ -33,31 +33,49 @@ def uninterrupted(
     return run
 
 
+class MeetingLock(asyncio.Lock):
+    """A lock that counts the changes that were made under it."""
+
+    changes = 0
+
+    def release(self) -> None:
+        """Count, and let the next one in."""
+        self.changes += 1
+        super().release()
+
+
+class Look:
+    """A look at meetings, to learn afterwards whether they stood still meanwhile."""
+
+    def __init__(self, locks: Iterable[MeetingLock]) -> None:
+        self._seen = [(lock, lock.changes) for lock in locks]
+
+    def holds(self) -> bool:
+        """Whether no change went on since, nor came to its end."""
+        return all(lock.changes == changes and not lock.locked() for lock, changes in self._seen)
+
+
 class Locks:
     """One lock per meeting: changes of a meeting happen one after the other."""
 
     def __init__(self) -> None:
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[str, MeetingLock] = WeakValueDictionary()
 
-    def of(self, meeting: str) -> asyncio.Lock:
+    def of(self, meeting: str) -> MeetingLock:
         """Return the meeting's lock."""
         lock = self._locks.get(meeting)
         if lock is None:
-            lock = self._locks[meeting] = asyncio.Lock()
+            lock = self._locks[meeting] = MeetingLock()
         return lock
 
-    async def settled(self, meetings: Iterable[str]) -> None:
-        """Wait until none of the meetings is being changed."""
-        for meeting in meetings:
-            lock = self._locks.get(meeting)
-            if lock is not None and lock.locked():
+    async def settled(self, meetings: Iterable[str]) -> Look:
+        """Wait until none of the meetings is being changed, then look at them."""
+        locks = [self.of(meeting) for meeting in meetings]
+        for lock in locks:
+            if lock.locked():
                 async with lock:
                     pass
-
-    def changing(self, meetings: Iterable[str]) -> bool:
-        """Whether one of the meetings is being changed."""
-        locks = (self._locks.get(meeting) for meeting in meetings)
-        return any(lock is not None and lock.locked() for lock in locks)
+        return Look(locks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +202,11 @@ def refusal(call: Call, action: str, space: str, resource: str, error: ConclaveE
         action=action,
         details={"code": error.code, "operation": call.operation},
     )
+
+
+def lock_name(space: str, meeting: str) -> str:
+    """Return the name of a meeting's lock: spaces may use the same UUID and not hear of it."""
+    return f"{space}/{meeting}"
 
 
 def meeting_path(space: str, meeting: str, epoch: int | None = None) -> str:
