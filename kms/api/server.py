@@ -26,6 +26,7 @@ from kms.api.logs import configure
 from kms.api.peer import PeerProtocol
 from kms.api.sockets import bind_tls, bind_unix, tls_context
 from kms.errors import ConclaveError, ConfigurationError, IntegrityFailure
+from kms.hardening import harden
 from kms.settings import Settings
 from kms.usecases.services import Services
 
@@ -218,6 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, default=settings.DEFAULT_PATH)
     parser.add_argument("--ready-fd", type=int)
     options = parser.parse_args(arguments)
+    harden(lock_memory=False)
     configure()
     try:
         chosen = settings.load(options.config)

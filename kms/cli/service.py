@@ -14,6 +14,7 @@ from kms.cli.output import Column, Output, word
 from kms.cli.register import group, register
 from kms.cli.session import Session
 from kms.errors import ConfigurationError
+from kms.hardening import harden
 from kms.i18n import _
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def serve(
     from kms.cli.pins import read_pins  # noqa: PLC0415 -- for this command alone
     from kms.supervisor import Supervisor  # noqa: PLC0415 -- for this command alone
 
+    harden()
     settings = session.settings()
     pins = read_pins(
         [token.label for token in settings.hsm.tokens],

@@ -6,15 +6,14 @@ configuration, PIN or the token's contents are wrong, by SIGALRM when a request 
 """
 
 import argparse
-import ctypes
 import logging
 import os
-import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from kms.errors import ConclaveError, ConfigurationError, HsmUnavailable, PinError
+from kms.hardening import harden
 from kms.hsm.desk import EXIT_CONFIGURATION, EXIT_TOKEN_LOST, SiteDesk, SpaceDesk
 from kms.hsm.profile import load_profile
 from kms.hsm.server import Server, listen
@@ -22,8 +21,6 @@ from kms.hsm.token import Token
 from kms.settings import Settings, load
 from kms.settings import Token as TokenSettings
 
-_PR_SET_DUMPABLE = 4
-_MCL_CURRENT, _MCL_FUTURE = 1, 2
 _MAX_PIN = 4096
 _LOG = logging.getLogger(__name__)
 
@@ -55,18 +52,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--pin-fd", type=int, required=True, help="descriptor that holds the PIN")
     parser.add_argument("--ready-fd", type=int, help="gets one byte when requests are answered")
     return parser.parse_args(arguments)
-
-
-def harden() -> None:
-    """Keep the PIN out of core files, other processes' reach and, where allowed, swap."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE) failed")
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Under a finite limit a lock on future pages would make later allocations fail.
-    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    later = _MCL_FUTURE if soft == resource.RLIM_INFINITY else 0
-    libc.mlockall(_MCL_CURRENT | later)
 
 
 def _serve(settings: Settings, named: TokenSettings, options: argparse.Namespace) -> int:

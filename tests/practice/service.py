@@ -82,6 +82,12 @@ class Service:
         assert self._process is not None
         return self._process.wait(seconds)
 
+    @property
+    def pid(self) -> int:
+        """The supervisor."""
+        assert self._process is not None
+        return self._process.pid
+
     def pids(self) -> dict[str, int]:
         """The processes below the supervisor, by name: ``web`` and the workers' tokens."""
         assert self._process is not None
