@@ -31,7 +31,7 @@ RECORD_TYPES: dict[RowKind, type[Record]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Row:
     """One version of one record, as it is MACed and stored; ``version`` counts from 1."""
 

@@ -20,7 +20,7 @@ from kms.errors import ConfigurationError, InvalidInput
 from kms.hsm.channel import Frames, encode
 from kms.hsm.messages import Answer, Command, Failed, Request, Response
 
-_READ_BYTES = 1 << 18
+_READ_BYTES = 1 << 16
 _BACKLOG = 64
 _UCRED = struct.Struct("3i")
 _LOG = logging.getLogger(__name__)
@@ -87,9 +87,13 @@ class _Connection:
             _LOG.warning("a connection is closed: %s", error.message)
             return None
 
-    def send(self, data: bytes | bytearray) -> None:
+    def send(self, data: bytes) -> None:
         """Send what the peer takes and keep the rest; raise OSError when it is gone."""
         self.unsent += data
+        self.flush()
+
+    def flush(self) -> None:
+        """Send of the rest what the peer takes; raise OSError when it is gone."""
         try:
             del self.unsent[: self.peer.send(self.unsent)]
         except BlockingIOError:
@@ -146,7 +150,8 @@ class Server:
         self._selector.register(peer, selectors.EVENT_READ, _Connection(peer))
 
     def _serve(self, connection: _Connection) -> None:
-        """Answer every complete request of a readable connection, all together.
+        """Answer every complete request of a readable connection, each as soon as it is done:
+        the peer works on one answer while we work on the next.
 
         A peer that does not take its answers is not heard until it does.
         """
@@ -154,13 +159,13 @@ class Server:
         if requests is None:
             self._close(connection)
             return
-        answers = bytearray()
-        for request in requests:
-            if self._ended():
-                break
-            answers += self._answer(request)
         try:
-            connection.send(answers)
+            if connection.unsent:
+                connection.flush()
+            for request in requests:
+                if self._ended():
+                    break
+                connection.send(self._answer(request))
         except OSError:
             self._close(connection)
             return

@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -17,6 +18,8 @@ from kms.errors import InvalidInput
 
 _MAX_SAFE = 2**53 - 1
 _ENCODER = msgspec.json.Encoder(order="deterministic")
+_READ: WeakKeyDictionary[Row, Record] = WeakKeyDictionary()
+"""The records of rows still in use: a row is read once, however many look at it."""
 _T = TypeVar("_T")
 
 
@@ -41,7 +44,8 @@ def check_exact(value: Any) -> None:
         for key, item in value.items():
             if type(key) is not str or not key.isascii():
                 raise InvalidInput("canonical keys are ASCII strings")
-            check_exact(item)
+            if type(item) is not str:
+                check_exact(item)
     elif kind is list or kind is tuple:
         for item in value:
             check_exact(item)
@@ -73,9 +77,12 @@ def make_row(record: Record, version: int) -> Row:
 
 def read_row(row: Row) -> Record:
     """Return a row's record; raise InvalidInput if kind, key and body do not belong together."""
-    record: Record = decode_record(row.body, RECORD_TYPES[row.kind])
-    if row_key(record) != row.key:
-        raise InvalidInput("the row's body belongs to another key")
+    record = _READ.get(row)
+    if record is None:
+        record = decode_record(row.body, RECORD_TYPES[row.kind])
+        if row_key(record) != row.key:
+            raise InvalidInput("the row's body belongs to another key")
+        _READ[row] = record
     return record
 
 

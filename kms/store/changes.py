@@ -4,8 +4,9 @@ Runs on the caller's side, so that a bad unit never reaches the batch of others.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Any
 
 from kms.domain.models import Epoch
@@ -20,58 +21,48 @@ from kms.ports import (
     PutRow,
 )
 from kms.statements.canonical import read_row
-from kms.store.statements import TABLES, Statements
+from kms.store.statements import TABLES, Statements, in_chunks
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One statement and the parameters of each of its runs.
+    """One statement and its parameters.
 
     ``follows`` demands that it changes exactly one row; ``erases`` asks that what it deletes
     leaves the write-ahead log soon.
     """
 
     sql: str
-    runs: tuple[tuple[Any, ...], ...]
+    parameters: tuple[Any, ...]
     follows: bool = False
     erases: bool = False
 
     def apply(self, connection: sqlite3.Connection) -> None:
         """Run it; raise Conflict if a row's version does not follow, or what the driver raises."""
-        if len(self.runs) == 1:
-            done = connection.execute(self.sql, self.runs[0])
-        else:
-            done = connection.executemany(self.sql, self.runs)
+        done = connection.execute(self.sql, self.parameters)
         if self.follows and done.rowcount != 1:
             raise Conflict("the row's version does not follow the stored one")
 
 
 def steps_of(changes: Iterable[Change], statements: Statements) -> list[Step]:
     """Return the steps of a unit; raise InvalidInput for a row whose body is not its key's."""
-    return [_step(change, statements) for change in changes]
+    return [step for change in changes for step in _steps(change, statements)]
 
 
-def _step(change: Change, statements: Statements) -> Step:
+def _steps(change: Change, statements: Statements) -> Iterator[Step]:
     match change:
         case PutRow():
-            return _put_row(change.sealed, statements)
+            yield _put_row(change.sealed, statements)
         case PutEnvelopes():
-            insert = statements.insert_envelope
-            runs = [
-                insert.bind(
-                    space=one.space,
-                    meeting=one.meeting,
-                    epoch=one.epoch,
-                    recipient=one.recipient,
-                    blob=one.blob,
-                )
+            rows = [
+                (one.space, one.meeting, one.epoch, one.recipient, one.blob)
                 for one in change.envelopes
             ]
-            return Step(insert.sql, tuple(runs))
+            yield from starmap(Step, in_chunks(statements.insert_envelopes, rows))
         case DropEnvelopes():
             drop = statements.drop_envelopes
             which = drop.bind(space=change.space, meeting=change.meeting, epoch=change.epoch)
-            return Step(drop.sql, (which,), erases=True)
+            yield Step(drop.sql, which, erases=True)
         case PutReply():
             remember = statements.insert_reply
             reply = remember.bind(
@@ -82,10 +73,10 @@ def _step(change: Change, statements: Statements) -> Step:
                 body=change.body,
                 created=change.created,
             )
-            return Step(remember.sql, (reply,))
+            yield Step(remember.sql, reply)
         case PutCheckpoint():
             sign = statements.insert_checkpoint
-            return Step(sign.sql, (sign.bind(size=change.size, note=change.note),))
+            yield Step(sign.sql, sign.bind(size=change.size, note=change.note))
 
 
 def _put_row(sealed: SealedRow, statements: Statements) -> Step:
@@ -93,11 +84,11 @@ def _put_row(sealed: SealedRow, statements: Statements) -> Step:
     values = _columns(row) | {"version": row.version, "body": row.body, "mac": sealed.mac}
     if row.version == 1:
         insert = statements.insert_row[row.kind]
-        return Step(insert.sql, (insert.bind(**values),))
+        return Step(insert.sql, insert.bind(**values))
     update = statements.update_row[row.kind]
     at = {f"at_{name}": values.pop(name) for name in TABLES[row.kind][1]}
     new = {f"new_{name}": value for name, value in values.items()}
-    return Step(update.sql, (update.bind(**at, **new, old_version=row.version - 1),), follows=True)
+    return Step(update.sql, update.bind(**at, **new, old_version=row.version - 1), follows=True)
 
 
 def _columns(row: Row) -> dict[str, str | int]:

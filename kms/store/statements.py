@@ -3,8 +3,9 @@
 The hot path hands that text to the plain DBAPI connection, which keeps it prepared.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,8 +15,8 @@ from sqlalchemy.sql.expression import ClauseElement
 from kms.domain.rows import RowKind
 from kms.store import tables as t
 
-LEAF_CHUNKS = (64, 8, 1)
-"""Leaves in one INSERT: each statement hands the interpreter's lock over once, not once a row."""
+CHUNKS = (64, 32, 16, 8, 4, 2, 1)
+"""Rows in one INSERT: each statement hands the interpreter's lock over once, not once a row."""
 
 TABLES: dict[RowKind, tuple[sa.Table, tuple[str, ...]]] = {
     RowKind.SPACE: (t.space, ("space",)),
@@ -48,6 +49,17 @@ def compiled(clause: ClauseElement, dialect: Dialect) -> Statement:
     return Statement(str(result), tuple(getattr(result, "positiontup", None) or ()), fixed)
 
 
+def in_chunks(
+    inserts: Mapping[int, Statement], rows: Sequence[tuple[Any, ...]]
+) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Yield the statements, with their parameters, that insert rows in the columns' order."""
+    at = 0
+    for size, insert in inserts.items():
+        while len(rows) - at >= size:
+            yield insert.sql, tuple(chain.from_iterable(rows[at : at + size]))
+            at += size
+
+
 class Statements:
     """The statements in one dialect; its paramstyle must be positional."""
 
@@ -69,7 +81,7 @@ class Statements:
             .where(t.epoch.c.state == t.PENDING)
             .order_by(t.epoch.c.space, t.epoch.c.meeting, t.epoch.c.epoch)
         )
-        self.insert_envelope = make(sa.insert(t.envelope))
+        self.insert_envelopes = {size: make(_insert(t.envelope, size)) for size in CHUNKS}
         self.drop_envelopes = make(
             sa.delete(t.envelope).where(*_equal(t.envelope, "space", "meeting", "epoch"))
         )
@@ -96,7 +108,7 @@ class Statements:
                 t.checkpoint.c.size == sa.select(sa.func.max(t.checkpoint.c.size)).scalar_subquery()
             )
         )
-        self.insert_leaves = {size: make(_insert_leaves(size)) for size in LEAF_CHUNKS}
+        self.insert_leaves = {size: make(_insert(t.leaf, size)) for size in CHUNKS}
         self.all_leaves = make(sa.select(t.leaf.c.seq, t.leaf.c.body).order_by(t.leaf.c.seq))
         self.leaves = make(
             sa.select(t.leaf.c.body)
@@ -127,9 +139,11 @@ def _update(table: sa.Table, *key: str) -> sa.Update:
     return sa.update(table).where(*where).values({name: _free(f"new_{name}") for name in changed})
 
 
-def _insert_leaves(size: int) -> sa.Insert:
-    rows = [{"seq": _free(f"s{i}"), "body": _free(f"b{i}")} for i in range(size)]
-    return sa.insert(t.leaf).values(rows)
+def _insert(table: sa.Table, size: int) -> sa.Insert:
+    """Return the INSERT of so many rows; its parameters are theirs in the columns' order."""
+    return sa.insert(table).values(
+        [{column.name: _free(f"{column.name}{i}") for column in table.c} for i in range(size)]
+    )
 
 
 def _free(name: str) -> sa.BindParameter[Any]:

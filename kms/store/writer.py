@@ -21,7 +21,7 @@ from kms.store.changes import Step
 from kms.store.connection import primary_code, translate
 from kms.store.database import Database, fold
 from kms.store.log import Facts, LeafForm, leaf_time, stored_leaves
-from kms.store.statements import LEAF_CHUNKS, Statements
+from kms.store.statements import Statements, in_chunks
 
 MAX_WAITING = 10_000
 """Units that may wait; more are refused."""
@@ -162,15 +162,9 @@ class Writer:
         if not batch.bodies:
             batch.mark = secrets.randbits(31)
             connection.execute(f"PRAGMA user_version={batch.mark}")
-        at, count = 0, len(batch.bodies)
-        for size in LEAF_CHUNKS:
-            sql = self._statements.insert_leaves[size].sql
-            while count - at >= size:
-                parameters: list[int | bytes] = []
-                for body in batch.bodies[at : at + size]:
-                    parameters += (batch.first + at, body)
-                    at += 1
-                connection.execute(sql, parameters)
+        leaves = list(enumerate(batch.bodies, batch.first))
+        for sql, parameters in in_chunks(self._statements.insert_leaves, leaves):
+            connection.execute(sql, parameters)
 
     def _commit(self, batch: Batch) -> None:
         hashes = [leaf_hash(body) for body in batch.bodies]

@@ -5,13 +5,14 @@ another place or older than the log says is one and the same IntegrityFailure.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import Epoch, Meeting, Recipient, Roster, Space
 from kms.domain.rows import Record, Row, RowKind, SealedRow
 from kms.domain.states import KeyState
-from kms.errors import IntegrityFailure, InvalidInput, NotFound
+from kms.errors import IntegrityFailure, InvalidInput, NotFound, VerificationFailed
 from kms.ports import RowKeeper, Store, WorkerDirectory
 from kms.statements import jws, manifest
 from kms.statements.canonical import decode_record, digest, read_row
@@ -20,15 +21,24 @@ _LIMIT = 100_000
 _BLOB_BYTES = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Checked:
-    """A checked record and its row's version. For an epoch, ``blobs`` maps each recipient that the
-    manifest names to the SHA-256 of its blob.
-    """
+    """A checked record and its row's version."""
 
     record: Record
     version: int
-    blobs: dict[str, str]
+
+    @cached_property
+    def blobs(self) -> dict[str, str]:
+        """The SHA-256 of the blob of each recipient that an epoch's manifest names."""
+        if not isinstance(self.record, Epoch):
+            return {}
+        try:
+            payload = jws.unverified_payload(self.record.manifest, typ=manifest.TYP)
+            named = decode_record(payload, manifest.Manifest).recipients
+        except (InvalidInput, VerificationFailed) as error:
+            raise IntegrityFailure("an epoch's manifest cannot be read") from error
+        return {entry.id: entry.blob_sha256 for entry in named}
 
 
 class VerifiedCache:
@@ -134,22 +144,13 @@ class VerifiedCache:
 
     def _remember(self, row: Row) -> Checked:
         try:
-            record = read_row(row)
-            checked = Checked(record, row.version, _blobs(record))
+            checked = Checked(read_row(row), row.version)
         except InvalidInput as error:
             raise IntegrityFailure("a row is not what its key says") from error
         while len(self._entries) >= _LIMIT:
             del self._entries[next(iter(self._entries))]
         self._entries[row.key] = checked
-        if isinstance(record, Epoch) and record.state is KeyState.DESTROYED:
+        if isinstance(checked.record, Epoch) and checked.record.state is KeyState.DESTROYED:
             for name in checked.blobs.values():
                 self._drop(name)
         return checked
-
-
-def _blobs(record: Record) -> dict[str, str]:
-    if not isinstance(record, Epoch):
-        return {}
-    payload = jws.unverified_payload(record.manifest, typ=manifest.TYP)
-    named = decode_record(payload, manifest.Manifest).recipients
-    return {entry.id: entry.blob_sha256 for entry in named}
