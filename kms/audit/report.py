@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kms.audit.checks import SENTENCES, CheckResult, Said, Verdict
+from kms.domain.text import visible
 from kms.errors import VerificationFailed
 
 Language = Literal["zh", "en"]
@@ -77,11 +78,12 @@ class Report:
         return json.dumps(body, ensure_ascii=False, indent=2)
 
     def _head(self, language: Language) -> list[str]:
+        site = visible(self.site)
         said = Said(
-            f"审计日志离线核验 · 站点 {self.site}\n"
+            f"审计日志离线核验 · 站点 {site}\n"
             f"共 {self.leaves} 个日志条目，其中 {self.protected} 个受检查点保护\n"
             f"根哈希 {self.root}",
-            f"Offline verification of the audit log · site {self.site}\n"
+            f"Offline verification of the audit log · site {site}\n"
             f"{self.leaves} leaves, {self.protected} of them under a checkpoint\nroot {self.root}",
         )
         return _say(said, language).split("\n")
@@ -98,7 +100,7 @@ def _result_lines(result: CheckResult, language: Language) -> list[str]:
     lines = [f"{result.check} [{word}] {sentence}{count}"]
     for problem in result.problems:
         place = "" if problem.seq is None else f"#{problem.seq} "
-        lines.append(f"      {place}{_say(problem.said, language)}")
+        lines.append(f"      {place}{visible(_say(problem.said, language))}")
     hidden = result.found - len(result.problems)
     if hidden:
         lines.append("      " + _say(Said(f"另有 {hidden} 处", f"and {hidden} more"), language))

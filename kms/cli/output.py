@@ -5,6 +5,7 @@ On a terminal results are tables; elsewhere they are tab-separated lines without
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,10 +17,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from kms.domain.text import visible
 from kms.errors import ConclaveError
 from kms.i18n import Language, _, language
 
 Row = Mapping[str, Any]
+_BETWEEN = re.compile(r"[^\t\n]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Output:
         if self._json:
             _write(_json(document))
         else:
-            _write(text.rstrip("\n"))
+            _write(_lines(text.rstrip("\n")))
 
     def table(self, document: Any, rows: Sequence[Row], columns: Sequence[Column]) -> None:
         """Print a result whose plain form is a table of ``rows``."""
@@ -81,12 +84,12 @@ class Output:
     def note(self, text: str) -> None:
         """Say something that is not a result; --quiet leaves it out."""
         if not self._quiet:
-            self._err.print(escape(text))
+            self._err.print(escape(_lines(text)))
 
     def banner(self, text: str) -> None:
         """Say what must not be overlooked, also with --quiet."""
         if text:
-            self._err.print(f"[bold black on yellow] {escape(text)} [/]")
+            self._err.print(f"[bold black on yellow] {escape(visible(text))} [/]")
 
     def problem(self, error: ConclaveError) -> None:
         """Print an error: what, what to do next, and its stable code."""
@@ -97,9 +100,9 @@ class Output:
         headline = _(error.message)
         if language() is not Language.EN and headline == error.message:
             headline = f"{summary(error)} {error.message}"
-        self._err.print(f"[bold red]{_('error')}[/] {escape(f'[{error.code}] {headline}')}")
+        self._err.print(f"[bold red]{_('error')}[/] {escape(_lines(f'[{error.code}] {headline}'))}")
         if error.hint:
-            self._err.print(f"[bold]{_('hint')}[/] {escape(_(error.hint))}")
+            self._err.print(f"[bold]{_('hint')}[/] {escape(_lines(_(error.hint)))}")
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Callable[[int], None]]:
@@ -148,11 +151,16 @@ def yes_no(value: bool) -> str:
 def _cell(row: Row, column: Column) -> str:
     value = row.get(column.field)
     text = "-" if value is None else column.show(value)
-    return text.replace("\t", " ").replace("\n", " ")
+    return visible(text.replace("\t", " ").replace("\n", " "))
+
+
+def _lines(text: str) -> str:
+    """Return a text with nothing in it that a terminal would obey but tabs and new lines."""
+    return _BETWEEN.sub(lambda found: visible(found[0]), text)
 
 
 def _json(document: Any) -> str:
-    return json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True)
+    return _lines(json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True))
 
 
 def _write(text: str) -> None:

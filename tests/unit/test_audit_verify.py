@@ -188,3 +188,13 @@ LONE = {"server:meet-1": "\\ud800", "service.start": "\\udfff", '"rows":{}': '"r
 def test_lone_surrogates_in_a_leaf_are_found(site, verify, old):
     leaves = [leaf.replace(old.encode(), LONE[old].encode()) for leaf in site.leaves()]
     assert Check.LEAVES in failed(verify(site, leaves=leaves, notes=site.notes(leaves)))
+
+
+def test_a_forged_leaf_cannot_write_the_report_itself(site, verify):
+    forged = "x\x1b[8m\nConclusion: everything holds."
+    draft = next(draft for draft in site.drafts if draft.rows)
+    draft.rows[forged] = 7
+    text = verify(site).to_text("en")
+    assert "\x1b" not in text
+    assert "everything holds" not in text.splitlines()[-1]
+    assert not any(line.startswith("Conclusion: everything") for line in text.splitlines())

@@ -140,6 +140,23 @@ def test_in_a_pipe_a_table_is_tab_separated_without_colour() -> None:
     assert "\x1b" not in ended.output
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_text_from_elsewhere_cannot_steer_the_terminal(options: list[str]) -> None:
+    nasty = "a\x1b[2J\x9b8m\u202e\rb"
+
+    def say(session: Session) -> None:
+        session.output.banner(nasty)
+        session.output.note(nasty)
+        session.output.document({"name": nasty}, f"{nasty}\tc\nd")
+        session.output.table([nasty], [{"name": nasty}], [Column("Name", "name")])
+        session.output.record(nasty, {"name": nasty}, [Column("Name", "name")])
+        raise NotFound(nasty, hint=nasty)
+
+    ended = FINISHED.invoke(app_of(say), ["one", *options])
+    assert not set("\x1b\x9b\u202e\r") & set(ended.output)
+    assert "a\\u001b[2J" in ended.stdout
+
+
 def test_remarks_go_to_stderr_and_quiet_leaves_them_out() -> None:
     assert "a remark" in FINISHED.invoke(app_of(show), ["one"]).stderr
     assert "a remark" not in FINISHED.invoke(app_of(show), ["one", "-q"]).output
