@@ -53,6 +53,8 @@ async def follow(services: Services, principal: Principal, after: int) -> AsyncI
                     yield _event(leaf)
             if position >= services.store.tree_size():
                 await grown.wait()
+            else:
+                await asyncio.sleep(0)  # others have their turn between two pages
     finally:
         stop()
 

@@ -10,9 +10,10 @@ import pytest
 
 from kms.api.routes import events
 from kms.audit.leaf import LeafDraft, Outcome, Phase
-from kms.domain.models import Role
+from kms.domain.models import Principal, PrincipalKind, Role
 from kms.ports import Unit
 from kms.settings import Api
+from kms.usecases.events import follow
 from tests.fixtures.api import ALPHA, TREASURY, FakeSite, make_caller, run_with_site
 
 MEETINGS = f"/v1/spaces/{TREASURY}/meetings"
@@ -132,3 +133,27 @@ def test_a_stream_outlives_the_time_of_a_request(monkeypatch: pytest.MonkeyPatch
                 await stream.line(b": still here")
 
     run_with_site(work, Api(request_seconds=0.2))
+
+
+def test_a_reader_of_a_long_log_lets_others_have_their_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def work(site: FakeSite) -> None:
+        draft = LeafDraft("access.refused", "x", "x", "", "events", Phase.EVENT, Outcome.REFUSED)
+        await site.store.commit(Unit(leaves=(draft,) * 2000))
+        reader = Principal("x", PrincipalKind.TLS, "x", frozenset(), frozenset({TREASURY}))
+        pages: list[int] = []
+        read = site.store.leaves
+
+        def leaves(start: int, limit: int) -> list[bytes]:
+            pages.append(start)
+            return read(start, limit)
+
+        monkeypatch.setattr(site.store, "leaves", leaves)
+        coming = asyncio.ensure_future(anext(follow(site.services, reader, 0)))
+        await asyncio.sleep(0)
+        assert len(pages) == 1
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+
+    run_with_site(work)
