@@ -9,7 +9,7 @@ from kms.domain.rows import SealedRow
 from kms.domain.states import MeetingState
 from kms.errors import ConclaveError, IntegrityFailure
 from kms.policy.authorizer import Target
-from kms.ports import TokenInfo
+from kms.ports import TokenInfo, Unit
 from kms.usecases.minting import MeetingView
 from kms.usecases.services import Call, Services, authorize, meeting_path
 
@@ -144,24 +144,22 @@ async def _space_rotation(services: Services, space: SpaceName, limit: int) -> l
     after = ""
     while len(found) < limit and (page := services.store.meetings(space, after, MAX_PAGE)):
         for row in page:
-            meeting = await _admit(services, row, Meeting)
-            after = meeting.meeting
-            if meeting.state is MeetingState.OPEN and len(found) < limit:
-                found.append(_rotation(services, await _view(services, space, meeting.meeting)))
+            after = row.row.key.rpartition("/")[2]
+            view = await _view(services, space, MeetingId(after))
+            if view.current is not None and len(found) < limit:
+                found.append(_rotation(services, view, view.current))
     return found
 
 
-def _rotation(services: Services, view: MeetingView) -> Rotation:
-    if view.current is None:
-        raise IntegrityFailure("an open meeting has an active epoch")
+def _rotation(services: Services, view: MeetingView, current: Epoch) -> Rotation:
     return Rotation(
         view.meeting.space,
         view.meeting.meeting,
-        view.current.epoch,
-        view.current.reason.value,
-        view.current.activates,
-        view.current.retires,
-        services.clock.now() >= view.current.retires,
+        current.epoch,
+        current.reason.value,
+        current.activates,
+        current.retires,
+        services.clock.now() >= current.retires,
         view.meeting.next_epoch,
         view.next.activates if view.next else None,
     )
@@ -177,17 +175,26 @@ async def site_status(services: Services, call: Call) -> SiteStatus:
         len(services.store.spaces()),
         services.store.tree_size(),
         checkpoints[0] if checkpoints else 0,
-        _operations(services),
+        await _operations(services),
         await worker_health(services),
     )
 
 
-def _operations(services: Services) -> str:
+async def _operations(services: Services) -> str:
     try:
-        services.gate()
+        await check_writable(services)
     except ConclaveError as error:
         return error.code
     return "ready"
+
+
+async def check_writable(services: Services) -> None:
+    """Raise AuditUnavailable or StoreUnavailable unless a key operation could be recorded now.
+
+    An empty unit is a real transaction: it fails if the database is gone, replaced or full.
+    """
+    services.gate()
+    await services.store.commit(Unit())
 
 
 async def worker_health(services: Services) -> dict[str, str]:

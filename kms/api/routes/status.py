@@ -10,6 +10,7 @@ from kms.errors import Unavailable
 from kms.policy.authorizer import Target
 from kms.usecases.queries import (
     SiteStatus,
+    check_writable,
     describe_tokens,
     list_recipients,
     list_spaces,
@@ -62,7 +63,7 @@ async def _live(context: Context) -> Response:
 async def _ready(context: Context) -> Response:
     context.query()
     await authorize(context.services, context.call, Target(), "health")
-    context.services.gate()
+    await check_writable(context.services)
     workers = await worker_health(context.services)
     down = sorted(token for token, health in workers.items() if health != _READY)
     if down:
