@@ -54,6 +54,7 @@ class MediaSession:
         self._grace, self._clock = grace, clock
         self._live: dict[int, _Live] = {}
         self._begun = -1  # the highest epoch ever in force: sending never goes back below it
+        self._roster = (-1, 0)  # the highest epoch ever adopted, and its roster's version
         self.adopt(first)
 
     @property
@@ -65,7 +66,8 @@ class MediaSession:
         """Take an epoch's key; its frames open at once and are sent from its ``nbf`` on.
 
         Adopting the same epoch again changes nothing, since its counters must go on. Raise
-        Conflict for another meeting's key and for a second key of a live epoch.
+        Conflict for another meeting's key, for a second key of a live epoch, and for an epoch
+        whose roster is older than that of an epoch before it: who left would be back.
         """
         if (key.manifest.iss, key.space, key.meeting) != self._meeting:
             raise Conflict("the key is of another meeting")
@@ -74,11 +76,20 @@ class MediaSession:
             if live.key != key:
                 raise Conflict("the epoch has another key")
             return
+        self._check_roster(key.epoch, key.manifest.roster_version)
         sealer = None
         if key.sender is not None:
             sealer = FrameSealer(key.base_key, key.kid(key.sender), first=fresh_counter())
         self._live[key.epoch] = _Live(key, sealer)
         self._forget_overtaken()
+
+    def _check_roster(self, epoch: int, version: int) -> None:
+        """Raise Conflict unless rosters only grow newer with the epochs' numbers."""
+        newest, seen = self._roster
+        behind, ahead = epoch <= newest and version > seen, epoch >= newest and version < seen
+        if behind or ahead:
+            raise Conflict("the epoch's roster is older than one before it")
+        self._roster = max(self._roster, (epoch, version))
 
     def cancel(self, epoch: int) -> None:
         """Forget an epoch that was published and then cancelled; its frames open no more.

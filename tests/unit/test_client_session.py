@@ -1,5 +1,7 @@
 """A meeting's media across epochs: who opens what, and when a key is forgotten."""
 
+from dataclasses import replace
+
 import pytest
 
 from kms.client.keys import EpochKey
@@ -225,3 +227,20 @@ def test_a_reader_without_a_sender_index_cannot_send(clock: Clock) -> None:
     reader = EpochKey(SPACE, MEETING, 0, key.manifest, None, key.senders, key.base_key)
     with pytest.raises(FrameRefused, match="no epoch"):
         MediaSession(reader, clock=clock).encrypt(b"")
+
+
+def under_roster(issued: Issued, version: int) -> EpochKey:
+    key = opened(issued, 0)
+    return replace(key, manifest=replace(key.manifest, roster_version=version))
+
+
+def test_an_epoch_for_an_older_roster_is_refused_since_a_leaver_would_be_back(clock: Clock) -> None:
+    alice = MediaSession(under_roster(epoch(0), 1), clock=clock)
+    alice.adopt(under_roster(epoch(2), 3))
+    with pytest.raises(Conflict):
+        alice.adopt(under_roster(epoch(3), 2))
+    alice.adopt(under_roster(epoch(1), 2))
+    alice.adopt(under_roster(epoch(3), 3))
+    assert alice.epochs == [0, 1, 2, 3]
+    with pytest.raises(Conflict):
+        MediaSession(under_roster(epoch(5), 3), clock=clock).adopt(under_roster(epoch(4), 4))
