@@ -11,6 +11,7 @@ from typing import Any
 from starlette.responses import Response
 
 from kms.api.context import Context
+from kms.domain.models import Principal, PrincipalKind
 from kms.errors import IdempotencyKeyReused, InvalidInput
 from kms.ports import PutReply
 from kms.usecases.services import Call, Locks, uninterrupted
@@ -55,9 +56,9 @@ class Idempotency:
         make: Callable[[Call], Awaitable[Any]],
         render: Callable[[Any], bytes],
     ) -> Response:
-        principal = context.principal.name
-        async with self._locks.of(f"{principal}\0{key}"):
-            known = context.services.store.reply(principal, key)
+        owner = owner_of(context.principal)
+        async with self._locks.of(f"{owner}\0{key}"):
+            known = context.services.store.reply(owner, key)
             if known is not None:
                 if known.request != context.digest:
                     raise IdempotencyKeyReused("this key was used with another request")
@@ -65,6 +66,12 @@ class Idempotency:
             rendered = _Rendered(context, key, render)
             view = await make(rendered.call(context.call))
             return Response(rendered.body or render(view), _CREATED, media_type=_JSON)
+
+
+def owner_of(principal: Principal) -> str:
+    """Return whose keys these are: servers of two spaces may bear the same name."""
+    spaces = sorted(principal.spaces) if principal.kind is PrincipalKind.TLS else ()
+    return "/".join((principal.kind, *spaces, principal.name))
 
 
 class _Rendered:
@@ -82,7 +89,7 @@ class _Rendered:
     def _remember(self, view: Any) -> PutReply:
         self.body = self._render(view)
         return PutReply(
-            principal=self._context.principal.name,
+            principal=owner_of(self._context.principal),
             key=self._key,
             request=self._context.digest,
             status=_CREATED,

@@ -6,12 +6,18 @@ import json
 from collections.abc import Awaitable, Callable
 
 import httpx2
+from starlette.requests import Request
 
+from kms.api.context import Context
+from kms.api.idempotency import Idempotency
 from kms.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
-from kms.domain.models import Role
+from kms.domain.models import Principal, PrincipalKind, Role
+from kms.operations import OPERATIONS
+from kms.ports import Unit
+from kms.usecases.services import Call
 from kms.wire.parsing import parse
 from kms.wire.replies import BatchOut, MeetingOut, MeetingPage, RosterOut
-from tests.fixtures.api import ALPHA, BETA, TREASURY, FakeSite, make_caller, run_with_site
+from tests.fixtures.api import ALPHA, BANKING, BETA, TREASURY, FakeSite, make_caller, run_with_site
 
 MEETINGS = f"/v1/spaces/{TREASURY}/meetings"
 Talk = Callable[[FakeSite, httpx2.AsyncClient], Awaitable[None]]
@@ -50,6 +56,34 @@ def test_a_repeated_create_gets_the_first_ones_answer() -> None:
         assert site.workers.spaces[TREASURY].mints == 1
 
     talk(work)
+
+
+def test_servers_of_two_spaces_with_one_name_do_not_share_keys() -> None:
+    def server(space: str) -> Principal:
+        spaces = frozenset({space})
+        return Principal("server:ms", PrincipalKind.TLS, space, frozenset(), spaces)
+
+    async def work(site: FakeSite) -> None:
+        idempotency = Idempotency()
+
+        async def create(principal: Principal) -> bytes:
+            scope = {"type": "http", "headers": [(b"idempotency-key", b"k")]}
+            context = Context(
+                site.services, Request(scope), OPERATIONS["meeting.open"], principal, b"", "same"
+            )
+
+            async def make(call: Call) -> str:
+                assert call.remember is not None
+                await site.store.commit(Unit((call.remember(principal.proof),)))
+                return principal.proof
+
+            return bytes((await idempotency.create(context, make, str.encode)).body)
+
+        assert await create(server(TREASURY)) == TREASURY.encode()
+        assert await create(server(BANKING)) == BANKING.encode()
+        assert await create(server(TREASURY)) == TREASURY.encode()
+
+    run_with_site(work)
 
 
 def test_a_key_that_served_another_request_is_refused() -> None:
