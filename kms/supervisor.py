@@ -20,6 +20,8 @@ from kms.settings import Settings
 
 EXIT_CONFIGURATION = 78
 """A child's own word that a restart cannot help: configuration, integrity or PIN (sysexits.h)."""
+EXIT_UNAVAILABLE = 69
+"""A child fails whenever it is started (sysexits.h)."""
 
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 10.0
@@ -188,7 +190,7 @@ class Supervisor:
         child.plan_restart()
         if child.failures > _MOST_FAILURES:
             raise ServiceEndedError(
-                f"{child.name} fails again and again; see its messages above", 1
+                f"{child.name} fails again and again; see its messages above", EXIT_UNAVAILABLE
             )
 
     def _terminate(self, *_: object) -> None:
