@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from kms.domain.ids import MeetingId, SpaceName
-from kms.domain.models import Epoch, Meeting, Recipient, Roster, Space
+from kms.domain.models import Epoch, Meeting, Principal, Recipient, Roster, Space
 from kms.domain.rows import SealedRow
 from kms.domain.states import MeetingState
 from kms.errors import ConclaveError, IntegrityFailure
@@ -176,7 +176,7 @@ async def site_status(services: Services, call: Call) -> SiteStatus:
         services.store.tree_size(),
         checkpoints[0] if checkpoints else 0,
         await _operations(services),
-        await worker_health(services),
+        await worker_health(services, call.principal),
     )
 
 
@@ -197,11 +197,12 @@ async def check_writable(services: Services) -> None:
     await services.store.commit(Unit())
 
 
-async def worker_health(services: Services) -> dict[str, str]:
-    """Return "ready" or an error's code for each token."""
-    tokens = services.settings.hsm.tokens
+async def worker_health(services: Services, principal: Principal) -> dict[str, str]:
+    """Return "ready" or an error's code for each token that the caller may know of."""
     health = {}
-    for token in tokens:
+    for token in services.settings.hsm.tokens:
+        if token.space and not principal.reaches(token.space):
+            continue
         try:
             keeper = (
                 services.workers.space(SpaceName(token.space))
@@ -216,6 +217,7 @@ async def worker_health(services: Services) -> dict[str, str]:
 
 
 async def describe_tokens(services: Services, call: Call) -> list[TokenInfo]:
-    """Return what each token says of itself; raise HsmUnavailable."""
+    """Return what each token that the caller may know of says of itself; raise HsmUnavailable."""
     await authorize(services, call, Target(), "hsm")
-    return [await keeper.info() for keeper in services.workers.all()]
+    infos = [await keeper.info() for keeper in services.workers.all()]
+    return [info for info in infos if not info.space or call.principal.reaches(info.space)]

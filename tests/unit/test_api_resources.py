@@ -306,6 +306,17 @@ def test_the_site_is_ready_only_while_its_workers_are() -> None:
     talk(work)
 
 
+def test_of_the_tokens_a_caller_sees_its_own_spaces_and_the_sites() -> None:
+    async def work(site: FakeSite, client: httpx2.AsyncClient) -> None:
+        site.workers.spaces[BANKING].down = True
+        assert (await client.get("/v1/health/ready")).json() == {"status": "ready"}
+        assert set((await client.get("/v1/status")).json()["workers"]) == {"site", "t"}
+        tokens = (await client.get("/v1/hsm")).json()["items"]
+        assert {token["space"] for token in tokens} == {"", TREASURY}
+
+    talk(work, caller=make_caller((Role.OPERATOR,), spaces=(TREASURY,)))
+
+
 def test_refusals_stand_in_the_log() -> None:
     async def work(site: FakeSite, client: httpx2.AsyncClient) -> None:
         size = site.store.tree_size()

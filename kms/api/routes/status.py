@@ -64,7 +64,7 @@ async def _ready(context: Context) -> Response:
     context.query()
     await authorize(context.services, context.call, Target(), "health")
     await check_writable(context.services)
-    workers = await worker_health(context.services)
+    workers = await worker_health(context.services, context.principal)
     down = sorted(token for token, health in workers.items() if health != _READY)
     if down:
         raise Unavailable(f"HSM workers are down: {', '.join(down)}")
