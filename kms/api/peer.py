@@ -39,6 +39,36 @@ class Peer:
     expires: float = 0.0
 
 
+class WholeReplies:
+    """A transport that sends what one turn of the event loop wrote, head and body of a reply, by
+    one system call: the peer is woken once. All else is the wrapped transport's own.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._waiting: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send at the end of this turn."""
+        if not self._waiting:
+            self._loop.call_soon(self._send)
+        self._waiting.append(data)
+
+    def close(self) -> None:
+        """Close once everything is sent."""
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        if self._waiting:
+            self._transport.write(b"".join(self._waiting))
+            self._waiting.clear()
+
+
 class PeerProtocol(HttpToolsProtocol):
     """uvicorn's protocol with the peer in ``scope["extensions"]`` and bounds of its own."""
 
@@ -61,7 +91,7 @@ class PeerProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Identify the peer; turn it away when too many are connected."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", WholeReplies(transport, self.loop)))
         if len(self.connections) > self.max_connections:
             self._refuse(Unavailable("too many connections", hint="try again later"))
             return

@@ -62,6 +62,7 @@ class _Link(asyncio.Protocol):
         self._waiting: deque[tuple[int, float, asyncio.Future[Answer]]] = deque()
         self._next_id = 0
         self._transport: asyncio.Transport | None = None
+        self._unsent: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
         self._failure = "the connection to the HSM worker was lost"
 
@@ -105,8 +106,16 @@ class _Link(asyncio.Protocol):
         self._next_id += 1
         if self._timer is None:
             self._timer = self._loop.call_at(due, self._check_deadline)
-        self._transport.write(frame)
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(frame)
         return future
+
+    def _flush(self) -> None:
+        """Send the requests of one turn of the event loop together: the worker is woken once."""
+        if self._transport is not None:
+            self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
 
     def fail(self, message: str) -> None:
         """Break the connection; whoever waits gets HsmUnavailable."""
