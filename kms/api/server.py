@@ -22,6 +22,7 @@ import uvloop
 
 from kms import bootstrap, settings
 from kms.api.app import Api, build
+from kms.api.handshakes import TlsServer
 from kms.api.logs import configure
 from kms.api.peer import PeerProtocol
 from kms.api.sockets import bind_tls, bind_unix, tls_context
@@ -36,7 +37,6 @@ EXIT_TEMPORARY = 75
 
 _LOG = logging.getLogger(__name__)
 _GRACE_SECONDS = 5
-_HANDSHAKE_SECONDS = 10.0
 _ALLOCATIONS_PER_COLLECTION = 20_000
 
 
@@ -62,18 +62,14 @@ class Listener(uvicorn.Server):
         await self.lifespan.startup()
         loop = asyncio.get_running_loop()
         if self._tls is None:
-            server = await loop.create_unix_server(
-                self._protocol, sock=self._sock, backlog=self.config.backlog
-            )
+            self.servers = [
+                await loop.create_unix_server(
+                    self._protocol, sock=self._sock, backlog=self.config.backlog
+                )
+            ]
         else:
-            server = await loop.create_server(
-                self._protocol,
-                sock=self._sock,
-                ssl=self._tls,
-                ssl_handshake_timeout=_HANDSHAKE_SECONDS,
-                backlog=self.config.backlog,
-            )
-        self.servers = [server]
+            server = TlsServer(self._sock, self._tls, self._protocol)
+            self.servers = [server]  # type: ignore[list-item]  # closed the same way
         self.started = True
         self.listening.set()
 
