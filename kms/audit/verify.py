@@ -119,7 +119,6 @@ class _Log:
         self._expected = 0
         self._time = ""
         self._intents: dict[int, Leaf] = {}
-        self._history = history
         self._steps = (self._check_time, self._pair, history.count_rows, history.apply)
 
     def read(self, seq: int, body: bytes) -> None:

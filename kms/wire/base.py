@@ -6,7 +6,6 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from kms.domain.ids import MAX_EPOCH
-from kms.errors import InvalidInput
 
 MAX_SAFE = 2**53 - 1
 MAX_RECIPIENTS = 1000
@@ -51,14 +50,3 @@ Time = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\
 def rfc3339(seconds: int) -> str:
     """Return whole seconds since 1970 as an RFC 3339 time in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def seconds_of(time: str) -> int:
-    """Return the seconds since 1970 of an RFC 3339 time in UTC; raise InvalidInput."""
-    try:
-        parsed = datetime.fromisoformat(time)
-    except ValueError as error:
-        raise InvalidInput("not a time in RFC 3339") from error
-    if parsed.tzinfo is None:
-        raise InvalidInput("a time without its zone")
-    return int(parsed.timestamp())
