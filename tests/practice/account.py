@@ -27,7 +27,8 @@ class Account:
     def step(self, zh: str, en: str) -> None:
         self._steps += 1
         elapsed = time.monotonic() - self._begun
-        self._console.print(f"\n[bold]{self._steps}. {zh} · {en}[/] [dim]{elapsed:.1f} s[/]")
+        self._console.print(f"\n[bold]{self._steps}. {zh}[/] [dim]{elapsed:.1f} s[/]")
+        self.say(en)
 
     def say(self, text: str) -> None:
         self._console.print(f"   {text}")
