@@ -72,7 +72,9 @@ def write_bundle(
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except FileExistsError as error:
-        raise AlreadyExists(f"{path} is there and is not overwritten") from error
+        raise AlreadyExists(
+            f"{path} is there", hint="choose a new name: files are never overwritten"
+        ) from error
     try:
         with closing(sqlite3.connect(path)) as connection:
             _fill(Database(connection), evidence, progress or (lambda _: None))

@@ -71,6 +71,7 @@ def verify(
 
     from kms.audit.verify import verify_bundle  # noqa: PLC0415 -- heavy
 
+    bundle.open("rb").close()  # a mistyped name is no verdict on evidence
     root = read_root(site_root)
     earlier = [read_text(one) + "\n" for one in checkpoint or ()]
     with session.output.progress(_("Leaves verified:")) as progress:

@@ -10,6 +10,7 @@ from kms.cli.meeting import show_meeting
 from kms.cli.output import Column, reason, word, yes_no
 from kms.cli.register import group, register
 from kms.cli.session import Session
+from kms.i18n import _
 
 _EPOCHS = (
     Column("Epoch", "epoch"),
@@ -91,4 +92,4 @@ def rotation_status(session: Session) -> None:
     """Show the present epoch of every open meeting, and which is overdue."""
     with session.client() as client:
         document = client.rotation().model_dump(mode="json")
-    session.output.table(document, document["items"], _ROTATION)
+    session.output.table(document, document["items"], _ROTATION, empty=_("No meeting is open."))

@@ -33,6 +33,12 @@ def roster_wish(recipients: list[str] | None, statement: Path | None) -> "Roster
     """Return who is to be on a roster; raise InvalidInput."""
     from kms.wire.requests import RosterWish  # noqa: PLC0415 -- loads the validation library
 
+    if (statement is None) == (not recipients):
+        raise InvalidInput(
+            "give either --recipient or --statement",
+            hint="a trusted space takes registered recipients (conclave recipient list), "
+            "a roster space a signed roster",
+        )
     signed = None if statement is None else read_text(statement)
     return checked(RosterWish, statement=signed, recipients=tuple(recipients or ()) or None)
 

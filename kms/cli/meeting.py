@@ -74,7 +74,7 @@ def list_meetings(session: Session, space: SpaceArgument) -> None:
     """List a space's meetings."""
     with session.client() as client:
         items = [one.model_dump(mode="json") for one in client.meetings(space)]
-    session.output.table({"items": items}, items, _SUMMARY)
+    session.output.table({"items": items}, items, _SUMMARY, empty=_("The space has no meetings."))
 
 
 def show(session: Session, space: SpaceArgument, meeting: MeetingArgument) -> None:
@@ -108,7 +108,7 @@ def destroy(
         epochs = list(client.epochs(space, meeting))
         living = [one.epoch for one in epochs if one.state != "destroyed"]
         session.output.note(
-            _("Meeting {meeting}: the keys of {count} epochs would be gone for good.").format(
+            _("Meeting {meeting}: epochs whose keys would be gone for good: {count}.").format(
                 meeting=meeting, count=len(living)
             )
         )

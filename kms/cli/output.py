@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -22,6 +23,9 @@ from kms.errors import ConclaveError
 from kms.i18n import Language, _, language
 
 Row = Mapping[str, Any]
+
+_GAP = 2
+"""Blanks between two columns."""
 _BETWEEN = re.compile(r"[^\t\n]+")
 
 
@@ -49,8 +53,13 @@ class Output:
         else:
             _write(_lines(text.rstrip("\n")))
 
-    def table(self, document: Any, rows: Sequence[Row], columns: Sequence[Column]) -> None:
-        """Print a result whose plain form is a table of ``rows``."""
+    def table(
+        self, document: Any, rows: Sequence[Row], columns: Sequence[Column], *, empty: str = ""
+    ) -> None:
+        """Print a result whose plain form is a table of ``rows``; ``empty`` says that it has none.
+
+        On a terminal that is too narrow each row is a block of its own, a line for each field.
+        """
         if self._json:
             _write(_json(document))
             return
@@ -58,28 +67,41 @@ class Output:
         headings = [_(column.heading) for column in columns]
         if not self._out.is_terminal:
             _write("\n".join("\t".join(line) for line in [headings, *cells]))
-            return
+        elif not cells:
+            self.note(empty or _("There are none."))
+        elif _width([headings, *cells]) > self._out.width:
+            for number, line in enumerate(cells):
+                self._out.print("\n" * (number > 0), end="")
+                self._fields(headings, line)
+        else:
+            self._columns(headings, cells)
+
+    def _columns(self, headings: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
         table = Table(box=None, header_style="bold", pad_edge=False)
         for heading in headings:
-            table.add_column(heading, overflow="fold")  # an id that is cut short is of no use
+            table.add_column(heading)
         for line in cells:
             table.add_row(*map(escape, line))
         self._out.print(table, soft_wrap=False)
 
     def record(self, document: Any, row: Row, columns: Sequence[Column]) -> None:
         """Print a result whose plain form is one line for each field."""
-        pairs = [{"name": _(one.heading), "value": _cell(row, one)} for one in columns]
+        headings = [_(one.heading) for one in columns]
+        values = [_cell(row, one) for one in columns]
         if self._json:
             _write(_json(document))
         elif not self._out.is_terminal:
-            _write("\n".join(f"{pair['name']}\t{pair['value']}" for pair in pairs))
+            _write("\n".join(map("\t".join, zip(headings, values, strict=True))))
         else:
-            table = Table(box=None, show_header=False, pad_edge=False)
-            table.add_column(no_wrap=True)
-            table.add_column(overflow="fold")
-            for pair in pairs:
-                table.add_row(f"[bold]{escape(pair['name'])}[/]", escape(pair["value"]))
-            self._out.print(table, soft_wrap=False)
+            self._fields(headings, values)
+
+    def _fields(self, headings: Sequence[str], values: Sequence[str]) -> None:
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")  # an id that is cut short is of no use
+        for heading, value in zip(headings, values, strict=True):
+            table.add_row(f"[bold]{escape(heading)}[/]", escape(value))
+        self._out.print(table, soft_wrap=False)
 
     def note(self, text: str) -> None:
         """Say something that is not a result; --quiet leaves it out."""
@@ -152,6 +174,12 @@ def _cell(row: Row, column: Column) -> str:
     value = row.get(column.field)
     text = "-" if value is None else column.show(value)
     return visible(text.replace("\t", " ").replace("\n", " "))
+
+
+def _width(lines: Sequence[Sequence[str]]) -> int:
+    """Return how wide a table of these lines is."""
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    return sum(widths) + _GAP * (len(widths) - 1)
 
 
 def _lines(text: str) -> str:

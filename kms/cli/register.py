@@ -93,7 +93,7 @@ def _of_file(error: OSError) -> ConclaveError:
         case FileNotFoundError():
             return NotFound(text)
         case FileExistsError():
-            return AlreadyExists(text)
+            return AlreadyExists(text, hint="choose a new name: files are never overwritten")
         case PermissionError():
             return Forbidden(text)
         case _:

@@ -191,7 +191,7 @@ class Client:
                     yield event
             except httpx2.TransportError as error:
                 if (failures := failures + 1) > _PATIENCE:
-                    raise unreachable() from error
+                    raise unreachable(arrived=False) from error
             time.sleep(min(0.1 * 2**failures, _LONGEST_PAUSE))
 
     # --- the site ---------------------------------------------------------------------------------

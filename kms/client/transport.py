@@ -25,6 +25,7 @@ from kms.wire.replies import Problem
 _PAUSES = (0.1, 0.5, 2.0)
 """Seconds to wait before each repetition."""
 
+_NO_CONNECTION = (httpx2.ConnectError, httpx2.ConnectTimeout)
 _HOST = "http://conclave"
 _JSON = {"Content-Type": "application/json"}
 _M = TypeVar("_M", bound=BaseModel)
@@ -122,21 +123,29 @@ class Transport:
                     yield event.data
 
     def _send(self, request: httpx2.Request, *, repeat: bool) -> httpx2.Response:
-        for pause in _PAUSES if repeat else ():
+        pauses = iter(_PAUSES if repeat else ())
+        arrived = False
+        while True:
             try:
                 return self._http.send(request)
-            except httpx2.TransportError:
-                time.sleep(pause)
-        try:
-            return self._http.send(request)
-        except httpx2.TransportError as error:
-            raise unreachable() from error
+            except httpx2.TransportError as error:
+                arrived |= request.method != "GET" and not isinstance(error, _NO_CONNECTION)
+                if (pause := next(pauses, None)) is None:
+                    raise unreachable(arrived=arrived) from error
+            time.sleep(pause)
 
 
-def unreachable() -> Unavailable:
-    """Return the error for a service that does not answer."""
+def unreachable(*, arrived: bool) -> Unavailable:
+    """Return the error for a service that does not answer; a change may have ``arrived`` or not."""
+    if arrived:
+        return Unavailable(
+            "the service does not answer",
+            hint="whether a change took effect is unknown: look first",
+        )
     return Unavailable(
-        "the service does not answer", hint="whether a change took effect is unknown: look first"
+        "the service does not answer",
+        hint="nothing was changed; is it running, do --config, --socket or --url lead to it, "
+        "and may you open its socket?",
     )
 
 

@@ -15,6 +15,8 @@ from kms.wire.base import MAX_SAFE
 _M = TypeVar("_M", bound=BaseModel)
 _MAX_DIGITS = 17
 _SHOWN = 3
+_OURS = "Value error, "
+"""What Pydantic puts before the words of a rule of ours."""
 
 
 def parse(data: bytes, kind: type[_M]) -> _M:
@@ -45,7 +47,7 @@ def explain(error: ValidationError) -> str:
     """Return where a message is wrong, and how, without repeating any value."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     parts = [
-        f"{'.'.join(_name(step) for step in fault['loc']) or 'body'}: {fault['msg']}"
+        f"{'.'.join(map(_name, fault['loc'])) or 'body'}: {fault['msg'].removeprefix(_OURS)}"
         for fault in faults[:_SHOWN]
     ]
     return "; ".join(parts)

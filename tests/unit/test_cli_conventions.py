@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,8 +14,8 @@ from typer.testing import CliRunner
 
 from kms.cli.exits import EXIT_BY_CODE, MEANINGS, Exit
 from kms.cli.main import choose_language
-from kms.cli.output import Column
-from kms.cli.reference import error_classes
+from kms.cli.output import Column, Output
+from kms.cli.reference import cli_reference, error_classes
 from kms.cli.register import register
 from kms.cli.session import Session
 from kms.errors import ConclaveError, NotFound, StateNotAllowed
@@ -169,6 +170,35 @@ def test_json_is_one_document_with_sorted_keys() -> None:
     assert ended.stdout == json.dumps(document, indent=2, sort_keys=True) + "\n"
 
 
+def terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> Output:
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("LINES", "24")
+    return Output()
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_on_a_terminal_no_cell_is_broken_where_a_line_can_hold_it(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"id": f"{number}" * 30, "name": "n" * 20} for number in (1, 2)]
+    shown = terminal(width, monkeypatch)
+    shown.table({}, rows, [Column("Recipient", "id"), Column("Name", "name")])
+    lines = capsys.readouterr().out.splitlines()
+    assert [sum(row["id"] in line for line in lines) for row in rows] == [1, 1]
+    assert len(lines) == (5 if width == 40 else 3)
+
+
+def test_a_table_without_rows_says_so_and_shows_no_heading(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal(80, monkeypatch).table({}, [], [Column("Name", "name")], empty="Nobody is here.")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Nobody is here." in captured.err
+
+
 # --- global options ------------------------------------------------------------------------------
 
 
@@ -226,6 +256,24 @@ def test_help_is_chinese_down_to_typers_own_words() -> None:
     assert "Options" not in text.replace("[OPTIONS]", "")
 
 
+def test_chinese_help_is_not_cut_off_on_a_narrow_terminal() -> None:
+    commands = re.findall("^### conclave (.+)$", cli_reference(), re.MULTILINE)
+    code = (
+        "import sys; from kms.cli.main import run\n"
+        "for line in sys.argv[1:]: run(['--lang', 'zh', *line.split(), '--help'])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *commands],
+        env={**os.environ, "TERMINAL_WIDTH": "80"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert ended.stdout.count("conclave meeting open") == 1
+    assert [line for line in ended.stdout.splitlines() if "…" in line] == []
+
+
 def test_help_loads_none_of_the_heavy_libraries() -> None:
     code = (
         "import sys; from kms.cli.main import run; run(['--help']);"
@@ -242,6 +290,7 @@ def test_a_service_that_does_not_answer_ends_with_69() -> None:
     ended = conclave("--lang", "en", "--socket", "/nonexistent.sock", "status")
     assert ended.returncode == 69
     assert "[unavailable] the service does not answer" in ended.stderr
+    assert "nothing was changed" in ended.stderr
 
 
 def test_completion_knows_the_commands() -> None:

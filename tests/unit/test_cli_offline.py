@@ -93,6 +93,13 @@ def test_a_rewritten_log_is_found_by_the_checkpoint_that_the_auditor_kept(
     assert verify(cli, evidence, "--checkpoint", evidence.note)[0] == 65
 
 
+def test_a_bundle_that_is_not_there_is_no_verdict_on_evidence(cli: Cli, evidence: Evidence) -> None:
+    evidence.bundle.unlink()
+    code, text = verify(cli, evidence)
+    assert code == 66
+    assert "FAIL" not in text
+
+
 @pytest.mark.parametrize("content", [b"", b"not a database", b"SQLite format 3\0" + bytes(100)])
 def test_a_file_that_is_no_bundle_is_reported_not_crashed_on(
     cli: Cli, evidence: Evidence, content: bytes

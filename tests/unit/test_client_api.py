@@ -144,8 +144,9 @@ def test_a_caller_may_choose_the_key_to_repeat_a_create_after_its_own_crash() ->
 )
 def test_a_change_that_is_no_create_is_never_repeated(change: Callable[[Client], Any]) -> None:
     with serving(DROP, answer(meeting_out())) as (client, service):
-        with pytest.raises(Unavailable, match="does not answer"):
+        with pytest.raises(Unavailable, match="does not answer") as refused:
             change(client)
+        assert "unknown: look first" in refused.value.hint
         assert len(service.requests) == 1
 
 
