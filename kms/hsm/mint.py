@@ -104,6 +104,8 @@ class Minter:
         roster = order.roster.recipients
         if not roster or len(set(roster)) != len(roster):
             raise VerificationFailed("a roster names each recipient once")
+        if any(own.id in roster for own in keys.always):
+            raise VerificationFailed("vault and escrow receive every key and are on no roster")
         if keys.release_class is ReleaseClass.TRUSTED:
             return iter((*keys.always, *map(keys.registered, roster)))
         devices = self._rosters.devices(keys, order.roster)

@@ -31,8 +31,9 @@ def load_rsa(spki: bytes) -> rsa.RSAPublicKey:
     key = _load(spki)
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size < LEAST_RSA_BITS:
         raise InvalidInput("keys are wrapped to RSA keys of 3072 bits or more")
-    if key.public_numbers().e != _EXPONENT:
-        raise InvalidInput("RSA keys have the exponent 65537")
+    numbers = key.public_numbers()
+    if numbers.e != _EXPONENT or numbers.n % 2 == 0:
+        raise InvalidInput("RSA keys have the exponent 65537 and an odd modulus")
     return key
 
 

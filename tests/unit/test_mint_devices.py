@@ -105,10 +105,11 @@ def test_without_anchors_nothing_is_taken():
     [
         lambda: device_key(2048).public_key(),
         lambda: device_key(3072, 3).public_key(),
+        lambda: rsa.RSAPublicNumbers(65537, (1 << 3071) + 10).public_key(),
         lambda: ec.generate_private_key(ec.SECP256R1()).public_key(),
         lambda: ed25519.Ed25519PrivateKey.generate().public_key(),
     ],
-    ids=["short", "exponent 3", "P-256", "Ed25519"],
+    ids=["short", "exponent 3", "even modulus", "P-256", "Ed25519"],
 )
 def test_other_keys_are_refused(key):
     with pytest.raises(VerificationFailed):
