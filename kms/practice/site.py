@@ -4,12 +4,13 @@ Refuses to touch a folder that it did not make, and a half-made site unless told
 """
 
 import shutil
+import sys
 import time
 from pathlib import Path
 
 from kms.errors import AlreadyExists
 from kms.hsm.isolated import run_isolated
-from kms.hsm.profile import load_profile
+from kms.hsm.profile import Profile, load_profile
 from kms.practice import ceremony, material
 from kms.practice.config import write_config
 from kms.practice.files import PUBLIC, write_new
@@ -17,7 +18,16 @@ from kms.practice.layout import BANNER, PracticeSite
 from kms.settings import load
 
 SITE_ID = "practice.conclave.example"
-PROFILE = Path(__file__).parents[2] / "hsm_profiles" / "softhsm.toml"
+
+
+def shipped_profile(name: str, places: tuple[Path, ...]) -> Path:
+    """Return a file of ``hsm_profiles`` in the first place that has it, else in the last."""
+    found = [place / "hsm_profiles" / name for place in places]
+    return next((path for path in found if path.is_file()), found[-1])
+
+
+PROFILE = shipped_profile("softhsm.toml", (Path(__file__).parents[2], Path(sys.prefix)))
+"""In a clone beside ``kms``; of an installation in its virtual environment."""
 
 
 def init_practice(
@@ -36,10 +46,14 @@ def init_practice(
     if _in_use(site.directory):
         raise AlreadyExists(
             f"{directory} holds a half-made practice site or something else",
-            hint="--fresh deletes a half-made practice site and starts over",
+            hint="--fresh deletes a half-made practice site and starts over"
+            if site.mark.is_file()
+            else "choose a new or empty folder",
         )
+    chosen = load_profile(profile)
     write_new(site.mark, f"{BANNER}\n".encode(), PUBLIC)
-    _make(site, profile)
+    _make(site, chosen)
+    write_config(site, profile)
     return site
 
 
@@ -63,7 +77,7 @@ def _in_use(directory: Path) -> bool:
     return directory.exists() and any(directory.iterdir())
 
 
-def _make(site: PracticeSite, profile: Path) -> None:
+def _make(site: PracticeSite, profile: Profile) -> None:
     material.write_softhsm(site)
     pins = material.write_pins(site)
     servers = material.write_tls_and_servers(site)
@@ -71,11 +85,10 @@ def _make(site: PracticeSite, profile: Path) -> None:
         site.environment,
         ceremony.hold,
         site,
-        load_profile(profile),
+        profile,
         pins,
         servers,
         material.write_device_ca(site),
         int(time.time()),
     )
     material.write_outcome(site, outcome)
-    write_config(site, profile)

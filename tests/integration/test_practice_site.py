@@ -14,10 +14,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pkcs11 import ObjectClass
 
 from kms.domain.models import RecipientKind, ReleaseClass, Role
-from kms.errors import AlreadyExists, IntegrityFailure
+from kms.errors import AlreadyExists, IntegrityFailure, ProfileError
 from kms.hsm import templates
 from kms.hsm.labels import Kind, numbered
 from kms.practice import PracticeSite, init_practice
+from kms.practice.site import shipped_profile
 from kms.settings import load
 from kms.statements.canonical import b64u, decode_record
 from kms.statements.jws import spki_id
@@ -189,6 +190,25 @@ def test_a_half_made_site_is_refused_until_told_to_start_over(practice_site: Pra
 def test_a_folder_of_something_else_is_never_deleted(tmp_path: Path):
     (tmp_path / "thesis.txt").write_text("years of work")
     for fresh in (False, True):
-        with pytest.raises(AlreadyExists):
+        with pytest.raises(AlreadyExists) as caught:
             init_practice(tmp_path, fresh=fresh)
+        assert "--fresh" not in caught.value.hint
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_profile_that_is_missing_leaves_no_folder_behind(tmp_path: Path):
+    with pytest.raises(ProfileError):
+        init_practice(tmp_path / "site", profile=tmp_path / "missing.toml")
+    assert not (tmp_path / "site").exists()
+
+
+def test_an_installation_has_its_profiles_in_the_virtual_environment(tmp_path: Path):
+    library, environment = tmp_path / "lib", tmp_path / "env"
+    (environment / "hsm_profiles").mkdir(parents=True)
+    installed = environment / "hsm_profiles" / "softhsm.toml"
+    installed.touch()
+    assert shipped_profile("softhsm.toml", (library, environment)) == installed
+    (library / "hsm_profiles").mkdir(parents=True)
+    cloned = library / "hsm_profiles" / "softhsm.toml"
+    cloned.touch()
+    assert shipped_profile("softhsm.toml", (library, environment)) == cloned
