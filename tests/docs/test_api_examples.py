@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -120,6 +121,19 @@ def test_the_requests_are_answered_as_the_page_shows(service: Service) -> None:
         assert answer.is_success or "status" in shown, answer.text
         same(shown, answer.json(), request.text.splitlines()[0])
     assert sent == _NUMBER_OF_REQUESTS
+
+
+def test_the_first_steps_open_a_meeting(
+    service: Service,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / ".practice").symlink_to(service.site.directory)
+    monkeypatch.chdir(tmp_path)
+    (text,) = [block.text for block in PAGE if block.language == "python"]
+    exec(text, {})
+    assert " epoch 0 for " in capsys.readouterr().out
 
 
 def test_the_event_is_one_of_this_api() -> None:
