@@ -7,20 +7,17 @@ from pathlib import Path
 
 import pytest
 
+import kms.hardening
 from tests.practice.service import Service, serving
 from tests.scenarios.site import fresh_site
 
-ROOT = Path(__file__).parents[2]
 NOBODY = 65534
 AS_ROOT = os.getuid() == 0
-# Root may read everything, so both processes then run as nobody, who cannot reach our interpreter.
+# Root may read everything, so both processes then run as nobody, who may reach neither our
+# interpreter nor our files: the module is handed over as text.
 PYTHON = "/usr/bin/python3" if AS_ROOT else sys.executable
-VICTIM = """
-import sys; sys.path.insert(0, {root!r})
-from kms.hardening import harden
-{harden}
-print("ready", flush=True); sys.stdin.read()
-"""
+MODULE = Path(kms.hardening.__file__).read_text()
+WAIT = "import sys; print('ready', flush=True); sys.stdin.read()"
 READ = "import sys; open('/proc/' + sys.argv[1] + '/mem', 'rb').close()"
 
 
@@ -38,8 +35,8 @@ def spawn(*arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-def is_readable(harden: str) -> bool:
-    with spawn(VICTIM.format(root=str(ROOT), harden=harden)) as victim:
+def is_readable(first: str) -> bool:
+    with spawn(f"{MODULE}\n{first}\n{WAIT}") as victim:
         assert victim.stdout
         assert victim.stdout.readline() == "ready\n"
         with spawn(READ, str(victim.pid)) as reader:
