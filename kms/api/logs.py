@@ -6,7 +6,7 @@ import sys
 import time
 
 _EXTRA = ("uid",)
-_QUIET = ("uvicorn.access", "asyncio")
+_QUIET = ("alembic", "asyncio", "uvicorn.access")
 
 
 class JsonLines(logging.Formatter):

@@ -58,13 +58,6 @@ class Pin(_Section, frozen=True):
     max_length: int
 
 
-class Sessions(_Section, frozen=True):
-    """``threads`` that may be in the module at once; whether a login covers the process."""
-
-    threads: int
-    login_per_process: bool
-
-
 class Errors(_Section, frozen=True):
     """CK_RV names by what follows: try again later, log in again, give the process up.
 
@@ -92,7 +85,11 @@ class KnownAnswers(_Section, frozen=True):
 
 
 class Profile(_Section, frozen=True):
-    """One model of HSM. ``certification`` and ``sources`` are shown to auditors as they are."""
+    """One model of HSM.
+
+    ``title``, ``verified``, ``certification`` and ``sources`` are statements for whoever chooses
+    a profile; nothing is decided on them.
+    """
 
     name: str
     title: str
@@ -104,7 +101,6 @@ class Profile(_Section, frozen=True):
     match: Match
     mechanisms: Mechanisms
     pin: Pin
-    sessions: Sessions
     errors: Errors
     known_answers: KnownAnswers
 

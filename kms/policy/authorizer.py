@@ -13,6 +13,7 @@ import cedarpy
 
 from kms.domain.models import EVERY_SPACE, Principal
 from kms.errors import ConfigurationError, Forbidden, NotFound
+from kms.operations import OPERATIONS
 
 NOT_THERE = "there is no such thing"
 _CACHED = 4096
@@ -72,7 +73,7 @@ class Authorizer:
         if permitted is None:
             permitted = self._remember(question)
         if not permitted:
-            raise Forbidden(f"{operation_id} is not permitted")
+            raise Forbidden(f"{operation_id} is not permitted", hint=_whose(operation_id))
 
     def _remember(self, question: _Question) -> bool:
         while len(self._permitted) >= _CACHED:
@@ -94,6 +95,12 @@ class Authorizer:
         except ValueError as error:
             raise Forbidden("the policies could not decide") from error
         return answer.allowed and not answer.diagnostics.errors
+
+
+def _whose(operation_id: str) -> str:
+    operation = OPERATIONS.get(operation_id)
+    roles = ", ".join(sorted(operation.roles)) if operation else ""
+    return f"it is for the role {roles}, within its space and its duties" if roles else ""
 
 
 def _uid(kind: str, name: str) -> dict[str, str]:

@@ -36,9 +36,9 @@ def test_sha256_is_named_in_the_algorithm(tmp_path: Path):
     ("pattern", "text", "named"),
     [
         ('name = "softhsm"', 'name = "softhsm"\npin_value = "1234"', "pin_value"),
-        ("threads = 1", "threads = 1\ncolour = 2", "colour"),
-        ("threads = 1", 'threads = "1"', "threads"),
-        ("threads = 1", "", "threads"),
+        ("min_length = 4", "min_length = 4\ncolour = 2", "colour"),
+        ("min_length = 4", 'min_length = "4"', "min_length"),
+        ("min_length = 4", "", "min_length"),
         ('oaep_hash = "sha1"', 'oaep_hash = "md5"', "md5"),
         ('wrapping = "wrap-oaep"', 'wrapping = "hope"', "hope"),
         ('verified = "real"', 'verified = "maybe"', "maybe"),
