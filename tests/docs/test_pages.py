@@ -1,6 +1,5 @@
 """The documents hang together: links lead somewhere, examples load, nothing private is told."""
 
-import codecs
 import re
 import subprocess
 from pathlib import Path
@@ -12,14 +11,8 @@ from kms.cli.reference import DOCUMENTS
 from kms.i18n import Language, speak
 from tests.docs.pages import DOCS, PAGES, ROOT, anchors, blocks, links
 
-PRIVATE = re.compile(
-    "|".join([
-        r"/work/", r"/root/", r"/home/\w", r"\.\./shared",
-        *(codecs.decode(word, "rot13") for word in ("pynhqr", "naguebcvp", "bcranv", "pungtcg")),
-    ]),
-    re.IGNORECASE,
-)  # fmt: skip
-"""Paths of one machine, and tools that are no part of the project (kept out of here too)."""
+PRIVATE = re.compile(r"/(work|root|home/\w+)/", re.IGNORECASE)
+"""Paths of one machine."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
