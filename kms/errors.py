@@ -2,8 +2,10 @@
 
 ConclaveError
 ├── InvalidInput            invalid_input
+│   └── ShareRefused        share_refused
 ├── Unauthenticated         unauthenticated
 ├── Forbidden               forbidden
+│   └── QuorumNotMet        quorum_not_met
 ├── NotFound                not_found
 ├── Conflict                conflict
 │   ├── AlreadyExists       already_exists
@@ -49,6 +51,12 @@ class InvalidInput(ConclaveError):
     code = "invalid_input"
 
 
+class ShareRefused(InvalidInput):
+    """A share is not one that is wanted here."""
+
+    code = "share_refused"
+
+
 class Unauthenticated(ConclaveError):
     """The peer is not one that the configuration or a ceremony names."""
 
@@ -59,6 +67,12 @@ class Forbidden(ConclaveError):
     """The policy denies it."""
 
     code = "forbidden"
+
+
+class QuorumNotMet(Forbidden):
+    """Too few people, or the wrong ones, approved it."""
+
+    code = "quorum_not_met"
 
 
 class NotFound(ConclaveError):

@@ -38,6 +38,7 @@ MEANINGS = {
 
 EXIT_BY_CODE = {
     "invalid_input": Exit.INVALID,
+    "share_refused": Exit.INVALID,
     "too_large": Exit.INVALID,
     "header_too_large": Exit.INVALID,
     "host_not_allowed": Exit.INVALID,
@@ -60,6 +61,7 @@ EXIT_BY_CODE = {
     "audit_unavailable": Exit.UNAVAILABLE,
     "unauthenticated": Exit.NOT_PERMITTED,
     "forbidden": Exit.NOT_PERMITTED,
+    "quorum_not_met": Exit.NOT_PERMITTED,
     "configuration_error": Exit.CONFIGURATION,
     "profile_error": Exit.CONFIGURATION,
     "pin_error": Exit.CONFIGURATION,

@@ -1,0 +1,1 @@
+"""The kinds of ceremonies, one module each."""

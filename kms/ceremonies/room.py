@@ -1,0 +1,62 @@
+"""The room in which a ceremony is held: plan, people, tokens, files, records. Steps act in it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kms.ceremonies.plan import Parameters, Plan
+from kms.ceremonies.ports import CeremonyToken, Files, People, PinBox, Records
+from kms.ceremonies.step import Facts
+from kms.domain.people import Register
+
+
+@dataclass(frozen=True, slots=True)
+class SiteBinding:
+    """What the configuration says of the site; ``tokens`` maps a space (empty: the site itself)
+    to its token's label. ``software_credentials`` says whether the site allows signing keys that
+    lie in files; ``offline_image`` whether this is the offline ceremony image.
+    """
+
+    site: str
+    tokens: Mapping[str, str]
+    epoch_seconds: int
+    software_credentials: bool
+    offline_image: bool
+
+    def token(self, space: str = "") -> str:
+        """Return the label of a space's token, or of the site's own."""
+        return self.tokens[space]
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What is known before anything is done: enough to write the script and the handbook.
+
+    ``register`` is the present one; of a site's first ceremony the one that its plan founds.
+    ``register_token`` is its JWS, empty in that case.
+    """
+
+    plan: Plan
+    parameters: Parameters
+    register: Register
+    register_token: str
+    site: SiteBinding
+
+
+@dataclass(slots=True)
+class Room:
+    """Everything that a step may use.
+
+    ``memory`` holds a section's secrets and is emptied at its end; ``facts`` are those of all
+    steps done so far, by step id.
+    """
+
+    brief: Brief
+    tokens: Callable[[str], CeremonyToken]
+    pins: PinBox
+    people: People
+    files: Files
+    records: Records
+    now: Callable[[], int]
+    facts: dict[str, Facts] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict, repr=False)
