@@ -54,6 +54,7 @@ def epoch(record: Epoch) -> replies.EpochOut:
         retires=rfc3339(record.retires),
         roster_version=record.roster_version,
         manifest=record.manifest,
+        addenda=record.addenda,
     )
 
 

@@ -22,7 +22,10 @@ from kms.errors import EnvelopeRefused, InvalidInput
 from kms.i18n import _
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kms.client.keys import EnvelopeOpener, EpochKey
+    from kms.statements.manifest import ManifestRecipient
     from kms.wire.replies import EnvelopeOut
 
 _FETCHED = (
@@ -115,7 +118,9 @@ def open_envelope(
     trust = SiteTrust(verify_keylist(token, root).iss, root, token)
     private = read_private_key(key, _read_password(password_fd))
     opener = EnvelopeOpener(trust, private, wrap_alg.value)
-    _show_opened(session, _open(opener, served), opener.recipient)
+    opened = _open(opener, served)
+    readers = trust.readers(served.manifest, served.addenda, served.space)
+    _show_opened(session, opened, readers, opener.recipient)
 
 
 def _open(opener: "EnvelopeOpener", served: "EnvelopeOut") -> "EpochKey":
@@ -152,7 +157,12 @@ def _read_password(descriptor: int | None) -> bytes | None:
         raise InvalidInput("the password descriptor cannot be read") from None
 
 
-def _show_opened(session: Session, opened: "EpochKey", recipient: str) -> None:
+def _show_opened(
+    session: Session,
+    opened: "EpochKey",
+    named: "Sequence[ManifestRecipient]",
+    recipient: str,
+) -> None:
     manifest = opened.manifest
     readers = [
         {
@@ -162,7 +172,7 @@ def _show_opened(session: Session, opened: "EpochKey", recipient: str) -> None:
             "sender": None if one.sender < 0 else one.sender,
             "you": one.id == recipient,
         }
-        for one in manifest.recipients
+        for one in named
     ]
     document = {
         "commitment_holds": True,

@@ -6,6 +6,7 @@ or over is asked of the EpochKey: see ``check_time``.
 """
 
 import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from kms.domain.ids import RecipientId
 from kms.errors import ConclaveError, EnvelopeRefused, InvalidInput, VerificationFailed
-from kms.statements import jws
+from kms.statements import addendum, jws
 from kms.statements.canonical import b64u, digest
 from kms.statements.keylist import KeyList, KeyUse, verify_keylist
 from kms.statements.manifest import (
@@ -69,6 +70,21 @@ class SiteTrust:
         if manifest.iss != self._site:
             raise VerificationFailed("the manifest is another site's")
         return manifest
+
+    def readers(
+        self, token: str, addenda: Iterable[str], space: str
+    ) -> tuple[ManifestRecipient, ...]:
+        """Return everybody who could ever read an epoch: its manifest's recipients and those of
+        its addenda; raise VerificationFailed for one that does not hold or is another epoch's.
+        """
+        manifest = self.manifest(token, space)
+        found = list(manifest.recipients)
+        for extra in addenda:
+            key = self._keys.key(jws.key_id(extra, typ=addendum.TYP), KeyUse.MANIFEST, space)
+            told = addendum.verify_addendum(extra, key)
+            addendum.check_belongs(told, manifest, token)
+            found.append(told.recipient)
+        return tuple(found)
 
     def _verified(self, key_list: str) -> KeyList:
         keys = verify_keylist(key_list, self._root)

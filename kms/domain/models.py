@@ -102,7 +102,9 @@ class Roster:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One period of a meeting with one key; ``manifest`` is the signed statement (JWS)."""
+    """One period of a meeting with one key; ``manifest`` is the signed statement (JWS), ``addenda``
+    those about keepers that received the key later (statements/addendum.py), in their order.
+    """
 
     space: SpaceName
     meeting: MeetingId
@@ -113,6 +115,7 @@ class Epoch:
     retires: int
     roster_version: int
     manifest: str
+    addenda: tuple[str, ...] = ()
 
     def moved(self, state: KeyState) -> "Epoch":
         """Return the epoch in another state; raise StateNotAllowed."""

@@ -20,7 +20,7 @@ _SERVED = frozenset({KeyState.PRE_ACTIVATION, KeyState.ACTIVE, KeyState.DEACTIVA
 
 @dataclass(frozen=True, slots=True)
 class FetchedEnvelope:
-    """An envelope as served: the signed manifest and the caller's blob."""
+    """An envelope as served: the signed manifest with its addenda and the caller's blob."""
 
     space: str
     meeting: str
@@ -28,6 +28,7 @@ class FetchedEnvelope:
     recipient: str
     manifest: str
     blob: bytes
+    addenda: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,10 @@ async def _one(services: Services, call: Call, wanted: Wanted) -> _Prepared:
         action=operation,
         details={"epoch": number, "recipient": recipient},
     )
-    return FetchedEnvelope(space, meeting, number, recipient, epoch.manifest, blob), leaf
+    fetched = FetchedEnvelope(
+        space, meeting, number, recipient, epoch.manifest, blob, epoch.addenda
+    )
+    return fetched, leaf
 
 
 async def _permitted(services: Services, call: Call, wanted: Wanted) -> str | ConclaveError:

@@ -53,13 +53,14 @@ class ConsistencyOut(Wire):
 
 
 class ManifestOut(Wire):
-    """An epoch's manifest, as evidence."""
+    """An epoch's manifest and its addenda, as evidence."""
 
     space: Space
     meeting: Meeting
     epoch: EpochNumber
     state: KeyState
     manifest: Jws
+    addenda: Annotated[tuple[Jws, ...], Field(max_length=1000)] = ()
 
 
 class ManifestPage(Wire):

@@ -23,6 +23,7 @@ from kms.wire.base import (
 )
 
 _Many = Field(max_length=10_000)
+_Addenda = Annotated[tuple[Jws, ...], Field(max_length=1000)]
 
 
 class Problem(Wire):
@@ -81,7 +82,10 @@ class RosterOut(Wire):
 
 
 class EpochOut(Wire):
-    """One period of a meeting with one key, and its signed manifest."""
+    """One period of a meeting with one key, and its signed manifest.
+
+    ``addenda`` name keepers (vault, escrow) that received the key later.
+    """
 
     epoch: EpochNumber
     state: KeyState
@@ -90,6 +94,7 @@ class EpochOut(Wire):
     retires: Time
     roster_version: Count
     manifest: Jws
+    addenda: _Addenda = ()
 
 
 class EpochPage(Wire):
@@ -128,7 +133,7 @@ class MeetingPage(Wire):
 
 
 class EnvelopeOut(Wire):
-    """An envelope: the epoch's manifest and the recipient's ``blob`` (base64)."""
+    """An envelope: the epoch's manifest with its addenda and the recipient's ``blob`` (base64)."""
 
     space: Space
     meeting: Meeting
@@ -136,6 +141,7 @@ class EnvelopeOut(Wire):
     recipient: Recipient
     manifest: Jws
     blob: Base64
+    addenda: _Addenda = ()
 
 
 class BatchError(Wire):

@@ -130,6 +130,7 @@ async def _manifests(context: Context) -> Response:
             epoch=record.epoch,
             state=record.state,
             manifest=record.manifest,
+            addenda=record.addenda,
         )
         for record in found
     )
