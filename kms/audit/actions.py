@@ -30,6 +30,20 @@ ACTIONS: dict[str, Action] = {
     "envelope.relay": Action("向参会设备转交信封", "Key envelope relayed to a device", _EVENT),
     "space.create": Action("建立空间", "Space created", _EVENT),
     "recipient.register": Action("登记接收方", "Recipient registered", _EVENT),
+    "space.retire": Action("停用空间", "Space retired", _EVENT),
+    "space.destroy": Action("销毁空间", "Space destroyed", _EVENT),
+    "recipient.revoke": Action("撤销接收方", "Recipient revoked", _EVENT),
+    "ceremony.run": Action("举行密钥仪式", "Key ceremony held", _OPERATION),
+    "ceremony.refused": Action("拒绝仪式批准", "Approval of a ceremony refused", _EVENT),
+    "register.change": Action("签发人员名册", "Register of people issued", _EVENT),
+    "key-list.issue": Action("签发密钥清单", "Key list issued", _EVENT),
+    "escrow.generate": Action("生成新一代托管密钥", "Escrow generation made", _EVENT),
+    "escrow.rewrap": Action("将密钥交予新一代托管", "Keys wrapped to an escrow generation", _EVENT),
+    "escrow.destroy": Action("销毁旧一代托管密钥", "Escrow generation destroyed", _EVENT),
+    "escrow.drill": Action("演练密钥恢复", "Recovery drilled", _EVENT),
+    "escrow.recover": Action("从托管恢复密钥", "Keys recovered from escrow", _EVENT),
+    "vault.rewrap": Action("将密钥交予新保管库", "Keys wrapped to a new vault", _EVENT),
+    "site.restore": Action("在新 HSM 上恢复站点", "Site restored onto a new HSM", _EVENT),
     "service.start": Action("服务启动", "Service started", _EVENT),
     "service.recover": Action("服务恢复", "Service recovered", _EVENT),
     "access.refused": Action("拒绝访问", "Access refused", _EVENT),
@@ -37,4 +51,5 @@ ACTIONS: dict[str, Action] = {
 }
 
 MINTING = frozenset({"meeting.open", "roster.change", "epoch.rotate"})
+REWRAPPING = frozenset({"escrow.rewrap", "vault.rewrap"})
 SERVING = frozenset({"envelope.fetch", "envelope.relay"})

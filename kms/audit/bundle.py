@@ -16,7 +16,7 @@ from sqlite_utils import Database
 
 from kms.errors import AlreadyExists, VerificationFailed
 
-FORMAT = "conclave-evidence-1"
+FORMAT = "conclave-evidence-2"
 _BATCH = 10_000
 
 _TABLES = {
@@ -25,6 +25,7 @@ _TABLES = {
     "checkpoint": "(size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT",
     "manifest": "(space TEXT NOT NULL, meeting TEXT NOT NULL, epoch INTEGER NOT NULL, jws TEXT "
     "NOT NULL, PRIMARY KEY (space, meeting, epoch)) STRICT, WITHOUT ROWID",
+    "addendum": "(sha256 TEXT PRIMARY KEY, jws TEXT NOT NULL) STRICT, WITHOUT ROWID",
     "key_list": "(version INTEGER PRIMARY KEY, jws TEXT NOT NULL) STRICT",
 }
 """One B-tree each: an index beside a table could tell the verifier something else than people."""
@@ -51,7 +52,8 @@ class Evidence:
     of its keys.
 
     ``leaves`` are leaf bytes from sequence 0; ``checkpoints`` (size, note); ``manifests`` (space,
-    meeting, epoch, JWS); ``key_lists`` (version, JWS). ``exported`` is RFC 3339 UTC.
+    meeting, epoch, JWS); ``addenda`` (SHA-256 of the JWS, JWS); ``key_lists`` (version, JWS).
+    ``exported`` is RFC 3339 UTC.
     """
 
     site: str
@@ -60,6 +62,7 @@ class Evidence:
     checkpoints: Iterable[tuple[int, str]]
     manifests: Iterable[tuple[str, str, int, str]]
     key_lists: Iterable[tuple[int, str]]
+    addenda: Iterable[tuple[str, str]] = ()
 
 
 def write_bundle(
@@ -94,6 +97,7 @@ def _fill(database: Database, evidence: Evidence, progress: Callable[[int], None
     _insert(database, "key_list", ("version", "jws"), evidence.key_lists)
     columns = ("space", "meeting", "epoch", "jws")
     _insert(database, "manifest", columns, evidence.manifests)
+    _insert(database, "addendum", ("sha256", "jws"), evidence.addenda)
     _insert(database, "checkpoint", ("size", "note"), evidence.checkpoints)
 
 
@@ -201,6 +205,15 @@ class Bundle:
     def manifest_count(self) -> int:
         """Return the number of manifests."""
         return int(next(self._rows("SELECT count(*) FROM manifest"))[0])
+
+    def addendum(self, sha256: str) -> bytes | None:
+        """Return the addendum that a leaf names."""
+        row = next(self._rows("SELECT jws FROM addendum WHERE sha256 = ?", (sha256,)), None)
+        return None if row is None else row[0]
+
+    def addendum_count(self) -> int:
+        """Return the number of addenda."""
+        return int(next(self._rows("SELECT count(*) FROM addendum"))[0])
 
     def _rows(self, query: str, values: tuple[str | int, ...] = ()) -> Iterator[Any]:
         cursor = self._guard(lambda: self._connection.execute(query, values))

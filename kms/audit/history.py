@@ -11,12 +11,12 @@ from kms.audit.facts import (
     EpochFacts,
     MeetingFacts,
     check_mint_rows,
-    check_other_rows,
     check_roster,
     check_rows,
 )
 from kms.audit.leaf import Leaf, Outcome
-from kms.audit.proofs import KEPT, Manifests
+from kms.audit.officers import Officers
+from kms.audit.proofs import Manifests
 from kms.audit.words import (
     Activated,
     Closed,
@@ -27,8 +27,9 @@ from kms.audit.words import (
     epoch_place,
     meeting_place,
 )
-from kms.domain.models import URGENT, ReleaseClass, RotationReason
+from kms.domain.models import URGENT, RecipientKind, ReleaseClass, RotationReason
 from kms.domain.states import KeyState, MeetingState
+from kms.statements.addendum import KEEPERS
 from kms.statements.manifest import Manifest
 
 _SERVABLE = frozenset({KeyState.PRE_ACTIVATION, KeyState.ACTIVE, KeyState.DEACTIVATED})
@@ -44,6 +45,7 @@ class History:
         self._meetings: dict[tuple[str, str], MeetingFacts] = {}
         self._gone: set[tuple[str, str]] = set()
         self._versions: dict[str, int] = {}
+        self._officers = Officers(self._meetings, manifests, tally)
 
     def apply(self, leaf: Leaf) -> None:
         """Apply one leaf; raise Broken at what stops the rest of it from being checked."""
@@ -60,7 +62,7 @@ class History:
         elif leaf.action == "meeting.destroy":
             self._destroy(leaf)
         else:
-            check_other_rows(leaf)
+            self._officers.apply(leaf)
 
     def count_rows(self, leaf: Leaf) -> None:
         """Raise Broken unless every row's version is one more than the last."""
@@ -80,17 +82,19 @@ class History:
         self._tally.count(Check.NUMBERS)
         facts = self._minting_meeting(leaf, space, meeting, told)
         found = self._manifest(leaf, space, meeting, told)
-        readers, starts = frozenset(told.recipients), 0
+        readers, starts, generation = frozenset(told.recipients), 0, 0
         if found:
             facts.release_class, starts = found.release_class, found.nbf
-            readers = frozenset(e.id for e in found.recipients if e.kind not in KEPT)
+            generation = next(e.version for e in found.recipients if e.kind is RecipientKind.ESCROW)
+            readers = frozenset(e.id for e in found.recipients if e.kind not in KEEPERS)
         self._tally.count(Check.ROSTERS, leaf.action != "epoch.rotate")
         self._tally.guard(lambda: check_roster(leaf, facts, told, readers), leaf.seq)
         self._tally.guard(lambda: check_mint_rows(leaf, facts, told), leaf.seq)
         if readers != facts.roster:
             facts.roster = readers
         facts.roster_version = told.roster_version
-        self._enter_epoch(leaf, facts, told, EpochFacts(told.state, starts, facts.roster))
+        epoch = EpochFacts(told.state, starts, facts.roster, generation)
+        self._enter_epoch(leaf, facts, told, epoch)
 
     def _manifest(self, leaf: Leaf, space: str, meeting: str, told: Minted) -> Manifest | None:
         self._tally.count(Check.MANIFESTS)
@@ -105,6 +109,7 @@ class History:
             raise Broken(
                 Check.NUMBERS, "已销毁的会议又有新的密钥周期", "a destroyed meeting's new epoch"
             )
+        self._tally.guard(lambda: self._officers.check_in_use(space), leaf.seq)
         facts = self._meetings.get((space, meeting))
         opening = leaf.action == "meeting.open"
         if opening != (facts is None) or opening != (told.reason is RotationReason.OPEN):

@@ -8,10 +8,12 @@ from kms.audit.bundle import Bundle
 from kms.audit.checks import Broken, Check, Said, Tally
 from kms.audit.merkle import CompactRange
 from kms.audit.note import Checkpoint, verify_checkpoint
-from kms.audit.words import Minted
+from kms.audit.words import Minted, Rewrapped
 from kms.domain.models import RecipientKind, ReleaseClass
 from kms.errors import ConclaveError, VerificationFailed
 from kms.statements import jws
+from kms.statements.addendum import KEEPERS, verify_addendum
+from kms.statements.addendum import TYP as ADDENDUM
 from kms.statements.canonical import digest, unb64u
 from kms.statements.keylist import KeyList, KeyUse, load_ec, verify_keylist
 from kms.statements.manifest import TYP, Manifest, media_of, subject, verify_manifest
@@ -22,8 +24,6 @@ _READERS = {
     ReleaseClass.TRUSTED: frozenset({RecipientKind.SERVER, RecipientKind.RECORDER}),
     ReleaseClass.ROSTER: frozenset({RecipientKind.DEVICE}),
 }
-KEPT = frozenset({RecipientKind.VAULT, RecipientKind.ESCROW})
-"""Recipients of every epoch that are not on the roster."""
 
 
 def read_key_list(bundle: Bundle, root: ec.EllipticCurvePublicKey, tally: Tally) -> KeyList:
@@ -137,6 +137,7 @@ class Manifests:
         self._keys: dict[tuple[str, str], ec.EllipticCurvePublicKey] = {}
         self._classes: dict[str, ReleaseClass] = {}
         self.seen = 0
+        self.addenda = 0
 
     def check(self, space: str, meeting: str, told: Minted) -> Manifest:
         """Return the epoch's manifest; raise Broken."""
@@ -157,6 +158,34 @@ class Manifests:
         self._check_subject(found, space, meeting, told)
         _check_recipients(found, told)
         return found
+
+    def check_addendum(
+        self, place: tuple[str, str, int], told: Rewrapped, kind: RecipientKind, sha256: str
+    ) -> None:
+        """Raise Broken unless the addendum of that digest names the keeper told of, beside this
+        epoch's manifest.
+        """
+        raw, manifest = self._bundle.addendum(sha256), self._bundle.manifest(*place)
+        if raw is None or manifest is None or digest(raw) != sha256:
+            raise Broken(Check.MANIFESTS, "证据包缺少补充清单", "an addendum is missing")
+        self.addenda += 1
+        token = _text(raw)
+        try:
+            found = verify_addendum(token, self._key(place[0], jws.key_id(token, typ=ADDENDUM)))
+        except ConclaveError as error:
+            said = "补充清单的签名或内容不成立"
+            raise Broken(Check.MANIFESTS, said, error.message) from error
+        beside = (self._list.iss, subject(*place), digest(manifest))
+        entry = found.recipient
+        named = (entry.kind, entry.id, entry.version)
+        if (found.iss, found.sub, found.manifest) != beside or named != (
+            kind,
+            told.recipient,
+            told.version,
+        ):
+            raise Broken(
+                Check.MANIFESTS, "补充清单与日志条目不符", "the addendum is not the one told of"
+            )
 
     def _key(self, space: str, kid: str) -> ec.EllipticCurvePublicKey:
         key = self._keys.get((space, kid))
@@ -184,11 +213,11 @@ def _check_recipients(found: Manifest, told: Minted) -> None:
             Check.MANIFESTS, "清单的接收方与日志条目不符", "recipients differ from the leaf's"
         )
     kinds = [entry.kind for entry in found.recipients]
-    if any(kinds.count(kind) != 1 for kind in KEPT):
+    if any(kinds.count(kind) != 1 for kind in KEEPERS):
         raise Broken(
             Check.MANIFESTS, "清单须含保管库和密钥托管各一个", "no single vault and escrow"
         )
-    others = [entry for entry in found.recipients if entry.kind not in KEPT]
+    others = [entry for entry in found.recipients if entry.kind not in KEEPERS]
     if any(entry.kind not in _READERS[found.release_class] for entry in others):
         raise Broken(Check.MANIFESTS, "接收方类别与发放类别不符", "a recipient of a wrong kind")
     senders = [entry.sender for entry in others]

@@ -75,6 +75,10 @@ class _Run:
             self.tally.fail(
                 Broken(Check.MANIFESTS, "有清单不见于日志", "manifests that no leaf speaks of")
             )
+        if manifests.addenda != bundle.addendum_count():
+            self.tally.fail(
+                Broken(Check.MANIFESTS, "有补充清单不见于日志", "addenda that no leaf speaks of")
+            )
 
     def report(self) -> Report:
         return Report(

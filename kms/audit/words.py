@@ -30,6 +30,10 @@ _EPOCH = re.compile(
 )
 _MEETING = re.compile(rf"spaces/([a-z][a-z0-9-]{{1,31}})/meetings/({_UUID})", re.ASCII)
 
+_EPOCH_ROW = re.compile(
+    rf"epoch/([a-z][a-z0-9-]{{1,31}})/({_UUID})/(0|[1-9][0-9]{{0,9}})", re.ASCII
+)
+
 _T = TypeVar("_T")
 
 
@@ -76,6 +80,87 @@ class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recipient: str
 
 
+class Rewrapped(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Details of escrow.rewrap and vault.rewrap: the keeper by its id and ``version`` (an escrow
+    key's generation); ``addenda`` are the SHA-256 of the epochs' addenda, by the rows' keys.
+    """
+
+    ceremony: str
+    recipient: str
+    version: int
+    addenda: tuple[str, ...]
+
+
+class Generation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Details of escrow.generate (``spki``: the key's id), escrow.destroy, escrow.drill."""
+
+    ceremony: str
+    generation: int
+    spki: str = ""
+    certificate: str = ""
+    officers: tuple[str, ...] = ()
+
+
+class Recovered(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Details of escrow.recover: which epochs of the meeting, for whom, from which generations;
+    ``offline_image`` whether that took place where the SWK cannot stay behind.
+    """
+
+    ceremony: str
+    epochs: tuple[int, ...]
+    recipient: str
+    generations: tuple[int, ...]
+    offline_image: bool
+
+
+class Restored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Details of site.restore: the log's head that the new token took over, the new root's id."""
+
+    ceremony: str
+    size: int
+    root: str
+    site_root: str
+
+
+class Issued(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Details of register.change and key-list.issue: the statement's SHA-256."""
+
+    ceremony: str
+    version: int
+    sha256: str
+
+
+class SpaceMade(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Details of space.create."""
+
+    release_class: str
+    token: str
+    ceremony: str = ""
+
+
+class SpaceEnded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Details of space.retire and space.destroy (whose ``certificate`` is named by SHA-256)."""
+
+    ceremony: str
+    certificate: str = ""
+
+
+class RecipientTold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Details of recipient.register and recipient.revoke."""
+
+    kind: str
+    name: str
+    ceremony: str = ""
+
+
+class Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Details of a ceremony's successful end: the SHA-256 of its transcript."""
+
+    ceremony: str
+    kind: str
+    transcript: str
+
+
 def check_words(leaf: Leaf) -> None:
     """Raise Broken unless the leaf's own words fit together."""
     if leaf.action not in ACTIONS:
@@ -107,6 +192,14 @@ def meeting_place(leaf: Leaf) -> tuple[str, str]:
     if match is None:
         raise Broken(Check.ACTIONS, "资源不是会议", "the resource is not a meeting")
     return match[1], match[2]
+
+
+def row_place(key: str) -> tuple[str, str, int]:
+    """Return (space, meeting, epoch) of an epoch's row key; raise Broken."""
+    match = _EPOCH_ROW.fullmatch(key)
+    if match is None:
+        raise Broken(Check.ROWS, "数据行不是密钥周期", "the row is not an epoch's")
+    return match[1], match[2], int(match[3])
 
 
 def details(leaf: Leaf, kind: type[_T]) -> _T:

@@ -10,8 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from kms.audit.actions import MINTING, REWRAPPING
 from kms.audit.bundle import Evidence, write_bundle
-from kms.audit.leaf import Outcome, Phase, decode_leaf
+from kms.audit.leaf import Outcome, decode_leaf
 from kms.audit.merkle import leaf_hash, verify_inclusion
 from kms.audit.note import unverified_checkpoint
 from kms.client.api import Client
@@ -45,17 +46,21 @@ def export_bundle(client: Client, out: Path, progress: Callable[[int], None]) ->
         checkpoints=reading.checkpoints(),
         manifests=reading.manifests(),
         key_lists=[(keys.version, token)],
+        addenda=reading.addenda(),
     )
     write_bundle(out, evidence, progress)
     return {"file": str(out), "site": keys.iss, **reading.counts}
 
 
 class _Reading:
-    """One export of the first ``size`` leaves; the leaves are read before the manifests."""
+    """One export of the first ``size`` leaves; the leaves are read before the manifests, and those
+    before the addenda.
+    """
 
     def __init__(self, client: Client, size: int) -> None:
         self._client, self._size = client, size
         self._named: set[str] = set()
+        self._addenda: dict[str, str] = {}
         self.counts = {"leaves": size, "checkpoints": 0, "manifests": 0}
 
     def leaves(self) -> Iterator[bytes]:
@@ -69,10 +74,13 @@ class _Reading:
             raise VerificationFailed("the log is shorter than its checkpoint says")
 
     def _remember(self, data: bytes) -> None:
-        if b'"manifest"' in data:
-            leaf = decode_leaf(data)
-            if leaf.phase is Phase.RESULT and leaf.outcome is Outcome.SUCCEEDED:
-                self._named.add(str(leaf.details["manifest"]))
+        if b'"manifest"' not in data and b'"addenda"' not in data:
+            return
+        leaf = decode_leaf(data)
+        if leaf.outcome is Outcome.SUCCEEDED and leaf.action in MINTING:
+            self._named.add(str(leaf.details["manifest"]))
+        if leaf.action in REWRAPPING:
+            self._named.update(leaf.details["addenda"])
 
     def checkpoints(self) -> Iterator[tuple[int, str]]:
         """Yield the checkpoints of trees that the bundle holds."""
@@ -87,7 +95,13 @@ class _Reading:
             for one in self._client.manifests(space.space):
                 if digest(one.manifest.encode()) in self._named:
                     self.counts["manifests"] += 1
+                    self._addenda |= {digest(extra.encode()): extra for extra in one.addenda}
                     yield one.space, one.meeting, one.epoch, one.manifest
+
+    def addenda(self) -> Iterator[tuple[str, str]]:
+        """Yield the addenda of those manifests that the leaves name."""
+        named = sorted(self._named.intersection(self._addenda))
+        yield from ((sha256, self._addenda[sha256]) for sha256 in named)
 
 
 def checked_proof(client: Client, leaf: int) -> dict[str, Any]:

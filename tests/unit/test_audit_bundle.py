@@ -19,6 +19,7 @@ def evidence(leaves=(b'{"a":1}', b'{"b":2}')):
         checkpoints=iter([(2, "note")]),
         manifests=iter([("treasury", "m", 0, "jws-0"), ("treasury", "m", 1, "jws-1")]),
         key_lists=iter([(1, "list")]),
+        addenda=iter([("d", "jws-a")]),
     )
 
 
@@ -45,7 +46,9 @@ def test_what_is_written_is_read(path):
         assert list(bundle.key_lists()) == [(1, b"list")]
         assert bundle.manifest("treasury", "m", 1) == b"jws-1"
         assert bundle.manifest("treasury", "m", 2) is None
-        assert (bundle.leaf_count(), bundle.manifest_count()) == (2, 2)
+        assert (bundle.addendum("d"), bundle.addendum("e")) == (b"jws-a", None)
+        counts = (bundle.leaf_count(), bundle.manifest_count(), bundle.addendum_count())
+        assert counts == (2, 2, 1)
         assert bundle.meta()[b"site"] == b"hq"
 
 
@@ -140,7 +143,7 @@ def test_views_tell_people_who_did_what(tmp_path):
         "ALTER TABLE manifest RENAME TO manifests",
         "INSERT INTO meta VALUES ('remark', 'trust me')",
         "DELETE FROM meta WHERE key = 'format'",
-        "UPDATE meta SET value = 'conclave-evidence-2' WHERE key = 'format'",
+        "UPDATE meta SET value = 'conclave-evidence-3' WHERE key = 'format'",
         "ANALYZE",
     ],
 )
