@@ -1,9 +1,13 @@
 """Puts the web process together; nothing else constructs adapters."""
 
 import asyncio
+import logging
+import os
+import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 from kms.audit.leaf import Outcome, Phase
 from kms.errors import ConclaveError, ConfigurationError
@@ -18,6 +22,8 @@ from kms.usecases.checkpoints import Checkpointer
 from kms.usecases.recovery import close_open_intents
 from kms.usecases.registrations import import_registrations
 from kms.usecases.services import Call, Services
+
+_LOG = logging.getLogger(__name__)
 
 
 class SystemClock:
@@ -61,8 +67,8 @@ async def web(settings: Settings) -> AsyncIterator[Services]:
         await import_registrations(services)
         await _started(services)
         background = [
-            asyncio.create_task(checkpointer.run()),
-            asyncio.create_task(activations.run(services)),
+            _watched(checkpointer.run(), "checkpoints"),
+            _watched(activations.run(services), "activations"),
         ]
         try:
             yield services
@@ -87,6 +93,24 @@ def _key_list(settings: Settings) -> str:
 async def _started(services: Services) -> None:
     leaf = Call(SERVICE, "service.start", "").leaf("", "service", Phase.EVENT, Outcome.SUCCEEDED)
     await services.store.commit(Unit(leaves=(leaf,)))
+
+
+def _watched(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_ended)
+    return task
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """End the process with its background work; the supervisor starts it again.
+
+    Only cancelling the task is a wish that it ends: what it awaited may have been cancelled too.
+    """
+    if task.cancelling():
+        return
+    error = None if task.cancelled() else task.exception()
+    _LOG.critical("%s ended, and so the web process ends", task.get_name(), exc_info=error)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _stop(tasks: list[asyncio.Task[None]]) -> None:

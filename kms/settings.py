@@ -17,6 +17,7 @@ DEFAULT_PATH = Path("/etc/conclave/conclave.toml")
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+_HOUR = 3600
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -115,10 +116,10 @@ class Api(_Section, frozen=True):
 class Audit(_Section, frozen=True):
     """The audit log."""
 
-    checkpoint_seconds: Seconds = 5.0
+    checkpoint_seconds: Annotated[float, msgspec.Meta(gt=0, le=_HOUR)] = 5.0
     """How often a checkpoint is signed: so long is the tail that nothing protects yet."""
-    grace_seconds: Annotated[float, msgspec.Meta(ge=0)] = 30.0
-    """How long the signer may be down before key operations stop."""
+    grace_seconds: Annotated[float, msgspec.Meta(ge=1, le=_HOUR)] = 30.0
+    """How long a checkpoint may be overdue before key operations stop."""
 
 
 class Rotation(_Section, frozen=True):

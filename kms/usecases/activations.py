@@ -8,8 +8,9 @@ from dataclasses import replace
 from kms.audit.leaf import Outcome, Phase
 from kms.domain.ids import MeetingId, SpaceName
 from kms.domain.models import Epoch, Principal, PrincipalKind
+from kms.domain.rows import SealedRow
 from kms.domain.states import KeyState, MeetingState
-from kms.errors import ConclaveError
+from kms.errors import ConclaveError, InvalidInput
 from kms.statements.canonical import make_row, read_row
 from kms.usecases.minting import moved
 from kms.usecases.services import Call, Services, lock_name, meeting_path, store_rows
@@ -64,14 +65,23 @@ class Activations:
 
     async def run(self, services: Services) -> None:
         """Activate what is due, for ever; what fails is tried again."""
-        for sealed in services.store.pending_epochs():
-            epoch = read_row(sealed.row)
-            if isinstance(epoch, Epoch):
-                self.schedule(epoch.space, epoch.meeting, epoch.activates)
+        await self._schedule_stored(services)
         while True:
             await self._wait(services)
             while self._due and self._due[0][0] <= services.clock.now():
                 await self._activate(services, *heapq.heappop(self._due))
+
+    async def _schedule_stored(self, services: Services) -> None:
+        """Schedule what was published before the start."""
+        for sealed in await _pending(services):
+            try:
+                epoch = read_row(sealed.row)
+            except InvalidInput as error:
+                # Altered on the disk: its own meeting is refused, the others go on.
+                _LOG.error("%s cannot be read: %s", sealed.row.key, error.code)
+                continue
+            if isinstance(epoch, Epoch):
+                self.schedule(epoch.space, epoch.meeting, epoch.activates)
 
     async def _wait(self, services: Services) -> None:
         self._changed.clear()
@@ -89,3 +99,13 @@ class Activations:
         except ConclaveError as error:
             _LOG.warning("activation of %s/%s failed: %s", space, meeting, error.code)
             self.schedule(space, meeting, max(when, services.seconds()) + _RETRY_SECONDS)
+
+
+async def _pending(services: Services) -> list[SealedRow]:
+    """Return the epochs that wait, once the store can be read."""
+    while True:
+        try:
+            return services.store.pending_epochs()
+        except ConclaveError as error:
+            _LOG.warning("the published epochs cannot be read: %s", error.code)
+            await asyncio.sleep(_RETRY_SECONDS)

@@ -1,8 +1,8 @@
 """Signed checkpoints: at an interval, at the end, and what their absence means.
 
 At start the log must be what was last signed, as the token remembers it: what lies on the disk
-can be rolled back together with the disk. While the signer is down for longer than the grace
-time, no key operation happens.
+can be rolled back together with the disk. Once no signing has succeeded for an interval and the
+grace time, whatever the reason, no key operation happens.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ class Checkpointer:
         self._clock = clock
         self._settings = settings
         self._signed = 0
-        self._waiting_since: float | None = None
+        self._last_good = clock.monotonic()
 
     async def start(self) -> None:
         """Raise IntegrityFailure unless the log extends the last checkpoint on the token."""
@@ -37,11 +37,15 @@ class Checkpointer:
         self._signed = size
 
     def gate(self) -> None:
-        """Raise AuditUnavailable while the log has not been signed for too long."""
-        since = self._waiting_since
-        if since is None or self._clock.monotonic() - since <= self._settings.grace_seconds:
-            return
-        raise AuditUnavailable("the audit log cannot be signed", hint="see the site HSM's health")
+        """Raise AuditUnavailable while the log has not been signed for too long.
+
+        Counted from the last success, so that it also closes when nobody tries any more.
+        """
+        patience = self._settings.checkpoint_seconds + self._settings.grace_seconds
+        if self._clock.monotonic() - self._last_good > patience:
+            raise AuditUnavailable(
+                "the audit log cannot be signed", hint="see the site HSM's health"
+            )
 
     async def sign(self) -> None:
         """Sign the present head if the log has grown; raise HsmUnavailable, StoreUnavailable."""
@@ -54,16 +58,16 @@ class Checkpointer:
         await self._store.commit(Unit((PutCheckpoint(size, note),)))
 
     async def run(self) -> None:
-        """Sign at the interval, for ever."""
+        """Sign at the interval, for ever; what fails is tried again."""
+        # The start was checked and may have taken long; key operations come after it.
+        self._last_good = self._clock.monotonic()
         while True:
             await asyncio.sleep(self._settings.checkpoint_seconds)
             try:
                 await self.sign()
-                self._waiting_since = None
+                self._last_good = self._clock.monotonic()
             except ConclaveError as error:
                 _LOG.warning("checkpoint not signed: %s", error.code)
-                if self._waiting_since is None:
-                    self._waiting_since = self._clock.monotonic()
                 await self._resume()
 
     async def _resume(self) -> None:

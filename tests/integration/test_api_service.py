@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import ssl
@@ -211,11 +212,18 @@ def test_a_second_web_process_does_not_take_over_the_socket(service: Service) ->
 
 # httpcore2 leaves the socket of a connect that failed to the garbage collector.
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-def test_a_killed_web_process_comes_back_on_the_same_socket(service: Service) -> None:
-    os.kill(service.pids()["web"], signal.SIGKILL)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_web_process_that_ends_comes_back_on_the_same_socket(
+    service: Service, number: signal.Signals
+) -> None:
+    victim = service.pids()["web"]
+    with os.fdopen(os.pidfd_open(victim)) as death:
+        os.kill(victim, number)
+        assert select.select([death], [], [], 10)[0]
     begun = time.monotonic()
     service.await_ready()
     assert time.monotonic() - begun < 10
+    assert service.pids()["web"] != victim
     with service.server("ms-a") as alpha:
         assert alpha.live().status == "live"
 
