@@ -2,7 +2,6 @@
 # ruff: noqa: ASYNC221 the loop has nothing else to do while a test fills a disk
 
 import asyncio
-import os
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from kms.domain.rows import RowKind
 from kms.errors import StoreUnavailable
 from kms.ports import DropEnvelopes, Unit
 from kms.store.sqlite import SqliteStore
+from tests.fixtures.disks import small_disk
 from tests.fixtures.store import (
     TREASURY,
     TestClock,
@@ -61,22 +61,19 @@ async def test_no_room_fails_what_does_not_fit_and_resumes(store: SqliteStore, p
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mount)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("cannot mount a small tmpfs here")
-    yield mount
-    subprocess.run(["umount", "-l", str(mount)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    with small_disk(place, megabytes=1):
+        yield place
 
 
-async def test_a_full_disk_refuses_and_resumes_when_there_is_room(small_disk: Path) -> None:
-    path = small_disk / "c.db"
+async def test_a_full_disk_refuses_and_resumes_when_there_is_room(disk: Path) -> None:
+    path = disk / "c.db"
     store = SqliteStore.open(path, TestClock())
     await store.commit(put((space(), 1)))
     await store.commit(opening())
-    filler = small_disk / "recording"
+    filler = disk / "recording"
     with pytest.raises(OSError, match="No space"):
         take_all_room(filler)
     await fill(store)

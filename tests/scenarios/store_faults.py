@@ -5,10 +5,8 @@ what was served must stand in the log.
 """
 
 import json
-import os
 import shutil
 import sqlite3
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kms.audit.leaf import Leaf, Outcome
+from tests.fixtures.disks import small_disk
 from tests.practice.service import Service
 from tests.scenarios import stored
 from tests.scenarios.traffic import PATIENCE_SECONDS, Answer, Traffic
@@ -248,16 +247,10 @@ def back_up(database: Path, copy: Path) -> Path:
 
 
 @contextmanager
-def small_disk(state: Path, *, megabytes: int = 32) -> Iterator[None]:
-    """Put a folder's contents on a small disk of its own; raise OSError where none can be made."""
+def on_small_disk(state: Path, *, megabytes: int = 32) -> Iterator[None]:
+    """Put a folder's contents on a small disk of its own."""
     aside = state.rename(state.with_name("state-aside"))
     state.mkdir(mode=0o700)
-    size = f"size={megabytes}m"
-    command = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(state)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        raise OSError("a small disk cannot be mounted here")
-    try:
+    with small_disk(state, megabytes=megabytes):
         shutil.copytree(aside, state, dirs_exist_ok=True)
         yield
-    finally:
-        subprocess.run(["umount", "-l", str(state)], check=True)
