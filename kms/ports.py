@@ -133,6 +133,16 @@ class DropEnvelopes:
 
 
 @dataclass(frozen=True, slots=True)
+class DropEnvelope:
+    """Delete one recipient's envelope of an epoch, if it is there (secure_delete is on)."""
+
+    space: SpaceName
+    meeting: MeetingId
+    epoch: int
+    recipient: RecipientId
+
+
+@dataclass(frozen=True, slots=True)
 class PutReply:
     """Remember the reply to a create, under the caller's idempotency key."""
 
@@ -152,7 +162,7 @@ class PutCheckpoint:
     note: str
 
 
-Change = PutRow | PutEnvelopes | DropEnvelopes | PutReply | PutCheckpoint
+Change = PutRow | PutEnvelopes | DropEnvelopes | DropEnvelope | PutReply | PutCheckpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 from kms.errors import AlreadyExists
 from kms.hsm.isolated import run_isolated
 from kms.hsm.profile import Profile, load_profile
-from kms.practice import ceremony, material
 from kms.practice.config import write_config
 from kms.practice.files import PUBLIC, write_new
 from kms.practice.layout import BANNER, PracticeSite
@@ -78,6 +77,8 @@ def _in_use(directory: Path) -> bool:
 
 
 def _make(site: PracticeSite, profile: Profile) -> None:
+    from kms.practice import ceremony, material  # noqa: PLC0415 -- heavy
+
     material.write_softhsm(site)
     pins = material.write_pins(site)
     servers = material.write_tls_and_servers(site)

@@ -14,6 +14,7 @@ from kms.domain.rows import Row, SealedRow
 from kms.errors import Conflict
 from kms.ports import (
     Change,
+    DropEnvelope,
     DropEnvelopes,
     PutCheckpoint,
     PutEnvelopes,
@@ -63,6 +64,8 @@ def _steps(change: Change, statements: Statements) -> Iterator[Step]:
             drop = statements.drop_envelopes
             which = drop.bind(space=change.space, meeting=change.meeting, epoch=change.epoch)
             yield Step(drop.sql, which, erases=True)
+        case DropEnvelope():
+            yield _drop_envelope(change, statements)
         case PutReply():
             remember = statements.insert_reply
             reply = remember.bind(
@@ -77,6 +80,17 @@ def _steps(change: Change, statements: Statements) -> Iterator[Step]:
         case PutCheckpoint():
             sign = statements.insert_checkpoint
             yield Step(sign.sql, sign.bind(size=change.size, note=change.note))
+
+
+def _drop_envelope(change: DropEnvelope, statements: Statements) -> Step:
+    drop = statements.drop_envelope
+    which = drop.bind(
+        space=change.space,
+        meeting=change.meeting,
+        epoch=change.epoch,
+        recipient=change.recipient,
+    )
+    return Step(drop.sql, which, erases=True)
 
 
 def _put_row(sealed: SealedRow, statements: Statements) -> Step:

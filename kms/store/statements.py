@@ -85,11 +85,9 @@ class Statements:
         self.drop_envelopes = make(
             sa.delete(t.envelope).where(*_equal(t.envelope, "space", "meeting", "epoch"))
         )
-        self.envelope = make(
-            sa.select(t.envelope.c.blob).where(
-                *_equal(t.envelope, "space", "meeting", "epoch", "recipient")
-            )
-        )
+        one_envelope = _equal(t.envelope, "space", "meeting", "epoch", "recipient")
+        self.drop_envelope = make(sa.delete(t.envelope).where(*one_envelope))
+        self.envelope = make(sa.select(t.envelope.c.blob).where(*one_envelope))
         self.insert_reply = make(sa.insert(t.reply))
         self.reply = make(
             sa.select(t.reply.c.request, t.reply.c.status, t.reply.c.body).where(

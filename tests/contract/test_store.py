@@ -15,6 +15,7 @@ from kms.domain.states import KeyState
 from kms.errors import Conflict, InvalidInput, StoreUnavailable
 from kms.ports import (
     Clock,
+    DropEnvelope,
     DropEnvelopes,
     PutCheckpoint,
     PutEnvelopes,
@@ -255,6 +256,15 @@ async def test_dropping_deletes_the_envelopes_of_one_epoch_only(store: Store) ->
     await store.commit(Unit((DropEnvelopes(TREASURY, meeting_id(), 0),), (draft(),)))
     assert store.envelope(TREASURY, meeting_id(), 0, recipient_id(1)) is None
     assert store.envelope(TREASURY, meeting_id(), 1, recipient_id(1)) == blob(1, 1, 1)
+
+
+async def test_dropping_one_envelope_leaves_the_others(store: Store) -> None:
+    await store.commit(opening())
+    one = DropEnvelope(TREASURY, meeting_id(), 0, recipient_id(1))
+    for _ in range(2):  # one that is gone is as good as dropped
+        await store.commit(Unit((one,), (draft(),)))
+    found = [store.envelope(TREASURY, meeting_id(), 0, recipient_id(n)) for n in range(3)]
+    assert found == [blob(1, 0, 0), None, blob(1, 0, 2)]
 
 
 async def test_a_unit_of_many_envelopes_is_stored_whole(store: Store) -> None:

@@ -5,17 +5,17 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from kms.errors import ConclaveError, IntegrityFailure, StoreUnavailable
-from kms.ports import DropEnvelopes, Unit
+from kms.ports import Change, DropEnvelope, DropEnvelopes, Unit
 from kms.store import connection as connections
 from kms.store.sqlite import SqliteStore
-from tests.fixtures.store import TREASURY, TestClock, blob, draft, meeting_id
+from tests.fixtures.store import TREASURY, TestClock, blob, draft, meeting_id, recipient_id
 from tests.fixtures.store_faults import EVENT, beside, filled
 
 pytestmark = pytest.mark.anyio
@@ -89,13 +89,23 @@ async def test_only_the_owner_can_read_the_files(store: SqliteStore, path: Path)
     assert set(modes.values()) == {0o600}
 
 
-async def test_dropped_envelopes_leave_nothing_on_the_disk(store: SqliteStore, path: Path) -> None:
+@pytest.mark.parametrize(
+    "drop",
+    [
+        (DropEnvelopes(TREASURY, meeting_id(), 0),),
+        [DropEnvelope(TREASURY, meeting_id(), 0, recipient_id(n)) for n in range(3)],
+    ],
+    ids=["an epoch", "one by one"],
+)
+async def test_dropped_envelopes_leave_nothing_on_the_disk(
+    store: SqliteStore, path: Path, drop: Sequence[Change]
+) -> None:
     def traces() -> int:
         files = (path, beside(path, "-wal"))
         return sum(blob(1, 0, n)[:64] in file.read_bytes() for file in files for n in range(3))
 
     assert traces() > 0
-    await store.commit(Unit((DropEnvelopes(TREASURY, meeting_id(), 0),), (draft(),)))
+    await store.commit(Unit(tuple(drop), (draft(),)))
     for _ in range(100):
         if not traces():
             break

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from kms.domain.models import Envelope
 from kms.domain.rows import RowKind
-from kms.ports import DropEnvelopes, PutCheckpoint, PutEnvelopes, PutReply, Unit
+from kms.ports import DropEnvelope, DropEnvelopes, PutCheckpoint, PutEnvelopes, PutReply, Unit
 from kms.store import statements
 from kms.store.changes import steps_of
 from kms.store.migrate import migrate
@@ -87,6 +87,7 @@ async def use_everything(store: SqliteStore) -> None:
     await store.commit(Unit((PutReply("a", "k", "r", 201, b"{}", 1), PutCheckpoint(1, "note"))))
     await store.commit(Unit(leaves=(draft(),) * sum(CHUNKS)))
     await store.commit(Unit((many_envelopes(sum(CHUNKS)),)))
+    await store.commit(Unit((DropEnvelope(TREASURY, meeting_id(), 0, recipient_id(1)),)))
     await store.commit(Unit((DropEnvelopes(TREASURY, meeting_id(), 0),)))
     for kind, key in (
         (RowKind.SPACE, "space/treasury"),
