@@ -7,7 +7,15 @@ from typing import Any, Protocol
 
 from kms.audit.leaf import Outcome
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
-from kms.domain.models import Envelope, Epoch, Recipient, RecipientKind, ReleaseClass, Space
+from kms.domain.models import (
+    Envelope,
+    Epoch,
+    Meeting,
+    Recipient,
+    RecipientKind,
+    ReleaseClass,
+    Space,
+)
 from kms.domain.rows import Record, Row, SealedRow
 
 
@@ -290,7 +298,9 @@ class PinBox(Protocol):
 
 
 class Files(Protocol):
-    """The state directory. Outputs are created exclusively and synced, never overwritten."""
+    """The state directory. Outputs are created exclusively and synced, never overwritten. A name
+    may lie in folders (``certificates/c-1.json``), which are made when need be.
+    """
 
     def write_new(self, name: str, data: bytes) -> None:
         """Create a file; raise AlreadyExists."""
@@ -345,8 +355,18 @@ class Records(Protocol):
         """Yield a space's epochs that are not destroyed, meeting by meeting."""
         ...
 
+    def meetings(self, space: SpaceName) -> Iterator[Meeting]:
+        """Yield a space's meetings that are not destroyed."""
+        ...
+
     def epoch(self, space: SpaceName, meeting: MeetingId, epoch: int) -> Epoch:
         """Return one epoch; raise NotFound."""
+        ...
+
+    def unverified_epochs(self, space: SpaceName, meeting: MeetingId) -> Iterator[Epoch]:
+        """Yield a meeting's epochs that are not destroyed, by number, WITHOUT checking their MACs:
+        for a site whose tokens are gone. What their statements prove is all that they prove.
+        """
         ...
 
     def envelope(
