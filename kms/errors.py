@@ -52,9 +52,16 @@ class InvalidInput(ConclaveError):
 
 
 class ShareRefused(InvalidInput):
-    """A share is not one that is wanted here."""
+    """A share is not one that is wanted here.
+
+    ``fault`` says in one word why.
+    """
 
     code = "share_refused"
+
+    def __init__(self, message: str, *, fault: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.fault = fault
 
 
 class Unauthenticated(ConclaveError):

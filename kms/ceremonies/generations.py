@@ -1,0 +1,105 @@
+"""Escrow generations and share books in the state directory: what is public of shared secrets."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kms.ceremonies.ports import Files, SharedSecret
+from kms.ceremonies.room import Room
+from kms.ceremonies.shares import ShareBook
+from kms.ceremonies.state import file_facts, newest, write_same
+from kms.ceremonies.step import Facts
+from kms.errors import NotFound
+from kms.statements import archive
+from kms.statements.canonical import decode_record, encode_record, unb64u
+
+_BOOK = re.compile(r"shares-(?:escrow|so)-[1-9][0-9]{0,8}-[1-9][0-9]{0,8}\.json", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class EscrowRecord:
+    """What is public of an escrow generation: the SWK's check value, the key's SPKI (base64url)."""
+
+    generation: int
+    check: str
+    spki: str
+
+    @property
+    def key(self) -> bytes:
+        """The public key (SPKI, DER)."""
+        return unb64u(self.spki)
+
+
+def escrow_generation(files: Files) -> int:
+    """Return the number of the present escrow generation; raise NotFound."""
+    return newest(files, archive.ESCROW_RECORD, "escrow key")
+
+
+def read_escrow(files: Files, generation: int) -> EscrowRecord:
+    """Return one generation's record; raise NotFound, InvalidInput."""
+    return decode_record(files.read(archive.ESCROW_RECORD.format(generation)), EscrowRecord)
+
+
+def read_escrow_blob(files: Files, generation: int) -> bytes:
+    """Return one generation's private half under the SWK; raise NotFound."""
+    return files.read(archive.ESCROW_BLOB.format(generation))
+
+
+def write_escrow(files: Files, record: EscrowRecord, blob: bytes) -> Facts:
+    """Write a generation's blob and then its record, which says that it is there."""
+    kept = write_same(files, archive.ESCROW_BLOB.format(record.generation), blob)
+    name = archive.ESCROW_RECORD.format(record.generation)
+    return {"blob": kept, "record": write_same(files, name, encode_record(record))}
+
+
+def remove_escrow(files: Files, generation: int) -> None:
+    """Take back a generation that is not in use."""
+    files.remove(archive.ESCROW_RECORD.format(generation))
+    files.remove(archive.ESCROW_BLOB.format(generation))
+
+
+def share_books(files: Files) -> tuple[ShareBook, ...]:
+    """Return all share books of the site."""
+    names = [name for name in files.names() if _BOOK.fullmatch(name)]
+    return tuple(decode_record(files.read(name), ShareBook) for name in names)
+
+
+ChosenBook = Callable[[Room], ShareBook]
+"""Finds the share book of a step when the step is done."""
+
+
+def present_book(secret: SharedSecret, generation: int | None = None) -> ChosenBook:
+    """Return a finder of the book in force: the newest that this ceremony did not write itself."""
+    return lambda room: _newest_book(room, secret, generation, own=False)
+
+
+def own_book(secret: SharedSecret) -> ChosenBook:
+    """Return a finder of the book that this ceremony wrote."""
+    return lambda room: _newest_book(room, secret, None, own=True)
+
+
+def _newest_book(
+    room: Room, secret: SharedSecret, generation: int | None, *, own: bool
+) -> ShareBook:
+    books = [
+        book
+        for book in share_books(room.files)
+        if book.secret is secret
+        and generation in {None, book.generation}
+        and (book.ceremony == room.brief.plan.file.id) is own
+    ]
+    if not books:
+        raise NotFound(f"there is no share book of the {secret} secret")
+    return max(books, key=lambda book: (book.generation, book.split))
+
+
+def write_share_book(files: Files, book: ShareBook) -> Facts:
+    """Write a share book; raise AlreadyExists."""
+    name = book_name(book)
+    files.write_new(name, encode_record(book))
+    return file_facts(files, name)
+
+
+def book_name(book: ShareBook) -> str:
+    """Return the name of a share book's file."""
+    return archive.share_book(book.secret, book.generation).format(book.split)
