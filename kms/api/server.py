@@ -20,12 +20,13 @@ from pathlib import Path
 import uvicorn
 import uvloop
 
-from kms import bootstrap, settings
+from kms import settings
 from kms.api.app import Api, build
 from kms.api.handshakes import TlsServer
 from kms.api.logs import configure
 from kms.api.peer import PeerProtocol
 from kms.api.sockets import bind_tls, bind_unix, tls_context
+from kms.bootstrap import service
 from kms.errors import ConclaveError, ConfigurationError, IntegrityFailure
 from kms.hardening import harden
 from kms.settings import Settings
@@ -191,7 +192,7 @@ async def _first(*events: asyncio.Event) -> None:
 async def _main(chosen: Settings, ready_fd: int | None) -> None:
     sockets = Sockets(chosen)
     try:
-        async with bootstrap.web(chosen) as services:
+        async with service.web(chosen) as services:
             _calm_collector()
             await serve(chosen, services, sockets, ready_fd)
     finally:

@@ -15,15 +15,13 @@ from typing import Any, cast
 import pytest
 from msgspec.structs import replace
 
-from kms import bootstrap
 from kms.audit.merkle import EMPTY_ROOT
+from kms.bootstrap import service as bootstrap
 from kms.domain.rows import SealedRow
 from kms.errors import AuditUnavailable, HsmUnavailable, IntegrityFailure, StoreUnavailable
 from kms.ports import SiteHsm, Store, Unit
 from kms.settings import Audit
-from kms.statements.canonical import encode_record
 from kms.usecases.checkpoints import Checkpointer
-from kms.usecases.registrations import FILE, Registrations
 from tests.fixtures.api import Clock, FakeToken, FakeWorkers, make_settings
 
 AUDIT = Audit(checkpoint_seconds=0.002, grace_seconds=30)
@@ -259,8 +257,7 @@ def test_the_web_process_watches_its_background_work(
 ) -> None:
     signer = FakeSigner()
     settings = replace(make_settings(tmp_path), audit=AUDIT)
-    (tmp_path / FILE).write_bytes(encode_record(Registrations((), ())))
-    (tmp_path / "key-list.jws").write_text("e30.e30.e30")
+    (tmp_path / "key-list-1.jws").write_text("e30.e30.e30")
     monkeypatch.setattr(bootstrap, "Workers", lambda _settings: SiteWorkers(signer))
     if dead == "checkpoints":
         signer.error = RuntimeError("a fault")

@@ -1,41 +1,29 @@
-"""Puts the web process together; nothing else constructs adapters."""
+"""The web process: store, workers, background work."""
 
 import asyncio
 import logging
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 from kms.audit.leaf import Outcome, Phase
+from kms.bootstrap.clock import SystemClock
 from kms.errors import ConclaveError, ConfigurationError
 from kms.hsm.client import Workers
 from kms.policy.authorizer import Authorizer
 from kms.ports import Unit
 from kms.settings import Settings
+from kms.statements import archive
 from kms.store.sqlite import SqliteStore
 from kms.usecases.activations import SERVICE, Activations
 from kms.usecases.cache import VerifiedCache
 from kms.usecases.checkpoints import Checkpointer
 from kms.usecases.recovery import close_open_intents
-from kms.usecases.registrations import import_registrations
 from kms.usecases.services import Call, Services
 
 _LOG = logging.getLogger(__name__)
-
-
-class SystemClock:
-    """The machine's clocks."""
-
-    def now(self) -> float:
-        """Return seconds since 1970."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Return seconds on a clock that never goes back."""
-        return time.monotonic()
 
 
 @asynccontextmanager
@@ -64,7 +52,6 @@ async def web(settings: Settings) -> AsyncIterator[Services]:
             key_list=_key_list(settings),
         )
         await close_open_intents(services)
-        await import_registrations(services)
         await _started(services)
         background = [
             _watched(checkpointer.run(), "checkpoints"),
@@ -81,12 +68,13 @@ async def web(settings: Settings) -> AsyncIterator[Services]:
 
 
 def _key_list(settings: Settings) -> str:
-    path = settings.paths.state / "key-list.jws"
+    state = settings.paths.state
     try:
-        return path.read_text("ascii").strip()
+        number = archive.newest((path.name for path in state.iterdir()), archive.KEY_LIST)
+        return (state / archive.KEY_LIST.format(number)).read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"the site's key list cannot be read: {path}", hint="initialise the site first"
+            f"the site's key list cannot be read in {state}", hint="initialise the site first"
         ) from error
 
 

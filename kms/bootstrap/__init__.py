@@ -1,0 +1,1 @@
+"""Puts processes together; nothing else constructs adapters."""
