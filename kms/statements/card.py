@@ -4,6 +4,7 @@ it presents, which proves that whoever made it has the private half. P-256 alone
 
 from dataclasses import dataclass
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
@@ -75,7 +76,7 @@ def read_card(token: str) -> Card:
 def _load(spki: str) -> ec.EllipticCurvePublicKey:
     try:
         key = load_der_public_key(unb64u(spki))
-    except (InvalidInput, ValueError) as error:
+    except (InvalidInput, UnsupportedAlgorithm, ValueError) as error:
         raise VerificationFailed("the credential is not a public key") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise VerificationFailed("the credential is not a P-256 key")
