@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from pkcs11 import Attribute
 
-from kms.audit.merkle import EMPTY_ROOT, verify_consistency
+from kms.audit.merkle import EMPTY_ROOT, HASH_BYTES, verify_consistency
 from kms.audit.note import Checkpoint, sign_checkpoint
-from kms.errors import IntegrityFailure, InvalidInput, VerificationFailed
+from kms.errors import AlreadyExists, IntegrityFailure, InvalidInput, VerificationFailed
 from kms.hsm.keyring import SiteKeyring
 from kms.hsm.labels import Kind
 from kms.hsm.templates import checkpoint_state
@@ -50,6 +50,21 @@ class Checkpoints:
             raise IntegrityFailure("the log does not extend what was signed last") from error
         self._keep(Head(b64u(root), size), head, handles)
         return sign_checkpoint(checkpoint, keys.checkpoint_key, keys.sign_checkpoint)
+
+    def adopt(self, size: int, root: bytes) -> None:
+        """Begin with a head that an earlier token signed; adopting the same again changes nothing.
+
+        Raise AlreadyExists if another head is there, InvalidInput for none of a log.
+        """
+        if size < 1 or len(root) != HASH_BYTES:
+            raise InvalidInput("the head of a log has a size from 1 and a 32-byte root")
+        new = Head(b64u(root), size)
+        head, handles = self._load()
+        if handles and head != new:
+            raise AlreadyExists("the token has signed a head of the log itself")
+        self._keep(new, head, handles)
+        if self._load()[0] != new:
+            raise IntegrityFailure("the token did not keep the head of the log")
 
     def _keep(self, new: Head, old: Head, handles: list[Handle]) -> None:
         """Write the new head, then remove the older: a crash between leaves both."""

@@ -8,7 +8,7 @@ Unix). One module handle is shared with python-pkcs11: dlopen returns the same l
 import ctypes
 from collections.abc import Callable
 
-from kms.errors import HsmUnavailable
+from kms.errors import HsmUnavailable, PinError
 
 _ULONG = ctypes.c_ulong
 _POINTER = ctypes.c_void_p
@@ -17,9 +17,14 @@ UNAVAILABLE = _ULONG(-1).value
 
 # Places in CK_FUNCTION_LIST (section 3.6) after the version.
 INITIALIZE, FINALIZE = 0, 1
-GET_SLOT_LIST, GET_TOKEN_INFO, INIT_TOKEN, INIT_PIN = 4, 6, 9, 10
+GET_SLOT_LIST, GET_TOKEN_INFO, INIT_TOKEN, INIT_PIN, SET_PIN = 4, 6, 9, 10, 11
 OPEN_SESSION, CLOSE_ALL_SESSIONS, LOGIN, GET_ATTRIBUTE_VALUE = 12, 14, 18, 24
 _FUNCTIONS = 68
+
+_NOT_GIVEN = frozenset({0x11, 0x12})
+"""CKR_ATTRIBUTE_SENSITIVE, CKR_ATTRIBUTE_TYPE_INVALID: the object does not give the attribute."""
+_PIN_REFUSED = range(0xA0, 0xA5)
+"""CKR_PIN_INCORRECT to CKR_PIN_LOCKED."""
 
 
 class CkAttribute(ctypes.Structure):
@@ -58,7 +63,9 @@ class Cryptoki:
         self.function(CLOSE_ALL_SESSIONS, _ULONG)(slot)
 
     def read(self, session: int, handle: int, attribute: int) -> bytes | None:
-        """Return one attribute's raw value, None where the token does not give it."""
+        """Return one attribute's raw value, None where the token does not give it; raise
+        HsmUnavailable.
+        """
         row = CkAttribute(attribute, None, 0)
         if not self._fetch(session, handle, row):
             return None
@@ -88,10 +95,16 @@ class Cryptoki:
 
     def _fetch(self, session: int, handle: int, row: CkAttribute) -> bool:
         get = self.function(GET_ATTRIBUTE_VALUE, _ULONG, _ULONG, _POINTER, _ULONG)
-        return get(session, handle, ctypes.byref(row), 1) == 0 and row.ulValueLen != UNAVAILABLE
+        code = get(session, handle, ctypes.byref(row), 1)
+        if code in _NOT_GIVEN:
+            return False
+        check("C_GetAttributeValue", code)
+        return bool(row.ulValueLen != UNAVAILABLE)
 
 
 def check(name: str, code: int) -> None:
-    """Raise HsmUnavailable, with function and CK_RV, unless the call succeeded."""
+    """Raise HsmUnavailable or PinError, with function and CK_RV, unless the call succeeded."""
+    if code in _PIN_REFUSED:
+        raise PinError(f"{name} did not take the PIN (CK_RV 0x{code:x})")
     if code:
         raise HsmUnavailable(f"{name} failed with CK_RV 0x{code:x}")

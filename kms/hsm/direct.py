@@ -21,7 +21,7 @@ _REFERENCE = ctypes.POINTER(_ULONG)
 
 # Places in CK_FUNCTION_LIST (section 3.6) after the version.
 _CREATE_OBJECT, _DESTROY_OBJECT = 20, 22
-_SIGN_INIT, _SIGN, _GENERATE_KEY, _WRAP_KEY = 42, 43, 58, 60
+_SIGN_INIT, _SIGN, _GENERATE_KEY, _WRAP_KEY, _UNWRAP_KEY = 42, 43, 58, 60, 61
 
 _DATA_SPECIFIED = 1
 _OAEP_HASHES = {
@@ -98,6 +98,10 @@ class DirectCalls:
         self._wrap = cryptoki.function(
             _WRAP_KEY, _ULONG, _POINTER, _ULONG, _ULONG, _POINTER, _REFERENCE
         )
+        self._unwrap = cryptoki.function(
+            _UNWRAP_KEY,
+            *(_ULONG, _POINTER, _ULONG, ctypes.c_char_p, _ULONG, *template, _REFERENCE),
+        )
         self._oaep_params = _CkOaepParams(*_OAEP_HASHES[oaep], _DATA_SPECIFIED, None, 0)
         self._oaep = _mechanism(Mechanism.RSA_PKCS_OAEP, self._oaep_params)
         self._aes_key_gen = _mechanism(Mechanism.AES_KEY_GEN)
@@ -128,6 +132,14 @@ class DirectCalls:
         mechanism, out = ctypes.byref(self._oaep), ctypes.byref(length)
         _check(self._wrap(self._session, mechanism, wrapping_key, key, buffer, out))
         return buffer.raw[: length.value]
+
+    def unwrap_oaep(self, unwrapping_key: int, blob: bytes, template: PackedTemplate) -> int:
+        """Open a blob of RSA-OAEP inside the token (C_UnwrapKey); return the key's handle."""
+        handle = _ULONG()
+        mechanism, out = ctypes.byref(self._oaep), ctypes.byref(handle)
+        new = (template.rows, template.count, out)
+        _check(self._unwrap(self._session, mechanism, unwrapping_key, blob, len(blob), *new))
+        return handle.value
 
     def sign(self, key: int, mechanism: Mechanism, data: bytes) -> bytes:
         """Sign or MAC ``data`` in one part (C_SignInit, C_Sign): AES-CMAC (16 bytes),

@@ -112,7 +112,7 @@ class SpaceKeyring(Keyring):
             raise IntegrityFailure("the token's vaults do not name one release class")
         self.release_class: ReleaseClass = classes.pop() or ReleaseClass.TRUSTED
         escrow = _last(token, ObjectClass.PUBLIC_KEY, Kind.ESCROW)
-        self.always = (_reader(token, vaults[-1]), _reader(token, escrow))
+        self.always = (as_reader(token, vaults[-1]), as_reader(token, escrow))
         public, self._manifest = self._signer(Kind.MANIFEST)
         self.manifest_kid = b64u(public.key_id)
         self._readers: dict[RecipientId, Reader] = {}
@@ -129,7 +129,7 @@ class SpaceKeyring(Keyring):
         reader = self._readers.get(recipient)
         if reader is None:
             found = self._trusted(recipient, Kind.SERVER, Kind.RECORDER)
-            reader = self._readers[recipient] = _reader(self._token, found)
+            reader = self._readers[recipient] = as_reader(self._token, found)
         return reader
 
     def authority(self, kid: str) -> ec.EllipticCurvePublicKey:
@@ -188,8 +188,13 @@ def _last(token: Token, object_class: ObjectClass, kind: Kind) -> Found:
     return found[-1]
 
 
-def _reader(token: Token, found: Found) -> Reader:
-    """Return a TRUSTED key as a reader; raise IntegrityFailure if it is not what its id says."""
+def as_reader(token: Token, found: Found) -> Reader:
+    """Return a TRUSTED key as a reader; raise IntegrityFailure if it is not what its id says,
+    InvalidInput if nothing is wrapped to keys of that kind.
+    """
+    kind = _KINDS.get(found.label.kind)
+    if kind is None:
+        raise InvalidInput(f"nothing is wrapped to {found.label}")
     spki = read_rsa(token, found.handle)
     try:
         size = (load_rsa(spki).key_size + 7) // 8
@@ -197,7 +202,6 @@ def _reader(token: Token, found: Found) -> Reader:
         raise IntegrityFailure(f"{found.label}: {error.message}") from error
     _check_id(found, spki)
     name = RecipientId(b64u(found.key_id))
-    kind = _KINDS[found.label.kind]
     return Reader(name, kind, found.label.number, found.handle.handle, size)
 
 

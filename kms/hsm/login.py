@@ -5,15 +5,17 @@ so it goes, and every handle with it; the next call opens another.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from weakref import WeakSet
 
 import pkcs11
 from pkcs11 import Mechanism
 from pkcs11.exceptions import MultipleTokensReturned, NoSuchToken, PKCS11Error
 
-from kms.errors import IntegrityFailure, PinError, ProfileError
+from kms.errors import IntegrityFailure, PinError, ProfileError, StateNotAllowed
 from kms.hsm.attributes import Mapper
 from kms.hsm.cryptoki import Cryptoki
 from kms.hsm.faults import Action, Faults, TokenFault
@@ -90,10 +92,12 @@ class TokenSession:
         self._session = self._token.open(
             rw=self._writable, attribute_mapper=Mapper(), **{pin: self._pin}
         )
+        _OPEN.add(self)
 
     def drop(self) -> None:
         """Close every session of this process on the token."""
         self._session = None
+        _OPEN.discard(self)
         if self._token is not None:
             self.cryptoki.close_all_sessions(self._token.slot.slot_id)
 
@@ -104,6 +108,12 @@ class TokenSession:
         if isinstance(fault, PinError):
             self._pin = ""
         return fault
+
+    @guarded
+    def change_pin(self, new: str) -> None:
+        """Change the PIN of whom the session is open for (C_SetPIN); raise PinError."""
+        self.session.set_pin(self._pin, new)
+        self._pin = new
 
     @property
     def session(self) -> Any:
@@ -138,6 +148,34 @@ class TokenSession:
         missing = set(self.profile.mechanisms.required) - offered
         if missing:
             raise ProfileError(f"the token lacks {', '.join(sorted(missing))}")
+
+
+_OPEN: WeakSet[TokenSession] = WeakSet()
+"""The open sessions of this process."""
+
+
+@contextmanager
+def reloading(profile: Profile) -> Iterator[None]:
+    """Let another process make or erase tokens; afterwards the module here is started anew to see
+    them, as SoftHSM needs.
+
+    Raise StateNotAllowed while a session is open: its handles would name other objects afterwards.
+    """
+    if _OPEN:
+        raise StateNotAllowed("a session is open: tokens are made and erased between other acts")
+    library = pkcs11.lib(profile.module)
+    try:
+        yield
+    finally:
+        library.reinitialize()
+
+
+def has_token(profile: Profile, label: str) -> bool:
+    """Whether the module shows a token of that label."""
+    try:
+        return any(True for _ in pkcs11.lib(profile.module).get_tokens(token_label=label))
+    except PKCS11Error as error:
+        raise Faults(profile.errors).translate(error) from error
 
 
 def is_known(mechanism: object) -> bool:

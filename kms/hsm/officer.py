@@ -1,51 +1,68 @@
 """A token in the hands of its officers: what a ceremony does on it (ceremonies/ports.py).
 
 Private keys are made in a user's session, everything that is TRUSTED in a security officer's, and
-a token takes only one login at a time: each act opens its session and closes it. What was made is
-read back, attribute by attribute. Nothing that is there is ever replaced.
+a token takes only one login at a time: each act opens its session and closes it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, Protocol
 
-from pkcs11 import Attribute, KeyType, ObjectClass
+from pkcs11 import ObjectClass
+from pkcs11.exceptions import PKCS11Error
 
-from kms.ceremonies.ports import EscrowPair, SigningUse
-from kms.domain.models import RecipientKind, ReleaseClass
-from kms.errors import AlreadyExists, IntegrityFailure, NotFound
-from kms.hsm import templates
-from kms.hsm.attributes import Template
-from kms.hsm.init_token import init_token
-from kms.hsm.isolated import run_isolated
-from kms.hsm.known_answers import check_known_answers
-from kms.hsm.labels import Kind, Label, named, numbered, vault_public
-from kms.hsm.login import Login
-from kms.hsm.profile import Profile
-from kms.hsm.publickeys import (
-    key_id,
-    load_anchor,
-    load_p256,
-    load_rsa,
-    read_p256,
-    read_rsa,
+from kms.ceremonies.ports import (
+    EscrowOpener,
+    EscrowPair,
+    RewrapItem,
+    SigningUse,
+    VaultOpener,
 )
-from kms.hsm.readback import check_attributes, read_back
+from kms.domain.models import RecipientKind, ReleaseClass
+from kms.domain.rows import Row, SealedRow
+from kms.errors import PinError, StateNotAllowed
+from kms.hsm import inventory, making, rewrap, templates
+from kms.hsm.attributes import Template
+from kms.hsm.checkpoints import Checkpoints
+from kms.hsm.escrow import make_escrow
+from kms.hsm.init_token import check_pin, erase_token, init_token
+from kms.hsm.isolated import run_isolated
+from kms.hsm.keyring import Keyring, SiteKeyring
+from kms.hsm.known_answers import check_known_answers
+from kms.hsm.labels import Kind, named, numbered, vault_public
+from kms.hsm.login import Login, has_token, reloading
+from kms.hsm.profile import Profile
+from kms.hsm.publickeys import key_id, load_anchor, load_p256, load_rsa
+from kms.hsm.rows import RowSealer
 from kms.hsm.token import Token
 from kms.statements import jws
+from kms.statements.canonical import read_row
 
-VAULT_BITS = 3072
-ESCROW_BITS = 4096
-_PROOF = b"conclave-escrow-proof-v1"
+
+class TokenPins(Protocol):
+    """The part of a PinBox that tokens use."""
+
+    def so_pin(self, token: str) -> str:
+        """Return a token's SO PIN; raise PinError."""
+        ...
+
+    def user_pin(self, token: str) -> str:
+        """Return a token's user PIN; raise PinError."""
+        ...
 
 
 class OfficerToken:
-    """Implements CeremonyToken over PKCS#11. Holds both PINs: lives in a ceremony's process."""
+    """Implements CeremonyToken over PKCS#11. Lives in a ceremony's process, one for each token.
 
-    def __init__(self, profile: Profile, label: str, *, so_pin: str, user_pin: str) -> None:
+    PINs come from ``pins`` when an act needs them and are not kept. While ``rewrap`` is running,
+    acts of the user share its session; acts of the officers raise StateNotAllowed.
+    """
+
+    def __init__(self, profile: Profile, label: str, pins: TokenPins) -> None:
         self._profile = profile
         self._label = label
-        self._so_pin = so_pin
-        self._user_pin = user_pin
+        self._pins = pins
+        self._held: Token | None = None
 
     def __repr__(self) -> str:
         return f"OfficerToken({self._label!r})"
@@ -55,9 +72,38 @@ class OfficerToken:
         """The token's label."""
         return self._label
 
+    # the token itself
+
     def initialise(self) -> None:
         """Initialise the empty token in a process of its own; see init_token."""
-        run_isolated({}, init_token, self._profile, self._label, self._so_pin, self._user_pin)
+        pins = self._pins.so_pin(self._label), self._pins.user_pin(self._label)
+        with reloading(self._profile):
+            run_isolated({}, init_token, self._profile, self._label, *pins)
+
+    def exists(self) -> bool:
+        """Whether a token of that label is there."""
+        return has_token(self._profile, self._label)
+
+    def erase(self) -> None:
+        """Erase the token, in a process of its own, if it is there; see erase_token."""
+        if not self.exists():
+            return
+        pin = self._pins.so_pin(self._label)
+        with reloading(self._profile):
+            run_isolated({}, erase_token, self._profile, self._label, pin)
+
+    def change_so_pin(self, new: str) -> None:
+        """Change the SO PIN and log in with it. Bears being repeated after an interruption: where
+        the token does not take the old PIN, the new one has to be its PIN already.
+        """
+        check_pin(self._profile, new)
+        try:
+            with self._officer() as token:
+                token.change_pin(new)
+        except PinError:
+            self._log_in(new)
+        else:
+            self._log_in(new)
 
     def self_test(self) -> None:
         """Ask what the profile says the token answers; see known_answers."""
@@ -69,59 +115,32 @@ class OfficerToken:
         with self._user() as token:
             return token.random(size)
 
+    # keys made on it
+
     def generate_vault(self, version: int) -> bytes:
-        """Generate a vault pair; its public half dies with this session."""
-        label = numbered(Kind.VAULT, version)
+        """Generate a vault pair; see making."""
         with self._user() as token:
-            _refuse_twin(token, label, ObjectClass.PRIVATE_KEY)
-            private = templates.vault_private(label)
-            passing = templates.passing_public(KeyType.RSA)
-            public, _ = token.generate_rsa(VAULT_BITS, passing, private)
-            read_back(token, private)
-            return read_rsa(token, public)
+            return making.make_vault(token, version)
 
     def generate_signing(self, use: SigningUse, version: int) -> bytes:
-        """Generate a P-256 signing pair; its public half dies with this session."""
-        label = numbered(Kind(use.value), version)
+        """Generate a P-256 signing pair; see making."""
         with self._user() as token:
-            _refuse_twin(token, label, ObjectClass.PRIVATE_KEY)
-            private = templates.signing_private(label)
-            passing = templates.passing_public(KeyType.EC)
-            public, _ = token.generate_p256(templates.P256, passing, private)
-            read_back(token, private)
-            return read_p256(token, public)
+            return making.make_signing(token, use, version)
 
     def generate_row_mac(self, version: int) -> None:
         """Generate the row-MAC key."""
-        label = numbered(Kind.ROW_MAC, version)
         with self._user() as token:
-            _refuse_twin(token, label, ObjectClass.SECRET_KEY)
-            template = templates.row_mac(label)
-            token.generate_secret(template)
-            read_back(token, template)
+            making.make_row_mac(token, version)
 
     def generate_escrow(self, swk: bytes) -> EscrowPair:
-        """Generate an RSA-4096 pair as session objects and wrap its private half by AES-KWP."""
+        """Generate an escrow pair that leaves the token at once; see escrow."""
         with self._user() as token:
-            public, private = token.generate_rsa(
-                ESCROW_BITS,
-                templates.passing_public(KeyType.RSA),
-                templates.escrow_private_passing(),
-            )
-            wrapping = token.create(templates.share_wrapping_key(swk))
-            blob = token.wrap_padded(wrapping, private)
-            return EscrowPair(read_rsa(token, public), blob)
+            return make_escrow(token, swk)
 
     def prove_escrow(self, swk: bytes, pair: EscrowPair) -> None:
         """Recover the private half in the token; let it open what the public half wrapped."""
         with self._user() as token:
-            unwrapping = token.create(templates.share_unwrapping_key(swk))
-            private = token.unwrap_padded(unwrapping, pair.blob, templates.escrow_recovered())
-            key = token.generate_secret(templates.epoch_key(ReleaseClass.ROSTER))
-            public = token.create(templates.device_public(load_rsa(pair.spki)))
-            again = token.unwrap_epoch(private, token.wrap(public, key))
-            if token.cmac(again, _PROOF) != token.cmac(key, _PROOF):
-                raise IntegrityFailure("the escrow key does not open what it should")
+            rewrap.prove_escrow(token, swk, pair)
 
     def sign(self, use: SigningUse, version: int, digest: bytes) -> bytes:
         """Return r || s over a SHA-256 digest."""
@@ -129,6 +148,8 @@ class OfficerToken:
             label = numbered(Kind(use.value), version)
             key = token.find(ObjectClass.PRIVATE_KEY, label)
             return token.sign_digest(key.handle, digest)
+
+    # whom it trusts
 
     def trust_vault(self, version: int, release_class: ReleaseClass, spki: bytes) -> None:
         """Create the TRUSTED copy of a vault's public key, under the label of the release class."""
@@ -146,7 +167,7 @@ class OfficerToken:
         self._trust(templates.trusted_ec(label, key_id(spki), load_p256(spki)))
 
     def trust_recipient(self, kind: RecipientKind, name: str, spki: bytes) -> None:
-        """Create the TRUSTED public key of a meeting server or recorder."""
+        """Create the TRUSTED public key of a meeting server, a recorder or a recovery's target."""
         label = named(Kind(kind.value), name)
         self._trust(templates.trusted_rsa(label, key_id(spki), load_rsa(spki)))
 
@@ -163,44 +184,96 @@ class OfficerToken:
         self._trust(templates.trusted_certificate(label, key_id(spki), anchor))
 
     def revoke(self, label: str) -> None:
-        """Destroy a TRUSTED object; raise NotFound."""
+        """Destroy a TRUSTED object in an officer's session; raise NotFound."""
         with self._officer() as token:
-            found = [item for item in token.objects() if item.trusted and str(item.label) == label]
-            if not found:
-                raise NotFound(f"the token trusts nothing labelled {label}")
-            for item in found:
-                token.destroy(item.handle)
+            making.revoke(token, label)
+
+    def destroy(self, label: str) -> int:
+        """Destroy every object of a label, secret or trusted; return how many there were."""
+        with self._user() as token:
+            return making.destroy(token, label)
+
+    # what it holds
 
     def labels(self) -> tuple[str, ...]:
         """Return the labels of the service's objects on the token."""
         with self._user() as token:
             return tuple(sorted({str(item.label) for item in token.objects()}))
 
+    def dump(self) -> list[dict[str, Any]]:
+        """Return every object of the service with all its attributes; see inventory."""
+        with self._user() as token:
+            return inventory.dump(token)
+
+    # envelopes, rows, the log
+
+    def rewrap(
+        self,
+        opener: EscrowOpener | VaultOpener,
+        targets: Sequence[str],
+        items: Iterable[RewrapItem],
+    ) -> Iterator[tuple[bytes, ...]]:
+        """Yield each item's key wrapped to the targets; see rewrap. One session for all."""
+        with self._user() as token:
+            yield from rewrap.rewrap(token, opener, targets, items)
+
+    def seal_rows(self, rows: Sequence[Row]) -> tuple[SealedRow, ...]:
+        """Return the rows with their MACs; raise InvalidInput for a row that is none."""
+        for row in rows:
+            read_row(row)
+        with self._user() as token:
+            return RowSealer.seal_own(Keyring(token), rows)
+
+    def check_rows(self, rows: Sequence[SealedRow]) -> None:
+        """Raise IntegrityFailure unless every MAC holds."""
+        with self._user() as token:
+            RowSealer.check(Keyring(token), rows)
+
+    def sign_checkpoint(self, origin: str, size: int, root: bytes, proof: Sequence[bytes]) -> str:
+        """Return the signed note of a head that extends the last one; raise IntegrityFailure."""
+        with self._user() as token:
+            return Checkpoints(token, origin).sign(SiteKeyring(token), size, root, proof)
+
+    def last_checkpoint(self, origin: str) -> tuple[int, bytes]:
+        """Return size and root of the last head signed; (0, empty root) before the first."""
+        with self._user() as token:
+            return Checkpoints(token, origin).last()
+
+    def adopt_checkpoint(self, size: int, root: bytes) -> None:
+        """Begin with the head of a log that an earlier token signed; see checkpoints."""
+        with self._user() as token:
+            Checkpoints(token, "").adopt(size, root)
+
+    # sessions
+
     def _trust(self, template: Template) -> None:
         with self._officer() as token:
-            label = template.packed[Attribute.LABEL].decode()
-            wanted = template.packed[Attribute.ID]
-            if any(
-                str(item.label) == label or item.key_id == wanted
-                for item in token.objects()
-                if item.trusted
-            ):
-                raise AlreadyExists(f"the token already trusts {label} or the same key")
-            handle = token.create(template)
-            check_attributes(token, handle, template)
-            read_back(token, template)
+            making.trust(token, template)
 
     @contextmanager
     def _user(self) -> Iterator[Token]:
-        with Token(self._profile, self._label, self._user_pin, writable=True) as token:
-            yield token
+        if self._held is not None:
+            yield self._held
+            return
+        pin = self._pins.user_pin(self._label)
+        with Token(self._profile, self._label, pin, writable=True) as token:
+            self._held = token
+            try:
+                yield token
+            except PKCS11Error as error:
+                raise token.failed(error) from error
+            finally:
+                self._held = None
 
-    @contextmanager
-    def _officer(self) -> Iterator[Token]:
-        with Token(self._profile, self._label, self._so_pin, login=Login.OFFICER) as token:
-            yield token
+    def _officer(self) -> Token:
+        """Return a session of the security officer, to be entered."""
+        if self._held is not None:
+            raise StateNotAllowed(
+                f"token {self._label} is in use by its user, and takes one login at a time"
+            )
+        pin = self._pins.so_pin(self._label)
+        return Token(self._profile, self._label, pin, login=Login.OFFICER)
 
-
-def _refuse_twin(token: Token, label: Label, object_class: ObjectClass) -> None:
-    if any((item.label, item.object_class) == (label, object_class) for item in token.objects()):
-        raise AlreadyExists(f"the token already has {label}")
+    def _log_in(self, so_pin: str) -> None:
+        with Token(self._profile, self._label, so_pin, login=Login.OFFICER):
+            pass

@@ -31,7 +31,8 @@ class RowSealer:
         """Return rows that the worker made itself, with their MACs."""
         return tuple(SealedRow(row, keys.mac(mac_input(row))) for row in rows)
 
-    def check(self, keys: Keyring, rows: Iterable[SealedRow]) -> None:
+    @staticmethod
+    def check(keys: Keyring, rows: Iterable[SealedRow]) -> None:
         """Raise IntegrityFailure unless every MAC holds."""
         for sealed in rows:
             if not hmac.compare_digest(keys.mac(mac_input(sealed.row)), sealed.mac):

@@ -18,7 +18,6 @@ from kms.hsm.attributes import Template
 from kms.hsm.labels import Kind, Label, parse_label
 from kms.hsm.login import TokenSession, guarded, is_known
 from kms.hsm.profile import OaepHash
-from kms.hsm.templates import UNWRAP_EPOCH
 from kms.ports import TokenInfo
 from kms.statements.canonical import b64u
 
@@ -205,18 +204,6 @@ class Token(TokenSession):
             blob,
             mechanism=Mechanism.AES_KEY_WRAP_PAD,
             template=template.packed,
-        )
-
-    @guarded
-    def unwrap_epoch(self, private: Handle, blob: bytes) -> Handle:
-        """Return the epoch key that an OAEP blob holds; only a recovery needs it."""
-        return private.unwrap_key(
-            ObjectClass.SECRET_KEY,
-            KeyType.AES,
-            blob,
-            mechanism=Mechanism.RSA_PKCS_OAEP,
-            mechanism_param=self.oaep,
-            template=UNWRAP_EPOCH.packed,
         )
 
     @guarded

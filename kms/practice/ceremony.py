@@ -58,6 +58,21 @@ class Pins:
     officer: dict[str, str] = field(repr=False)
 
 
+class _KnownPins:
+    """Gives out PINs that were drawn before."""
+
+    def __init__(self, pins: Pins) -> None:
+        self._pins = pins
+
+    def so_pin(self, token: str) -> str:
+        """Return a token's SO PIN."""
+        return self._pins.officer[token]
+
+    def user_pin(self, token: str) -> str:
+        """Return a token's user PIN."""
+        return self._pins.user[token]
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What the ceremonies leave, nothing of it secret."""
@@ -83,10 +98,7 @@ def hold(
     now: int,
 ) -> Outcome:
     """Hold all ceremonies on empty tokens; ``device_ca`` is a certificate (DER)."""
-    tokens = {
-        label: OfficerToken(profile, label, so_pin=pins.officer[label], user_pin=pins.user[label])
-        for label in TOKENS
-    }
+    tokens = {label: OfficerToken(profile, label, _KnownPins(pins)) for label in TOKENS}
     for token in tokens.values():
         token.initialise()
     root_token = tokens[SITE_TOKEN]

@@ -11,6 +11,7 @@ from kms.hsm.init_token import init_token
 from kms.hsm.isolated import run_isolated
 from kms.hsm.profile import load_profile
 from kms.practice.site import PROFILE
+from tests.fixtures.pins import KnownPins
 from tests.fixtures.softhsm import SoftHsm
 
 SECRET = "a-pin-that-nobody-sees"
@@ -61,7 +62,8 @@ def _log_in(profile_name: str) -> tuple[str, ...]:
 
     profile = load_profile(PROFILE)
     assert profile.name == profile_name
-    officer = OfficerToken(profile, "fresh", so_pin="so-" + SECRET, user_pin=SECRET)
+    pins = KnownPins({"fresh": "so-" + SECRET}, {"fresh": SECRET})
+    officer = OfficerToken(profile, "fresh", pins)
     with pytest.raises(Exception, match="trusts nothing"):
         officer.revoke("server/none")
     return officer.labels()
