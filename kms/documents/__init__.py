@@ -1,0 +1,1 @@
+"""Documents on paper: share cards, transcripts, certificates, handbooks, as PDF/A."""
