@@ -155,6 +155,11 @@ _TABLE = (
         "Show the rotation of every open meeting", "查看各进行中会议的密钥轮换情况",
     ),
     Operation(
+        "escrow.read", "GET", "/v1/escrow", _WATCHERS,
+        "Show escrow: generations, whether every key is covered, drills, what is owed",
+        "查看密钥托管：各代、覆盖情况、演练与待办",
+    ),
+    Operation(
         "metrics.read", "GET", "/v1/metrics", frozenset({_OPERATOR, _AUDITOR}),
         "Metrics in Prometheus text format", "Prometheus 格式的运行指标",
     ),

@@ -6,6 +6,7 @@ import msgspec
 
 from kms.domain.models import Epoch, Meeting, Recipient, Roster, RotationReason, Space
 from kms.ports import TokenInfo
+from kms.usecases.escrow import EscrowStatus
 from kms.usecases.minting import MeetingView
 from kms.usecases.queries import Rotation
 from kms.wire import replies
@@ -102,6 +103,46 @@ def rotation(found: Rotation) -> replies.RotationOut:
         overdue=found.overdue,
         next_epoch=found.next_epoch,
         next_activates=None if found.next_activates is None else rfc3339(found.next_activates),
+    )
+
+
+def escrow(found: EscrowStatus) -> replies.EscrowOut:
+    """Show the status of escrow."""
+    coverage = found.coverage
+    return replies.EscrowOut(
+        attention=found.attention,
+        epochs=coverage.epochs.total(),
+        covered=coverage.covered.total(),
+        gap_count=coverage.gaps,
+        gaps=tuple(
+            replies.GapOut(space=one.space, meeting=one.meeting, epoch=one.epoch, reason=one.reason)
+            for one in coverage.shown
+        ),
+        generations=tuple(
+            replies.GenerationOut(
+                generation=one.generation,
+                made=one.made,
+                destroyed=one.destroyed or None,
+                blob=one.generation in found.blobs,
+                epochs=coverage.generations[one.generation],
+            )
+            for one in found.generations
+        ),
+        spaces=tuple(
+            replies.SpaceCoverage(
+                space=name, epochs=coverage.epochs[name], covered=coverage.covered[name]
+            )
+            for name in sorted(coverage.epochs)
+        ),
+        last_drill=found.drilled or None,
+        holders=tuple(
+            replies.HolderOut(person=one.person, due=rfc3339(one.due), overdue=one.overdue)
+            for one in found.holders
+        ),
+        obligations=tuple(
+            replies.ObligationOut(ceremony=one.ceremony, generation=one.generation, since=one.since)
+            for one in found.obligations
+        ),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kms.cli import audit, envelope, epoch, meeting, roster, service, space
+from kms.cli import audit, envelope, epoch, escrow, meeting, roster, service, space
 from kms.cli.register import Group, describe, global_options
 from kms.cli.session import Options
 from kms.i18n import _
@@ -23,7 +23,7 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     _add_root(app)
-    for part in (service, space, meeting, roster, epoch, envelope, audit):
+    for part in (service, space, meeting, roster, epoch, envelope, escrow, audit):
         part.add(app)
     return app
 

@@ -9,6 +9,7 @@ class Exit(IntEnum):
     """What the command's exit code says."""
 
     OK = 0
+    ATTENTION = 3
     USAGE = 64
     INVALID = 65
     NOT_FOUND = 66
@@ -23,6 +24,7 @@ class Exit(IntEnum):
 
 MEANINGS = {
     Exit.OK: "It was done.",
+    Exit.ATTENTION: "It was answered, and people have to do something about what was found.",
     Exit.USAGE: "The command line is wrong.",
     Exit.INVALID: "The input is invalid, or a signature, proof or log does not hold.",
     Exit.NOT_FOUND: "It does not exist, or may not be known to the caller.",
@@ -55,6 +57,7 @@ EXIT_BY_CODE = {
     "state_not_allowed": Exit.LATER,
     "precondition_failed": Exit.LATER,
     "request_timeout": Exit.LATER,
+    "ceremony_abandoned": Exit.LATER,
     "unavailable": Exit.UNAVAILABLE,
     "hsm_unavailable": Exit.UNAVAILABLE,
     "store_unavailable": Exit.UNAVAILABLE,

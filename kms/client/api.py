@@ -216,6 +216,10 @@ class Client:
         """Return the rotation of every open meeting that the caller may know of."""
         return self._to.ask("rotation.read").read(replies.RotationList)
 
+    def escrow(self) -> replies.EscrowOut:
+        """Return the status of escrow; the service looks at every epoch for it."""
+        return self._to.ask("escrow.read").read(replies.EscrowOut)
+
     def tokens(self) -> replies.TokenList:
         """Return what each HSM token says of itself."""
         return self._to.ask("hsm.read").read(replies.TokenList)

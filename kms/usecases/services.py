@@ -16,6 +16,7 @@ from kms.policy.authorizer import Authorizer, Target
 from kms.ports import Change, Clock, PutReply, PutRow, Store, Unit, WorkerDirectory
 from kms.settings import Settings
 from kms.usecases.cache import VerifiedCache
+from kms.usecases.escrow_log import EscrowLog
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -96,6 +97,7 @@ class Services:
     schedule: Callable[[str, str, int], None]
     key_list: str
     locks: Locks = field(default_factory=Locks)
+    escrow_log: EscrowLog = field(default_factory=EscrowLog)
 
     def seconds(self) -> int:
         """Return the present time in whole seconds."""

@@ -197,6 +197,68 @@ class RotationList(Wire):
     items: Annotated[tuple[RotationOut, ...], _Many]
 
 
+class GenerationOut(Wire):
+    """An escrow generation; ``blob``: its private half, wrapped, lies in the state directory.
+    ``epochs`` are those that no newer generation covers.
+    """
+
+    generation: Count
+    made: Time
+    destroyed: Time | None = None
+    blob: bool
+    epochs: Count
+
+
+class SpaceCoverage(Wire):
+    """How many of a space's keys there are, and how many could be recovered."""
+
+    space: Space
+    epochs: Count
+    covered: Count
+
+
+class GapOut(Wire):
+    """A key that could not be recovered."""
+
+    space: Space
+    meeting: Meeting
+    epoch: EpochNumber
+    reason: Text
+
+
+class HolderOut(Wire):
+    """An officer, whose next drill is ``due``."""
+
+    person: Text
+    due: Time
+    overdue: bool
+
+
+class ObligationOut(Wire):
+    """A generation to replace: a ceremony combined its SWK outside the offline image."""
+
+    ceremony: Text
+    generation: Count
+    since: Time
+
+
+class EscrowOut(Wire):
+    """Escrow at a glance; ``attention``: people have to do something. Of ``gap_count`` gaps the
+    first are listed.
+    """
+
+    attention: bool
+    epochs: Count
+    covered: Count
+    gap_count: Count
+    gaps: Annotated[tuple[GapOut, ...], Field(max_length=20)]
+    generations: Annotated[tuple[GenerationOut, ...], _Many]
+    spaces: Annotated[tuple[SpaceCoverage, ...], _Many]
+    last_drill: Time | None = None
+    holders: Annotated[tuple[HolderOut, ...], _Many]
+    obligations: Annotated[tuple[ObligationOut, ...], _Many]
+
+
 class StatusOut(Wire):
     """The site at a glance: ``workers`` maps each token to "ready" or an error's code."""
 

@@ -8,6 +8,7 @@ from kms.api.endpoints import Endpoint, json_reply
 from kms.api.metrics import MEDIA_TYPE, Metrics
 from kms.errors import Unavailable
 from kms.policy.authorizer import Target
+from kms.usecases.escrow import escrow_status
 from kms.usecases.queries import (
     SiteStatus,
     check_writable,
@@ -20,6 +21,7 @@ from kms.usecases.queries import (
 )
 from kms.usecases.services import authorize
 from kms.wire.replies import (
+    EscrowOut,
     Health,
     KeyListOut,
     RecipientList,
@@ -46,6 +48,7 @@ def endpoints(metrics: Metrics) -> tuple[Endpoint, ...]:
         Endpoint("health.ready", _ready, Health),
         Endpoint("status.read", _status, StatusOut),
         Endpoint("rotation.read", _rotation, RotationList),
+        Endpoint("escrow.read", _escrow, EscrowOut),
         Endpoint("metrics.read", exposition, MEDIA_TYPE),
         Endpoint("space.list", _spaces, SpaceList),
         Endpoint("recipient.list", _recipients, RecipientList),
@@ -91,6 +94,11 @@ async def _rotation(context: Context) -> Response:
     context.query()
     found = await rotation_status(context.services, context.call, _MOST_ROTATIONS)
     return json_reply(RotationList(items=tuple(views.rotation(entry) for entry in found)))
+
+
+async def _escrow(context: Context) -> Response:
+    context.query()
+    return json_reply(views.escrow(await escrow_status(context.services, context.call)))
 
 
 async def _spaces(context: Context) -> Response:

@@ -1,0 +1,127 @@
+"""Escrow coverage: whether each key that is not destroyed could be recovered, and by what.
+
+A key is covered by a generation whose envelope is stored and is the one that the epoch's manifest,
+or an addendum to it, names. Rows are checked page by page as they are counted, nothing is kept.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Container
+from dataclasses import dataclass, field
+
+from kms.domain.ids import MeetingId, RecipientId, SpaceName
+from kms.domain.models import Epoch, RecipientKind
+from kms.domain.rows import SealedRow
+from kms.domain.states import KeyState
+from kms.errors import IntegrityFailure, InvalidInput, VerificationFailed
+from kms.ports import Store
+from kms.statements import jws, manifest
+from kms.statements.addendum import peek_addendum
+from kms.statements.canonical import decode_record, digest, read_row
+from kms.statements.manifest import ManifestRecipient
+from kms.usecases.services import Services
+
+_PAGE = 100
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A key that could not be recovered."""
+
+    space: str
+    meeting: str
+    epoch: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Coverage:
+    """What was found: live epochs and covered ones by space, epochs by the newest generation that
+    covers them, how many gaps and the first of them.
+    """
+
+    epochs: Counter[str] = field(default_factory=Counter)
+    covered: Counter[str] = field(default_factory=Counter)
+    generations: Counter[int] = field(default_factory=Counter)
+    gaps: int = 0
+    shown: list[Gap] = field(default_factory=list)
+
+    def count(self, epoch: Epoch, generation: int | str) -> None:
+        """Take in one epoch: the generation that covers it, or the reason why none does."""
+        self.epochs[epoch.space] += 1
+        if isinstance(generation, int):
+            self.covered[epoch.space] += 1
+            self.generations[generation] += 1
+            return
+        self.gaps += 1
+        if len(self.shown) < _SHOWN:
+            self.shown.append(Gap(epoch.space, epoch.meeting, epoch.epoch, generation))
+
+
+async def count_space(
+    services: Services, space: SpaceName, live: Container[int], into: Coverage
+) -> None:
+    """Count a space's epochs; ``live`` are the generations that are not destroyed and whose
+    private half is kept. Raise IntegrityFailure for a row that was altered.
+    """
+    async for meeting in _meetings(services, space):
+        after = -1
+        while page := services.store.epochs(space, meeting, after, _PAGE):
+            epochs = [_epoch(sealed) for sealed in page]
+            await _check(services, space, page)
+            for epoch in epochs:
+                if epoch.state is not KeyState.DESTROYED:
+                    into.count(epoch, _covering(services.store, epoch, live))
+            after = epochs[-1].epoch
+
+
+async def _meetings(services: Services, space: SpaceName) -> AsyncIterator[MeetingId]:
+    """Yield meetings by id: destroyed ones too, since only their epochs' rows are checked."""
+    after = ""
+    while page := services.store.meetings(space, after, _PAGE):
+        for sealed in page:
+            after = sealed.row.key.rpartition("/")[2]
+            yield MeetingId(after)
+
+
+async def _check(services: Services, space: SpaceName, page: list[SealedRow]) -> None:
+    """Raise IntegrityFailure unless the rows are those that the log names, with sound MACs."""
+    if any(one.row.version != services.store.row_version(one.row.key) for one in page):
+        raise IntegrityFailure("a row is not the version that the log names")
+    await services.workers.space(space).check_rows(page)
+
+
+def _epoch(sealed: SealedRow) -> Epoch:
+    try:
+        record = read_row(sealed.row)
+    except InvalidInput as error:
+        raise IntegrityFailure("a row is not what its key says") from error
+    if not isinstance(record, Epoch):
+        raise IntegrityFailure("a row is not what its key says")
+    return record
+
+
+def _covering(store: Store, epoch: Epoch, live: Container[int]) -> int | str:
+    """Return the newest live generation whose envelope is there, or why there is none."""
+    reason = "no envelope"
+    for entry in sorted(_escrows(epoch), key=lambda one: -one.version):
+        blob = store.envelope(epoch.space, epoch.meeting, epoch.epoch, RecipientId(entry.id))
+        if blob is None:
+            continue
+        if digest(blob) != entry.blob_sha256:
+            reason = "altered envelope"
+        elif entry.version in live:
+            return entry.version
+        else:
+            reason = "generation gone"
+    return reason
+
+
+def _escrows(epoch: Epoch) -> list[ManifestRecipient]:
+    try:
+        payload = jws.unverified_payload(epoch.manifest, typ=manifest.TYP)
+        named = list(decode_record(payload, manifest.Manifest).recipients)
+        named += [peek_addendum(extra).recipient for extra in epoch.addenda]
+    except (InvalidInput, VerificationFailed) as error:
+        raise IntegrityFailure("an epoch's manifest cannot be read") from error
+    return [entry for entry in named if entry.kind is RecipientKind.ESCROW]

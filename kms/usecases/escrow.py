@@ -1,0 +1,111 @@
+"""Escrow status: generations, coverage of every key, drills, and what is owed.
+
+Generations and recoveries are read from the log, which was checked when the service started;
+whose drill is due from the register of people, which the site root signed.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from kms.domain.people import Part, Register
+from kms.errors import ConclaveError, ConfigurationError
+from kms.policy.authorizer import Target
+from kms.statements import archive
+from kms.statements.register import verify_register
+from kms.usecases.coverage import Coverage, Gap, count_space
+from kms.usecases.escrow_log import Generation, Obligation
+from kms.usecases.queries import list_spaces
+from kms.usecases.services import Call, Services, authorize
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """An officer and when their drill is due (whole seconds)."""
+
+    person: str
+    due: int
+    overdue: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EscrowStatus:
+    """Everything that people need to know; ``blobs`` are the generations whose private half, under
+    the SWK, lies in the state directory.
+    """
+
+    generations: tuple[Generation, ...]
+    blobs: frozenset[int]
+    coverage: Coverage
+    drilled: str
+    holders: tuple[Holder, ...]
+    obligations: tuple[Obligation, ...]
+
+    @property
+    def attention(self) -> bool:
+        """Whether people have to do something about it."""
+        return bool(
+            self.coverage.gaps
+            or self.obligations
+            or any(one.overdue for one in self.holders)
+            or any(
+                not one.destroyed and one.generation not in self.blobs for one in self.generations
+            )
+        )
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """The first gaps."""
+        return tuple(self.coverage.shown)
+
+
+async def escrow_status(services: Services, call: Call) -> EscrowStatus:
+    """Return the status of escrow for the spaces that the caller may know of.
+
+    Looks at every epoch. Raise IntegrityFailure, ConfigurationError, HsmUnavailable.
+    """
+    await authorize(services, call, Target(), "escrow")
+    state = services.settings.paths.state
+    services.escrow_log.read(services.store)
+    known = services.escrow_log.generations
+    blobs = frozenset(n for n in known if (state / archive.ESCROW_BLOB.format(n)).is_file())
+    live = {n for n in blobs if not known[n].destroyed}
+    coverage = Coverage()
+    for space in await list_spaces(services, Call(call.principal, "space.list", call.request)):
+        await count_space(services, space.space, live, coverage)
+    return EscrowStatus(
+        generations=tuple(known[n] for n in sorted(known)),
+        blobs=blobs,
+        coverage=coverage,
+        drilled=services.escrow_log.drilled,
+        holders=_holders(_register(state), services.seconds()),
+        obligations=services.escrow_log.obligations(),
+    )
+
+
+def _holders(register: Register, now: int) -> tuple[Holder, ...]:
+    return tuple(
+        Holder(one.name, one.drill_due, one.drill_due <= now)
+        for one in sorted(register.people, key=lambda one: (one.drill_due, one.name))
+        if one.part is Part.OFFICER and not one.removed
+    )
+
+
+def _register(state: Path) -> Register:
+    try:
+        names = [path.name for path in state.iterdir()]
+        root = load_pem_public_key(_newest(state, names, archive.SITE_ROOT))
+        token = _newest(state, names, archive.REGISTER).decode("ascii")
+        if not isinstance(root, ec.EllipticCurvePublicKey):
+            raise ConfigurationError("the site root is not an EC key")
+        return verify_register(token, root)
+    except (OSError, ValueError, ConclaveError) as error:
+        raise ConfigurationError(
+            f"the register of people cannot be read: {state}", hint="initialise the site first"
+        ) from error
+
+
+def _newest(state: Path, names: list[str], pattern: str) -> bytes:
+    return (state / pattern.format(archive.newest(names, pattern))).read_bytes()
