@@ -376,7 +376,11 @@ class Records(Protocol):
         ...
 
     def write(self, entry: Entry) -> int:
-        """Make an entry durable; return its leaf's number."""
+        """Make an entry durable; return its leaf's number.
+
+        Bears being repeated: an entry whose action, resource and details a leaf since this
+        ceremony's intent has already is not written again. Details name the ceremony.
+        """
         ...
 
     def intent(self, details: dict[str, Any]) -> int:
