@@ -64,33 +64,53 @@ def share_books(files: Files) -> tuple[ShareBook, ...]:
     return tuple(decode_record(files.read(name), ShareBook) for name in names)
 
 
-ChosenBook = Callable[[Room], ShareBook]
-"""Finds the share book of a step when the step is done."""
+@dataclass(frozen=True, slots=True)
+class BookFinder:
+    """Finds a step's share book when the step is done: the newest of a secret (and generation)
+    that this ceremony wrote itself (``own``), or that it found in force.
+    """
+
+    secret: SharedSecret
+    generation: int | None = None
+    own: bool = False
+
+    def find(self, room: Room) -> ShareBook:
+        """Return the book; raise NotFound."""
+        books = [book for book in share_books(room.files) if self._fits(room, book)]
+        if not books:
+            raise NotFound(f"there is no share book of the {self.secret} secret")
+        return max(books, key=lambda book: (book.generation, book.split))
+
+    def _fits(self, room: Room, book: ShareBook) -> bool:
+        return (
+            book.secret is self.secret
+            and self.generation in {None, book.generation}
+            and _is_own(room, book) is self.own
+        )
 
 
-def present_book(secret: SharedSecret, generation: int | None = None) -> ChosenBook:
-    """Return a finder of the book in force: the newest that this ceremony did not write itself."""
-    return lambda room: _newest_book(room, secret, generation, own=False)
+Numbers = Callable[[Room], tuple[int, int]]
+"""Finds generation and split of new shares when they are made."""
 
 
-def own_book(secret: SharedSecret) -> ChosenBook:
-    """Return a finder of the book that this ceremony wrote."""
-    return lambda room: _newest_book(room, secret, None, own=True)
+def first(_room: Room) -> tuple[int, int]:
+    """Return the numbers of the first split of a first generation."""
+    return 1, 1
 
 
-def _newest_book(
-    room: Room, secret: SharedSecret, generation: int | None, *, own: bool
-) -> ShareBook:
-    books = [
-        book
-        for book in share_books(room.files)
-        if book.secret is secret
-        and generation in {None, book.generation}
-        and (book.ceremony == room.brief.plan.file.id) is own
-    ]
-    if not books:
-        raise NotFound(f"there is no share book of the {secret} secret")
-    return max(books, key=lambda book: (book.generation, book.split))
+def next_split(secret: SharedSecret) -> Numbers:
+    """Return how the next split of the generation in force is numbered."""
+
+    def number(room: Room) -> tuple[int, int]:
+        book = BookFinder(secret).find(room)
+        return book.generation, book.split + 1
+
+    return number
+
+
+def next_generation(secret: SharedSecret) -> Numbers:
+    """Return how the first split of the next generation is numbered."""
+    return lambda room: (BookFinder(secret).find(room).generation + 1, 1)
 
 
 def write_share_book(files: Files, book: ShareBook) -> Facts:
@@ -103,3 +123,14 @@ def write_share_book(files: Files, book: ShareBook) -> Facts:
 def book_name(book: ShareBook) -> str:
     """Return the name of a share book's file."""
     return archive.share_book(book.secret, book.generation).format(book.split)
+
+
+def remove_own_books(room: Room, secret: SharedSecret) -> None:
+    """Take back what this ceremony wrote of a secret's shares."""
+    for book in share_books(room.files):
+        if book.secret is secret and _is_own(room, book):
+            room.files.remove(book_name(book))
+
+
+def _is_own(room: Room, book: ShareBook) -> bool:
+    return book.ceremony == room.brief.plan.file.id
