@@ -101,6 +101,13 @@ class Register:
         return tuple(sorted(members, key=lambda person: person.share))
 
 
+def parse_name(text: str) -> str:
+    """Return a person's name; raise InvalidInput."""
+    if not _NAME.fullmatch(text):
+        raise InvalidInput("a person is named by a slug: a letter, then 1 to 31 of a-z, 0-9, -")
+    return text
+
+
 def check_register(register: Register) -> None:
     """Raise InvalidInput unless the register keeps the rules of ceremonies."""
     present = [person for person in register.people if not person.removed]
@@ -120,8 +127,7 @@ def check_register(register: Register) -> None:
 
 
 def _check_person(person: Person, groups: set[str]) -> None:
-    if not _NAME.fullmatch(person.name):
-        raise InvalidInput("a person is named by a slug: a letter, then 1 to 31 of a-z, 0-9, -")
+    parse_name(person.name)
     if not person.credentials:
         raise InvalidInput(f"{person.name} has no credential")
     if person.term_from >= person.term_until:

@@ -25,6 +25,7 @@ class Kind(StrEnum):
     SITE_ROOT = "site-root"
     CHECKPOINT = "checkpoint"
     CHECKPOINT_STATE = "checkpoint-state"
+    APPROVAL = "approval"
 
 
 NAMED = frozenset({Kind.SERVER, Kind.RECORDER, Kind.ROSTER_AUTHORITY, Kind.DEVICE_ANCHOR})
