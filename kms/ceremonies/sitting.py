@@ -1,0 +1,191 @@
+"""One ceremony from the call to the signed transcript: gathers approvals, holds it, logs it.
+
+Whatever interrupts it, opening it again goes on: the folder tells how far it is. Every run that
+acts writes an intent of its own to the log, and what came of it; a run that died is told of as
+interrupted, like any operation.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from kms.audit.leaf import Outcome
+from kms.ceremonies import engine
+from kms.ceremonies.admission import Approvals, Call, admit, gather
+from kms.ceremonies.ceremony import Ceremony
+from kms.ceremonies.chain import newest_transcript
+from kms.ceremonies.entries import Recorded
+from kms.ceremonies.folder import CEREMONIES, Folder
+from kms.ceremonies.journal import Journal
+from kms.ceremonies.request import make_request, register_digest
+from kms.ceremonies.room import Brief, Room
+from kms.ceremonies.signatures import check_signatures, seal
+from kms.ceremonies.signing import sign_into
+from kms.ceremonies.transcript import Result, Transcript, decode_transcript, encode_transcript
+from kms.errors import AlreadyExists, ConclaveError, QuorumNotMet, StateNotAllowed
+from kms.statements.canonical import digest, unb64u
+
+__all__ = ["Approvals", "Sitting", "sign_into"]
+
+
+class Sitting:
+    """A ceremony that was called. ``request`` is what its people approve."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._folder = call.folder
+        self.request = call.request
+
+    @classmethod
+    def open(cls, root: Path, ceremony: Ceremony, brief: Brief, now: int) -> "Sitting":
+        """Make or find the ceremony's folder in the state directory ``root``; raise AlreadyExists
+        if another plan has its id, StateNotAllowed if it was called under another register,
+        InvalidInput if a new one has expired.
+        """
+        path = root / CEREMONIES / brief.plan.file.id
+        if not path.exists():
+            Journal.create(path, brief.plan.raw, make_request(brief, now))
+        folder = Folder(path)
+        if folder.plan().raw != brief.plan.raw:
+            raise AlreadyExists(f"another plan has the id {path.name}", hint="choose another id")
+        request = folder.request()
+        if request.register != register_digest(brief.register_token):
+            raise StateNotAllowed(
+                "the register of people changed since this ceremony was called",
+                hint="make a plan with another id",
+            )
+        return cls(Call(folder, ceremony, brief, request))
+
+    @property
+    def folder(self) -> Path:
+        """The ceremony's folder, where people sign."""
+        return self._folder.path
+
+    @property
+    def sha256(self) -> bytes:
+        """The request's digest, which people compare before they approve."""
+        return unb64u(self.request.digest())
+
+    def approvals(self, now: int) -> Approvals:
+        """Return the approvals handed in so far."""
+        return gather(self._call, now)
+
+    def hold(self, room: Room) -> bytes:
+        """Do the ceremony, or what is left of it, and log it; return the transcript's payload.
+
+        Raise QuorumNotMet if too few have approved or the request expired, and whatever the
+        script raises. Once the outcome is logged nothing is repeated.
+        """
+        journal = Journal.open(self.folder)
+        if journal.progress.aborted:
+            raise StateNotAllowed("the ceremony was given up", hint="make a plan with another id")
+        if self._folder.payload() is None:
+            admit(self._call, room, journal)
+        return self._conclude(room, journal, Result.SUCCEEDED)
+
+    def abort(self, room: Room) -> bytes:
+        """Undo what was done, and log that; return the transcript's payload. Raise
+        StateNotAllowed if nothing was begun, or too much.
+        """
+        journal = Journal.open(self.folder)
+        if journal.progress.started is None:
+            raise StateNotAllowed("nothing was done yet: there is nothing to undo")
+        if self._folder.payload() is not None and not journal.progress.aborted:
+            raise StateNotAllowed("the ceremony is over: it cannot be undone")
+        return self._conclude(room, journal, Result.ABORTED)
+
+    def missing_signatures(self) -> tuple[str, ...]:
+        """Return who has yet to sign the transcript; raise StateNotAllowed before there is one,
+        VerificationFailed naming whose signature does not hold.
+        """
+        payload = self._payload()
+        signed = self._signatures(payload)
+        return tuple(name for name in decode_transcript(payload).approvals if name not in signed)
+
+    def finish(self) -> Path:
+        """Write the signed transcript; raise QuorumNotMet as long as a signature is missing."""
+        lacking = self.missing_signatures()
+        if lacking:
+            raise QuorumNotMet(f"the transcript is not signed yet by {', '.join(lacking)}")
+        payload = self._payload()
+        return self._folder.finish(seal(payload, self._signatures(payload)))
+
+    def _conclude(self, room: Room, journal: Journal, result: Result) -> bytes:
+        if journal.progress.recorded:
+            return self._payload()
+        named = {"ceremony": self.request.ceremony, "kind": self.request.kind}
+        intent = room.records.intent({**named, "request": self.request.digest()})
+        try:
+            payload = self._folder.payload() or self._act(room, journal, result)
+        except BaseException as error:
+            code = error.code if isinstance(error, ConclaveError) else ConclaveError.code
+            # The first error is what people have to hear of.
+            with suppress(ConclaveError):
+                room.records.result(intent, Outcome.FAILED, {**named, "code": code})
+            raise
+        self._record(room, journal, intent, {**named, "transcript": digest(payload)}, result)
+        return payload
+
+    def _record(
+        self,
+        room: Room,
+        journal: Journal,
+        intent: int,
+        details: dict[str, Any],
+        result: Result,
+    ) -> None:
+        succeeded = result is Result.SUCCEEDED
+        outcome = Outcome.SUCCEEDED if succeeded else Outcome.FAILED
+        room.records.result(intent, outcome, details)
+        # A site whose first ceremony was given up has no token to sign with.
+        if succeeded:
+            room.records.sign_head()
+        time = journal.clock(room.now())
+        journal.append(Recorded(time=time, transcript=details["transcript"]))
+
+    def _act(self, room: Room, journal: Journal, result: Result) -> bytes:
+        script = self._call.ceremony.script(self._call.brief)
+        if result is Result.ABORTED:
+            engine.abort(script, room, journal)
+        else:
+            if not journal.progress.attempts:
+                self._call.ceremony.precheck(room)
+            engine.run(script, room, journal)
+        payload = encode_transcript(self._transcript(journal, result))
+        self._folder.freeze(payload)
+        return payload
+
+    def _transcript(self, journal: Journal, result: Result) -> Transcript:
+        started = journal.progress.started
+        if started is None:
+            raise StateNotAllowed("nothing was done yet: there is nothing to tell of")
+        plan, last = self._call.brief.plan, newest_transcript(self.folder.parent)
+        return Transcript(
+            site=plan.file.site,
+            sequence=last.sequence + 1,
+            previous=last.sha256,
+            ceremony=plan.file.id,
+            kind=plan.file.ceremony,
+            plan=plan.raw.decode(),
+            plan_sha256=plan.digest,
+            binding=self._call.brief.site,
+            register=self._call.brief.register_token,
+            founded=None if self._call.brief.register_token else self._call.brief.register,
+            request=self.request,
+            approvals=started.approvals,
+            entries=journal.entries(),
+            result=result,
+            begun=started.time,
+            ended=journal.progress.time,
+        )
+
+    def _payload(self) -> bytes:
+        payload = self._folder.payload()
+        if payload is None:
+            raise StateNotAllowed("the ceremony is not over: there is no transcript to sign")
+        return payload
+
+    def _signatures(self, payload: bytes) -> dict[str, tuple[str, bytes]]:
+        signatures = self._folder.signatures()
+        check_signatures(payload, self._call.brief.register, signatures)
+        return signatures
