@@ -65,11 +65,11 @@ def _object(token: Token, item: Found) -> dict[str, Any]:
             shown[_name(key)] = _shown(named)
     if shown.get("label") != str(item.label):
         raise IntegrityFailure(f"the token does not describe {item.label}")
-    return shown
+    return dict(sorted(shown.items()))
 
 
 def _shown(raw: Mapping[Attribute, bytes]) -> dict[str, Any]:
-    return {_name(key): _decoder(key)(value) for key, value in raw.items()}
+    return {name: _decoder(key)(raw[key]) for name, key in sorted((_name(key), key) for key in raw)}
 
 
 def _name(key: Attribute) -> str:
