@@ -22,6 +22,7 @@ ConclaveError
 ├── EnvelopeRefused         envelope_refused
 ├── FrameRefused            frame_refused
 ├── VerificationFailed      verification_failed
+├── Abandoned               ceremony_abandoned
 ├── Unavailable             unavailable
 │   ├── HsmUnavailable      hsm_unavailable
 │   ├── StoreUnavailable    store_unavailable
@@ -176,6 +177,12 @@ class VerificationFailed(ConclaveError):
     """A signature, proof or statement does not hold."""
 
     code = "verification_failed"
+
+
+class Abandoned(ConclaveError):
+    """Somebody did not confirm, so the ceremony stopped."""
+
+    code = "ceremony_abandoned"
 
 
 class Unavailable(ConclaveError):
