@@ -5,11 +5,9 @@ a token takes only one login at a time: each act opens its session and closes it
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from pkcs11 import ObjectClass
-from pkcs11.exceptions import PKCS11Error
 
 from kms.ceremonies.ports import (
     EscrowOpener,
@@ -20,7 +18,7 @@ from kms.ceremonies.ports import (
 )
 from kms.domain.models import RecipientKind, ReleaseClass
 from kms.domain.rows import Row, SealedRow
-from kms.errors import PinError, StateNotAllowed
+from kms.errors import PinError
 from kms.hsm import inventory, making, rewrap, templates
 from kms.hsm.attributes import Template
 from kms.hsm.checkpoints import Checkpoints
@@ -30,25 +28,13 @@ from kms.hsm.isolated import run_isolated
 from kms.hsm.keyring import Keyring, SiteKeyring
 from kms.hsm.known_answers import check_known_answers
 from kms.hsm.labels import Kind, named, numbered, vault_public
-from kms.hsm.login import Login, has_token, reloading
+from kms.hsm.login import has_token, reloading
+from kms.hsm.logins import Logins, TokenPins
 from kms.hsm.profile import Profile
 from kms.hsm.publickeys import key_id, load_anchor, load_p256, load_rsa
 from kms.hsm.rows import RowSealer
-from kms.hsm.token import Token
 from kms.statements import jws
 from kms.statements.canonical import read_row
-
-
-class TokenPins(Protocol):
-    """The part of a PinBox that tokens use."""
-
-    def so_pin(self, token: str) -> str:
-        """Return a token's SO PIN; raise PinError."""
-        ...
-
-    def user_pin(self, token: str) -> str:
-        """Return a token's user PIN; raise PinError."""
-        ...
 
 
 class OfficerToken:
@@ -62,7 +48,9 @@ class OfficerToken:
         self._profile = profile
         self._label = label
         self._pins = pins
-        self._held: Token | None = None
+        self._logins = Logins(profile, label, pins)
+        self._user = self._logins.user
+        self._officer = self._logins.officer
 
     def __repr__(self) -> str:
         return f"OfficerToken({self._label!r})"
@@ -97,13 +85,15 @@ class OfficerToken:
         the token does not take the old PIN, the new one has to be its PIN already.
         """
         check_pin(self._profile, new)
+        session = self._officer()
         try:
-            with self._officer() as token:
-                token.change_pin(new)
+            session.open()
         except PinError:
-            self._log_in(new)
-        else:
-            self._log_in(new)
+            self._logins.prove_so_pin(new)
+            return
+        with session:
+            session.change_pin(new)
+        self._logins.prove_so_pin(new)
 
     def self_test(self) -> None:
         """Ask what the profile says the token answers; see known_answers."""
@@ -244,36 +234,6 @@ class OfficerToken:
         with self._user() as token:
             Checkpoints(token, "").adopt(size, root)
 
-    # sessions
-
     def _trust(self, template: Template) -> None:
         with self._officer() as token:
             making.trust(token, template)
-
-    @contextmanager
-    def _user(self) -> Iterator[Token]:
-        if self._held is not None:
-            yield self._held
-            return
-        pin = self._pins.user_pin(self._label)
-        with Token(self._profile, self._label, pin, writable=True) as token:
-            self._held = token
-            try:
-                yield token
-            except PKCS11Error as error:
-                raise token.failed(error) from error
-            finally:
-                self._held = None
-
-    def _officer(self) -> Token:
-        """Return a session of the security officer, to be entered."""
-        if self._held is not None:
-            raise StateNotAllowed(
-                f"token {self._label} is in use by its user, and takes one login at a time"
-            )
-        pin = self._pins.so_pin(self._label)
-        return Token(self._profile, self._label, pin, login=Login.OFFICER)
-
-    def _log_in(self, so_pin: str) -> None:
-        with Token(self._profile, self._label, so_pin, login=Login.OFFICER):
-            pass

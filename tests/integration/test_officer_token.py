@@ -175,6 +175,15 @@ def test_with_neither_pin_right_the_so_pin_stays(token: OfficerToken, pins: Know
     log_in(LABEL, SO_PIN, Login.OFFICER)
 
 
+def test_without_the_officers_secret_no_so_pin_is_tried(token: OfficerToken, pins: KnownPins):
+    pins.officer = {}
+    for act in (lambda: token.change_so_pin(NEW_PIN), token.erase):
+        with pytest.raises(KeyError):
+            act()
+    log_in(LABEL, SO_PIN, Login.OFFICER)
+    assert token.exists()
+
+
 def test_a_so_pin_of_wrong_length_is_refused_before_the_token_sees_it(
     token: OfficerToken, pins: KnownPins
 ):
