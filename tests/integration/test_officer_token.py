@@ -18,6 +18,7 @@ from kms.domain.models import ReleaseClass, Space
 from kms.domain.rows import SealedRow
 from kms.errors import (
     AlreadyExists,
+    HsmUnavailable,
     IntegrityFailure,
     InvalidInput,
     PinError,
@@ -25,14 +26,17 @@ from kms.errors import (
 )
 from kms.hsm import templates
 from kms.hsm.attributes import Template
+from kms.hsm.init_token import erase_token, init_token
 from kms.hsm.keyring import SiteKeyring
 from kms.hsm.labels import Kind, numbered
-from kms.hsm.login import Login
+from kms.hsm.login import Login, reloading
 from kms.hsm.officer import OfficerToken
 from kms.hsm.profile import load_profile
 from kms.hsm.token import Token
 from kms.statements.canonical import canonical, make_row
+from tests.faults.plan import DIE, Fault, FaultPlan
 from tests.fixtures.envelopes import make_envelopes, user
+from tests.fixtures.faulty import faulty_profile, under_faults
 from tests.fixtures.hsm import (
     PIN,
     PROFILE,
@@ -137,6 +141,31 @@ def test_erasing_takes_the_so_pin(token: OfficerToken, pins: KnownPins):
         token.erase()
     assert "not-the-pin" not in f"{caught.value!r} {caught.value.hint}"
     assert token.dump() == before
+
+
+def test_a_token_whose_making_was_interrupted_is_erased_and_made_again(site: HsmSite):
+    plan = FaultPlan(site.home)
+    plan.write(Fault("C_InitPIN", DIE))
+    with pytest.raises(HsmUnavailable, match="died"):
+        under_faults(plan, site, init_token, faulty_profile(), "fresh", SO_PIN, PIN)
+    with reloading(load_profile(PROFILE)):
+        pass
+    fresh = officer("fresh")
+    assert fresh.exists()
+    fresh.erase()
+    fresh.initialise()
+    assert fresh.labels() == ()
+
+
+def test_an_erasure_that_was_interrupted_has_erased(site: HsmSite, token: OfficerToken):
+    plan = FaultPlan(site.home)
+    plan.write(Fault("C_SetPIN", DIE))
+    with pytest.raises(HsmUnavailable, match="died"):
+        under_faults(plan, site, erase_token, faulty_profile(), LABEL, SO_PIN)
+    with reloading(load_profile(PROFILE)):
+        pass
+    assert not token.exists()
+    token.erase()
 
 
 def test_tokens_are_neither_made_nor_erased_while_a_session_is_open(token: OfficerToken):

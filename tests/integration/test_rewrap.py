@@ -3,9 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
-import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
@@ -17,19 +15,17 @@ from kms.domain.models import RecipientKind
 from kms.errors import HsmUnavailable, IntegrityFailure, InvalidInput, NotFound
 from kms.hsm import templates
 from kms.hsm.faults import Action, TokenFault
-from kms.hsm.isolated import run_isolated
 from kms.hsm.keyring import Reader
 from kms.hsm.labels import Kind, numbered
 from kms.hsm.officer import OfficerToken
-from kms.hsm.profile import load_profile
+from kms.hsm.profile import Profile
 from kms.hsm.rewrap import Rewrapper
 from kms.statements.jws import spki_der
-from tests.faults import build
 from tests.faults.plan import DIE, Fault, FaultPlan, Return
 from tests.fixtures.envelopes import check_opens, make_envelopes, user
+from tests.fixtures.faulty import faulty_profile, under_faults
 from tests.fixtures.hsm import (
     PIN,
-    PROFILE,
     SO_PIN,
     HsmSite,
     hsm_site,
@@ -268,11 +264,8 @@ def plan(site: HsmSite) -> FaultPlan:
     return FaultPlan(site.home)
 
 
-def rewrap_by_way_of(module: str, items: list[RewrapItem]) -> tuple[int, str, str]:
-    """Return how many were rewrapped, and what ended it, through another module."""
-    profile = load_profile(PROFILE)
-    match = msgspec.structs.replace(profile.match, modules=(Path(module),))
-    profile = msgspec.structs.replace(profile, match=match)
+def rewrap_all(profile: Profile, items: list[RewrapItem]) -> tuple[int, str, str]:
+    """Return how many were rewrapped, and what ended it."""
     token = OfficerToken(profile, LABEL, KnownPins({LABEL: SO_PIN}, {LABEL: PIN}))
     done = 0
     try:
@@ -282,12 +275,6 @@ def rewrap_by_way_of(module: str, items: list[RewrapItem]) -> tuple[int, str, st
         action = error.action if isinstance(error, TokenFault) else Action.FAIL
         return done, f"{type(error).__name__}: {error.message}", action
     return done, "", ""
-
-
-def through(plan: FaultPlan, site: HsmSite, items: list[RewrapItem]) -> tuple[int, str, str]:
-    environment = {"SOFTHSM2_CONF": str(site.home / "softhsm2.conf"), **plan.environment()}
-    module = str(build.shim("faulthsm"))
-    return run_isolated(environment, rewrap_by_way_of, module, items)
 
 
 @pytest.mark.parametrize(
@@ -323,9 +310,9 @@ def test_a_failing_token_ends_the_work_at_that_item_and_is_not_the_envelopes_fau
     outcome: tuple[int, str, str],
 ):
     plan.write(fault)
-    assert through(plan, site, envelopes) == outcome
+    assert under_faults(plan, site, rewrap_all, faulty_profile(), envelopes) == outcome
     plan.write()
-    assert through(plan, site, envelopes) == (3, "", "")
+    assert under_faults(plan, site, rewrap_all, faulty_profile(), envelopes) == (3, "", "")
 
 
 def test_a_death_amid_the_work_leaves_the_token_as_it_was(
@@ -334,7 +321,7 @@ def test_a_death_amid_the_work_leaves_the_token_as_it_was(
     before = token.dump()
     plan.write(Fault("C_WrapKey", DIE, nth=2))
     with pytest.raises(HsmUnavailable, match="died"):
-        through(plan, site, envelopes)
+        under_faults(plan, site, rewrap_all, faulty_profile(), envelopes)
     assert token.dump() == before
     plan.write()
-    assert through(plan, site, envelopes) == (3, "", "")
+    assert under_faults(plan, site, rewrap_all, faulty_profile(), envelopes) == (3, "", "")
