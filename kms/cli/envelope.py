@@ -98,7 +98,9 @@ def key_list(session: Session, out: OutOption = None) -> None:
 
 def open_envelope(
     session: Session,
-    file: Annotated[Path, typer.Argument(help="The envelope as fetched; - reads stdin.")],
+    file: Annotated[
+        Path, typer.Argument(help="The envelope as fetched or recovered; - reads stdin.")
+    ],
     key: Annotated[Path, typer.Option(help="The recipient's private key (PEM).")],
     key_list: Annotated[Path, typer.Option(help="The site's signed key list.")],
     site_root: Annotated[Path, typer.Option(help="The pinned public key of the site (PEM).")],
@@ -108,31 +110,42 @@ def open_envelope(
     password_fd: Annotated[
         int | None, typer.Option(help="File descriptor that holds the private key's password.")
     ] = None,
+    recovered: Annotated[
+        bool, typer.Option("--recovered", help="The file comes from a recovery ceremony.")
+    ] = False,
 ) -> None:
     """Open an envelope offline, say who else can read it, and forget the key."""
     from kms.client.keys import EnvelopeOpener, SiteTrust  # noqa: PLC0415 -- heavy
     from kms.statements.keylist import verify_keylist  # noqa: PLC0415 -- heavy
 
-    served = _read_envelope(file)
     root, token = read_root(site_root), read_text(key_list)
     trust = SiteTrust(verify_keylist(token, root).iss, root, token)
     private = read_private_key(key, _read_password(password_fd))
     opener = EnvelopeOpener(trust, private, wrap_alg.value)
-    opened = _open(opener, served)
-    readers = trust.readers(served.manifest, served.addenda, served.space)
+    opened, readers = _open(opener, read_text(file).encode(), recovered=recovered)
     _show_opened(session, opened, readers, opener.recipient)
 
 
-def _open(opener: "EnvelopeOpener", served: "EnvelopeOut") -> "EpochKey":
+def _open(
+    opener: "EnvelopeOpener", data: bytes, *, recovered: bool
+) -> "tuple[EpochKey, tuple[ManifestRecipient, ...]]":
     """Open an envelope; the hint is the same for every cause of a refusal."""
+    from kms.statements.recovered import decode_recovered  # noqa: PLC0415 -- heavy
+
     try:
-        return opener.open(
+        if recovered:
+            found = decode_recovered(data)
+            opened = opener.open_recovered(found)
+            return opened, opener.trust.readers(found.manifest, found.addenda, found.space)
+        served = _served(data)
+        opened = opener.open(
             served.manifest,
             base64.b64decode(served.blob),
             space=served.space,
             meeting=served.meeting,
             epoch=served.epoch,
         )
+        return opened, opener.trust.readers(served.manifest, served.addenda, served.space)
     except EnvelopeRefused as error:
         raise EnvelopeRefused(
             error.message,
@@ -140,11 +153,11 @@ def _open(opener: "EnvelopeOpener", served: "EnvelopeOut") -> "EpochKey":
         ) from None
 
 
-def _read_envelope(file: Path) -> "EnvelopeOut":
+def _served(data: bytes) -> "EnvelopeOut":
     from kms.wire.parsing import parse  # noqa: PLC0415 -- heavy
     from kms.wire.replies import EnvelopeOut  # noqa: PLC0415 -- heavy
 
-    return parse(read_text(file).encode(), EnvelopeOut)
+    return parse(data, EnvelopeOut)
 
 
 def _read_password(descriptor: int | None) -> bytes | None:

@@ -29,6 +29,7 @@ from kms.statements.manifest import (
     subject,
     verify_manifest,
 )
+from kms.statements.recovered import Recovered
 
 WRAP_HASHES: dict[str, type[hashes.HashAlgorithm]] = {
     "RSA-OAEP": hashes.SHA1,
@@ -156,23 +157,41 @@ class EnvelopeOpener:
         try:
             manifest = self.trust.manifest(token, space)
             entry = manifest.recipient(self.recipient)
-            self._check(manifest, entry, blob, subject(space, meeting, epoch), epoch)
+            self._check(manifest, entry, blob, subject(space, meeting, epoch))
             base_key = _derive(self._unwrap(blob), manifest)
         except (ConclaveError, ValueError):
             raise EnvelopeRefused(_REFUSED) from None
-        senders = {r.sender: RecipientId(r.id) for r in manifest.recipients if r.sender >= 0}
         own = entry.sender if entry.sender >= 0 else None
-        return EpochKey(space, meeting, epoch, manifest, own, senders, base_key)
+        return EpochKey(space, meeting, epoch, manifest, own, _senders(manifest), base_key)
 
-    def _check(
-        self, manifest: Manifest, entry: ManifestRecipient, blob: bytes, sub: str, epoch: int
-    ) -> None:
+    def open_recovered(self, found: Recovered) -> EpochKey:
+        """Return the key of an epoch that a recovery gave to this recipient.
+
+        The manifest does not name the recipient, nor the blob: that the key is the epoch's own is
+        shown by the commitment alone. Raise EnvelopeRefused as ``open`` does.
+        """
+        try:
+            manifest = self.trust.manifest(found.manifest, found.space)
+            if found.recipient != self.recipient:
+                raise EnvelopeRefused(_REFUSED)
+            self._check_media(manifest, subject(found.space, found.meeting, found.epoch))
+            base_key = _derive(self._unwrap(found.blob), manifest)
+        except (ConclaveError, ValueError):
+            raise EnvelopeRefused(_REFUSED) from None
+        place = (found.space, found.meeting, found.epoch)
+        return EpochKey(*place, manifest, None, _senders(manifest), base_key)
+
+    def _check(self, manifest: Manifest, entry: ManifestRecipient, blob: bytes, sub: str) -> None:
+        self._check_media(manifest, sub)
+        if entry.blob_sha256 != digest(blob):
+            raise EnvelopeRefused(_REFUSED)
+
+    def _check_media(self, manifest: Manifest, sub: str) -> None:
         senders = [r.sender for r in manifest.recipients if r.sender >= 0]
         if (
             manifest.sub != sub
             or manifest.wrap_alg != self.wrap_alg
-            or manifest.media != media_of(epoch)
-            or entry.blob_sha256 != digest(blob)
+            or manifest.media != media_of(int(sub.rpartition("/")[2]))
             or len(set(senders)) != len(senders)
         ):
             raise EnvelopeRefused(_REFUSED)
@@ -184,6 +203,10 @@ class EnvelopeOpener:
         if len(key) != _KEY_BYTES:
             raise EnvelopeRefused(_REFUSED)
         return key
+
+
+def _senders(manifest: Manifest) -> dict[int, RecipientId]:
+    return {r.sender: RecipientId(r.id) for r in manifest.recipients if r.sender >= 0}
 
 
 def _derive(key: bytes, manifest: Manifest) -> bytes:
