@@ -5,12 +5,28 @@ from typing import Annotated, Any
 
 import typer
 
-from kms.cli import audit, envelope, epoch, escrow, meeting, roster, service, space
+from kms.cli import (
+    audit,
+    credential,
+    envelope,
+    epoch,
+    escrow,
+    meeting,
+    people,
+    roster,
+    service,
+    space,
+)
 from kms.cli.register import Group, describe, global_options
 from kms.cli.session import Options
 from kms.i18n import _
 
 SUMMARY = "Conclave: keys of confidential meetings, kept in an HSM, released to the roster alone."
+
+_PARTS = (
+    *(service, space, meeting, roster, epoch, envelope, escrow, audit),
+    *(people, credential),
+)
 
 
 def build() -> typer.Typer:
@@ -23,7 +39,7 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     _add_root(app)
-    for part in (service, space, meeting, roster, epoch, envelope, escrow, audit):
+    for part in _PARTS:
         part.add(app)
     return app
 

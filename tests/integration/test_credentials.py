@@ -1,10 +1,14 @@
 """An officer's credential on a token of their own (SoftHSM) or in a file: made, opened, used."""
 
+import os
 import stat
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pkcs11
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -31,11 +35,11 @@ def open_card(home: Path, **changes: str) -> TokenCredential:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two initialised tokens: one with a credential, one empty."""
+    """A folder with three initialised tokens, one of them with a credential."""
     folder = tmp_path_factory.mktemp("cards")
     (folder / "tokens").mkdir()
     (folder / "softhsm2.conf").write_text(f"directories.tokendir = {folder / 'tokens'}\n")
-    for label in (CARD, "li-card"):
+    for label in (CARD, "li-card", "hu-card"):
         environment = {"SOFTHSM2_CONF": str(folder / "softhsm2.conf")}
         run_isolated(environment, init_token, load_profile(PROFILE), label, "so-pin-11111", PIN)
     open_card(folder).generate()
@@ -130,6 +134,85 @@ def test_neither_token_nor_credential_nor_module_need_be_there(home: Path) -> No
 def test_the_pin_is_in_no_text_about_the_credential(home: Path) -> None:
     assert PIN not in repr(open_card(home))
     assert PIN not in repr(open_card(home).open())
+
+
+# --- by the command ------------------------------------------------------------------------------
+
+
+def typing(home: Path, arguments: Sequence[object], answers: Sequence[tuple[str, str]]) -> str:
+    """Run the command at a terminal, type the answers, and return what it showed."""
+    command = ["-m", "kms.cli.main", "--lang", "en", "--config", str(config(home))]
+    child = pexpect.spawn(
+        sys.executable, [*command, *map(str, arguments)], encoding="utf-8", timeout=30
+    )
+    shown = ""
+    for question, answer in answers:
+        child.expect_exact(question)
+        shown += child.before
+        child.sendline(answer)
+    child.expect(pexpect.EOF)
+    child.close()
+    return f"{shown}{child.before}\nexit {child.exitstatus}"
+
+
+def config(home: Path) -> Path:
+    path = home / "conclave.toml"
+    path.write_text(
+        f'[site]\nid = "test.example"\n[hsm]\nprofile = "{PROFILE}"\n'
+        f'[hsm.environment]\nSOFTHSM2_CONF = "{home / "softhsm2.conf"}"\n'
+        '[[hsm.tokens]]\nlabel = "site"\n'
+    )
+    return path
+
+
+def test_a_newcomer_gets_a_token_a_credential_and_a_card_by_one_command(
+    home: Path, tmp_path: Path
+) -> None:
+    card = tmp_path / "sun.card.jws"
+    new = ("credential", "new", "--person", "sun", "--token", "sun-card", "--out", card)
+    shown = typing(
+        home,
+        [*new, "--init-token"],
+        [("New PIN of token sun-card: ", "sun-pin-77"), ("The same again: ", "sun-pin-77")],
+    )
+    assert shown.endswith("exit 0")
+    assert "sun-pin-77" not in shown
+    held = open_card(home, label="sun-card", pin="sun-pin-77").open()
+    assert read_card(card.read_text().strip()).credential == held.credential
+    again = typing(home, [*new[:-1], tmp_path / "again.jws"], [("PIN of token", "sun-pin-77")])
+    assert "[already_exists] the token has a credential" in again
+    copy = tmp_path / "copy.jws"
+    typing(home, ["credential", "card", *new[2:-1], copy], [("PIN of token", "sun-pin-77")])
+    assert read_card(copy.read_text().strip()) == read_card(card.read_text().strip())
+
+
+def test_a_pin_mistyped_the_second_time_initialises_nothing(home: Path, tmp_path: Path) -> None:
+    new = ("credential", "new", "--person", "he", "--token", "he-card", "--init-token")
+    answers = [("New PIN", "he-pin-88"), ("The same again: ", "he-pin-89")]
+    shown = typing(home, [*new, "--out", tmp_path / "card.jws"], answers)
+    assert "[pin_error]" in shown
+    with pytest.raises(NotFound, match="no token he-card"):
+        open_card(home, label="he-card").open()
+
+
+def test_a_laptop_without_a_configuration_names_the_module(home: Path, tmp_path: Path) -> None:
+    module, out = load_profile(PROFILE).module, tmp_path / "card.jws"
+    document, source = os.pipe()
+    os.write(source, f'{{"hu-card": "{PIN}"}}'.encode())
+    os.close(source)
+    options = ("--person", "hu", "--token", "hu-card", "--module", module, "--pin-fd", document)
+    ended = subprocess.run(
+        [sys.executable, "-m", "kms.cli.main", "credential", "new"]
+        + [str(one) for one in (*options, "--out", out)],
+        env={**os.environ, "SOFTHSM2_CONF": str(home / "softhsm2.conf")},
+        pass_fds=(document,),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    os.close(document)
+    assert ended.returncode == 0, ended.stderr
+    assert read_card(out.read_text().strip()).credential.kind is CredentialKind.TOKEN
 
 
 # --- in a file -----------------------------------------------------------------------------------
