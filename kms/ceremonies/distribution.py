@@ -17,6 +17,7 @@ from kms.ceremonies.shares import (
     combine,
     place_of,
     share_digest,
+    share_name,
     split,
 )
 from kms.ceremonies.step import Ask, Facts, Step
@@ -150,7 +151,8 @@ def _hand_over(
         words=words,
     )
     room.people.give_card(card)
-    text = _("Read share {place} back from the card:").format(place=place)
+    name = share_name(secret, place, book.generation, book.split)
+    text = _("Read {share} back from the card:").format(share=name)
     drawn["read"][place], facts = take_words(room, person, book, text)
     return {**facts, "bag": _bag(room, person, place)}
 

@@ -8,11 +8,10 @@ from functools import partial
 from kms.ceremonies.generations import BookFinder, share_books
 from kms.ceremonies.ports import SharedSecret, ShareGroup
 from kms.ceremonies.room import Brief, Room
-from kms.ceremonies.shares import ShareBook, combine, identify, place_of, share_digest
+from kms.ceremonies.shares import ShareBook, combine, identify, place_of, share_digest, share_name
 from kms.ceremonies.step import Ask, Facts, Step
 from kms.domain.people import Part, Person, Register
 from kms.errors import InvalidInput, ShareRefused, StateNotAllowed
-from kms.i18n import _
 
 SWK = "swk"
 SO_SECRET = "so-secret"  # noqa: S105 -- a name
@@ -171,9 +170,7 @@ def combine_given(room: Room, book: ShareBook) -> Facts:
 def _take_share(person: Person, finder: BookFinder, room: Room) -> Facts:
     book = finder.find(room)
     place = place_of(person.group, person.share)
-    text = _("Share {place}, generation {generation}, split {split}:").format(
-        place=place, generation=book.generation, split=book.split
-    )
+    text = share_name(book.secret, place, book.generation, book.split) + ":"
     words, facts = take_words(room, person, book, text)
     given(room, book.secret)[place] = words
     return facts

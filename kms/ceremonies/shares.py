@@ -113,6 +113,15 @@ def place_of(group: str, index: int) -> str:
     return f"{group}/{index}"
 
 
+def share_name(secret: SharedSecret, place: str, generation: int, split: int) -> str:
+    """Return how people call a share: no two shares of a site go by one name."""
+    if secret is SharedSecret.SO:
+        text = _("SO share {place}, generation {generation}, split {split}")
+    else:
+        text = _("escrow share {place}, generation {generation}, split {split}")
+    return text.format(place=place, generation=generation, split=split)
+
+
 def normalise(text: str) -> str:
     """Return a share's words in full, lower case, one blank between them.
 
