@@ -89,6 +89,11 @@ class BookFinder:
         )
 
 
+def own_book(secret: SharedSecret) -> BookFinder:
+    """Return a finder of the book that this ceremony wrote."""
+    return BookFinder(secret, own=True)
+
+
 Numbers = Callable[[Room], tuple[int, int]]
 """Finds generation and split of new shares when they are made."""
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from kms.ceremonies.plan import Parameters, Plan
 from kms.ceremonies.ports import CeremonyToken, Files, People, PinBox, Records
 from kms.ceremonies.step import Facts
 from kms.domain.people import Register
+from kms.errors import InvalidInput
+
+_P = TypeVar("_P", bound=Parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,12 @@ class Brief:
     register: Register
     register_token: str
     site: SiteBinding
+
+    def parameters_as(self, kind: type[_P]) -> _P:
+        """Return the parameters, which are of the plan's own kind; raise InvalidInput."""
+        if not isinstance(self.parameters, kind):
+            raise InvalidInput(f"these are not the parameters of {self.plan.file.ceremony}")
+        return self.parameters
 
 
 @dataclass(slots=True)

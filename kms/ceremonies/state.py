@@ -65,7 +65,9 @@ def _root_of(files: Files, token: str) -> ec.EllipticCurvePublicKey:
 
 
 def write_register(room: Room, register: Register) -> Facts:
-    """Let the site root sign a register and write it as the next one, unless that was done."""
+    """Let the site root sign a register and write it as the next one, unless this ceremony's is
+    there.
+    """
     number = archive.newest(room.files.names(), archive.REGISTER)
     name = archive.REGISTER.format(number)
     if not number or current_register(room.files)[0].ceremony != register.ceremony:
@@ -74,7 +76,7 @@ def write_register(room: Room, register: Register) -> Facts:
         token = _sign(room, payload, registers.TYP)
         registers.verify_register(token, site_root(room.files))
         room.files.write_new(name, token.encode("ascii"))
-    return file_facts(room.files, name)
+    return {**file_facts(room.files, name), "version": current_register(room.files)[0].version}
 
 
 def key_list(files: Files) -> lists.KeyList:
@@ -99,14 +101,7 @@ def write_key_list(room: Room, keys: Sequence[lists.ListedKey]) -> Facts:
         token = _sign(room, lists.encode_keylist(new), lists.TYP)
         lists.verify_keylist(token, site_root(room.files))
         room.files.write_new(name, token.encode("ascii"))
-    return file_facts(room.files, name)
-
-
-def add_to_key_list(room: Room, *keys: lists.ListedKey) -> Facts:
-    """Write the next key list: the present keys, and these unless they are listed."""
-    old = key_list(room.files).keys
-    known = {key.kid for key in old}
-    return write_key_list(room, (*old, *(key for key in keys if key.kid not in known)))
+    return {**file_facts(room.files, name), "version": key_list(room.files).version}
 
 
 def _lists(room: Room, token: str, keys: Sequence[lists.ListedKey]) -> bool:
