@@ -45,5 +45,9 @@ def _person(name: str, display: str, part: Part, group: str, share: int) -> Pers
 
 
 def _site(site: str) -> SiteBinding:
-    tokens = {"": "site", "treasury": "space-treasury", "banking": "space-banking"}
+    tokens = {
+        "": "site",
+        "treasury": "space-treasury",
+        "investment-banking": "space-investment-banking",
+    }
     return SiteBinding(site, tokens, 3600, software_credentials=False, offline_image=True)
