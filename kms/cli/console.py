@@ -119,9 +119,8 @@ class Terminal:
             self.say(said.format(count=count))
 
     def _prompt(self, who: str, text: str) -> None:
-        self._console.print(
-            f"[bold]{KEYS} {escape(visible(who))}:[/] {escape(visible(text))}", end=" "
-        )
+        line = escape(visible(f"{KEYS} {who}: {text}"))
+        self._console.print(f"[bold]{line}[/]", end=" ")
         self._screen.flush()
 
     def _warn(self, text: str) -> None:
