@@ -117,6 +117,15 @@ class PutRow:
 
 
 @dataclass(frozen=True, slots=True)
+class PutMac:
+    """Give a stored row another MAC: key, version and body must be the stored ones, so no leaf
+    names the row. Only a ceremony that moves the site onto new tokens does this.
+    """
+
+    sealed: SealedRow
+
+
+@dataclass(frozen=True, slots=True)
 class PutEnvelopes:
     """Store the envelopes of one epoch, all new."""
 
@@ -162,7 +171,7 @@ class PutCheckpoint:
     note: str
 
 
-Change = PutRow | PutEnvelopes | DropEnvelopes | DropEnvelope | PutReply | PutCheckpoint
+Change = PutRow | PutMac | PutEnvelopes | DropEnvelopes | DropEnvelope | PutReply | PutCheckpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +248,10 @@ class Store(Protocol):
         """Return the version that the last leaf about the row names (0: none): kept in memory,
         rebuilt from the checked log at start, so that an older row put back is found.
         """
+        ...
+
+    def row_count(self, prefix: str) -> int:
+        """Return how many rows the log names whose keys begin so: as many must be stored."""
         ...
 
     def open_intents(self) -> list[int]:

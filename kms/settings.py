@@ -37,7 +37,7 @@ class Paths(_Section, frozen=True):
     """Folders of the service."""
 
     state: Path = Path("/var/lib/conclave")
-    """Holds the database, the key list and the registrations; only the service's user reads it."""
+    """Holds the database and what ceremonies leave; only the service's user reads it."""
     run: Path = Path("/run/conclave")
     """Holds the sockets and endpoints.json; a socket's path has at most 107 bytes."""
 
@@ -131,6 +131,13 @@ class Rotation(_Section, frozen=True):
     """An epoch's maximum age, the manifest's exp: clients stop using it then."""
 
 
+class Ceremonies(_Section, frozen=True):
+    """Key ceremonies."""
+
+    software_credentials: bool = False
+    """Whether people may sign with keys that lie in files: for practice, not for real sites."""
+
+
 class Caller(_Section, frozen=True):
     """A local caller, recognised by the uid of its socket (SO_PEERCRED)."""
 
@@ -153,6 +160,7 @@ class Settings(_Section, frozen=True):
     api: Api = Api()
     audit: Audit = Audit()
     rotation: Rotation = Rotation()
+    ceremonies: Ceremonies = Ceremonies()
     caller: tuple[Caller, ...] = ()
 
     @property

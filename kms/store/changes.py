@@ -18,6 +18,7 @@ from kms.ports import (
     DropEnvelopes,
     PutCheckpoint,
     PutEnvelopes,
+    PutMac,
     PutReply,
     PutRow,
 )
@@ -54,6 +55,8 @@ def _steps(change: Change, statements: Statements) -> Iterator[Step]:
     match change:
         case PutRow():
             yield _put_row(change.sealed, statements)
+        case PutMac():
+            yield _put_mac(change.sealed, statements)
         case PutEnvelopes():
             rows = [
                 (one.space, one.meeting, one.epoch, one.recipient, one.blob)
@@ -103,6 +106,13 @@ def _put_row(sealed: SealedRow, statements: Statements) -> Step:
     at = {f"at_{name}": values.pop(name) for name in TABLES[row.kind][1]}
     new = {f"new_{name}": value for name, value in values.items()}
     return Step(update.sql, update.bind(**at, **new, old_version=row.version - 1), follows=True)
+
+
+def _put_mac(sealed: SealedRow, statements: Statements) -> Step:
+    row, update = sealed.row, statements.update_mac[sealed.row.kind]
+    at = {name: value for name, value in _columns(row).items() if name in TABLES[row.kind][1]}
+    values = update.bind(**at, at_version=row.version, at_body=row.body, new_mac=sealed.mac)
+    return Step(update.sql, values, follows=True)
 
 
 def _columns(row: Row) -> dict[str, str | int]:

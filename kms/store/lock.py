@@ -7,10 +7,14 @@ from pathlib import Path
 from kms.errors import StoreUnavailable
 
 
+class WriterBusy(StoreUnavailable):
+    """Another process writes the database."""
+
+
 class WriterLock:
     """Holds an exclusive lock (flock) on ``<database>.lock`` until released or the process ends.
 
-    Raise StoreUnavailable when another holds it, or when the file cannot be made.
+    Raise WriterBusy when another holds it, StoreUnavailable when the file cannot be made.
     """
 
     def __init__(self, database: Path) -> None:
@@ -24,7 +28,7 @@ class WriterLock:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self.release()
-            raise StoreUnavailable(
+            raise WriterBusy(
                 f"another process writes {database}",
                 hint="the service and a ceremony never write at once: stop one of them",
             ) from error

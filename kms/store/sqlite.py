@@ -133,6 +133,10 @@ class SqliteStore:
         """Return the version that the last leaf about the row names (0: none)."""
         return self._facts.versions.get(key, 0)
 
+    def row_count(self, prefix: str) -> int:
+        """Return how many rows the log names whose keys begin so."""
+        return sum(key.startswith(prefix) for key in self._facts.versions)
+
     def open_intents(self) -> list[int]:
         """Return the sequence numbers of intents without a result."""
         return sorted(self._facts.intents)

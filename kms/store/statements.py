@@ -71,6 +71,9 @@ class Statements:
         self.update_row = {
             kind: make(_update(table, *key)) for kind, (table, key) in TABLES.items()
         }
+        self.update_mac = {
+            kind: make(_update_mac(table, *key)) for kind, (table, key) in TABLES.items()
+        }
         self.row = {kind: make(_select(table, key)) for kind, (table, key) in TABLES.items()}
         self.meetings = make(_page(t.meeting, ("space",), "meeting"))
         self.epochs = make(_page(t.epoch, ("space", "meeting"), "epoch"))
@@ -135,6 +138,13 @@ def _update(table: sa.Table, *key: str) -> sa.Update:
     where.append(table.c.version == _free("old_version"))
     changed = [c.name for c in table.c if c.name not in key]
     return sa.update(table).where(*where).values({name: _free(f"new_{name}") for name in changed})
+
+
+def _update_mac(table: sa.Table, *key: str) -> sa.Update:
+    """Return the UPDATE of a row's MAC alone, where version and body are still those sealed."""
+    where = [*_equal(table, *key), table.c.version == _free("at_version")]
+    where.append(table.c.body == _free("at_body"))
+    return sa.update(table).where(*where).values(mac=_free("new_mac"))
 
 
 def _insert(table: sa.Table, size: int) -> sa.Insert:

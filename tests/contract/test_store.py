@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from kms.audit.leaf import Outcome, Phase, decode_leaf
 from kms.audit.merkle import EMPTY_ROOT, leaf_hash, verify_consistency, verify_inclusion
 from kms.domain.models import Envelope
-from kms.domain.rows import RowKind
+from kms.domain.rows import RowKind, SealedRow
 from kms.domain.states import KeyState
 from kms.errors import Conflict, InvalidInput, StoreUnavailable
 from kms.ports import (
@@ -19,6 +20,7 @@ from kms.ports import (
     DropEnvelopes,
     PutCheckpoint,
     PutEnvelopes,
+    PutMac,
     PutReply,
     PutRow,
     Store,
@@ -265,6 +267,33 @@ async def test_dropping_one_envelope_leaves_the_others(store: Store) -> None:
         await store.commit(Unit((one,), (draft(),)))
     found = [store.envelope(TREASURY, meeting_id(), 0, recipient_id(n)) for n in range(3)]
     assert found == [blob(1, 0, 0), None, blob(1, 0, 2)]
+
+
+async def test_a_row_gets_another_mac_and_keeps_everything_else(store: Store) -> None:
+    await store.commit(opening())
+    for record in (space(), meeting(), roster(), epoch()):
+        again = replace(sealed(record), mac=b"\1" * 32)
+        await store.commit(Unit((PutMac(again),)))
+        assert store.row(again.row.kind, again.row.key) == again
+
+
+@pytest.mark.parametrize("stale", [sealed(epoch(), 2), sealed(epoch(state=KeyState.DEACTIVATED))])
+async def test_only_the_row_as_it_is_stored_gets_another_mac(
+    store: Store, stale: SealedRow
+) -> None:
+    await store.commit(opening())
+    with pytest.raises(Conflict):
+        await store.commit(Unit((PutMac(stale),)))
+    assert store.row(RowKind.EPOCH, EPOCH) == sealed(epoch())
+
+
+async def test_the_rows_that_the_log_names_are_counted_by_how_they_begin(store: Store) -> None:
+    await store.commit(opening())
+    await store.commit(put((epoch(1, 1), 1)))
+    await store.commit(put((epoch(1, 1), 2)))
+    assert store.row_count("epoch/treasury/") == 2
+    assert store.row_count("epoch/treasurer/") == 0
+    assert store.row_count("") == 5
 
 
 async def test_a_unit_of_many_envelopes_is_stored_whole(store: Store) -> None:

@@ -1,0 +1,83 @@
+"""The room of a ceremony: tokens, store and state directory of a site, in this one process.
+
+The service stands still meanwhile, since a ceremony holds the writer's lock.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import cache
+from pathlib import Path
+
+from kms.bootstrap.clock import SystemClock
+from kms.bootstrap.files import StateFiles
+from kms.bootstrap.records import StoreRecords
+from kms.ceremonies.ports import CeremonyToken, People, PinBox
+from kms.ceremonies.room import Brief, Room, SiteBinding
+from kms.errors import StoreUnavailable
+from kms.hsm.officer import OfficerToken
+from kms.hsm.profile import load_profile
+from kms.settings import Settings
+from kms.store.lock import WriterBusy
+from kms.store.sqlite import SqliteStore
+
+IMAGE_MARK = Path("/etc/conclave/ceremony-image")
+"""Lies on the offline ceremony image alone."""
+
+_WITHOUT_HEAD = frozenset({"initialise-site", "restore-site"})
+"""Ceremonies that begin without the token that remembers the log's head."""
+
+
+def site_binding(settings: Settings) -> SiteBinding:
+    """Return what the configuration says of the site."""
+    return SiteBinding(
+        site=settings.site.id,
+        tokens={token.space: token.label for token in settings.hsm.tokens},
+        epoch_seconds=settings.rotation.epoch_seconds,
+        software_credentials=settings.ceremonies.software_credentials,
+        offline_image=IMAGE_MARK.exists(),
+    )
+
+
+@contextmanager
+def ceremony_room(settings: Settings, brief: Brief, people: People, pins: PinBox) -> Iterator[Room]:
+    """Yield the room in which a plan is held.
+
+    Sets the environment of the PKCS#11 module in this process, so the module must not be loaded
+    yet. Raise StoreUnavailable while the service runs, ProfileError, and IntegrityFailure if the
+    log is not the one that the site's token signed last.
+    """
+    os.environ.update(settings.hsm.environment)
+    profile = load_profile(settings.hsm.profile)
+
+    @cache
+    def token(label: str) -> CeremonyToken:
+        return OfficerToken(profile, label, pins)
+
+    with (
+        closing(_open_store(settings)) as store,
+        closing(StoreRecords(store, token, brief)) as records,
+    ):
+        if brief.plan.file.ceremony not in _WITHOUT_HEAD:
+            records.check_head()
+        yield Room(
+            brief=brief,
+            tokens=token,
+            pins=pins,
+            people=people,
+            files=StateFiles(settings.paths.state),
+            records=records,
+            now=lambda: int(time.time()),
+        )
+
+
+def _open_store(settings: Settings) -> SqliteStore:
+    settings.paths.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        return SqliteStore.open(settings.paths.database, SystemClock())
+    except WriterBusy as error:
+        raise StoreUnavailable(
+            f"another process writes {settings.paths.database}: the service runs, or a ceremony",
+            hint="stop the service first, and hold one ceremony at a time",
+        ) from error
