@@ -43,12 +43,18 @@ URGENT = frozenset({RotationReason.OPEN, RotationReason.LEAVE, RotationReason.SU
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """A department's key domain and the token that keeps its keys."""
+    """A department's key domain and the token that keeps its keys.
+
+    ``retired``: since then nothing is minted in it; ``destroyed``: since then its token is empty
+    and its keys are gone. Both are 0 before.
+    """
 
     space: SpaceName
     release_class: ReleaseClass
     token: str
     created: int
+    retired: int = 0
+    destroyed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,7 @@ class Recipient:
 
     ``spki`` is base64 DER. ``tls_spki`` is the RecipientId-style hash of the key in the TLS
     certificate that the recipient's program connects with; empty for vault and escrow.
+    ``revoked``: since then it receives nothing (0 before).
     """
 
     space: SpaceName
@@ -67,6 +74,7 @@ class Recipient:
     spki: str
     tls_spki: str
     registered: int
+    revoked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
