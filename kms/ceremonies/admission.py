@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from kms.audit.leaf import Outcome
-from kms.ceremonies.ceremony import Ceremony
+from kms.ceremonies.ceremony import Ceremony, Needs
 from kms.ceremonies.entries import Refused, Started
 from kms.ceremonies.folder import CEREMONIES, Folder
 from kms.ceremonies.journal import Journal
 from kms.ceremonies.ports import Entry
 from kms.ceremonies.quorum import Missing, check_approval, check_quorum, missing
 from kms.ceremonies.room import Brief, Room
+from kms.domain.people import Register
 from kms.errors import ConclaveError, QuorumNotMet, VerificationFailed
 from kms.statements.approval import ApprovalRequest
 from kms.statements.canonical import digest
@@ -61,7 +62,7 @@ def admit(call: Call, room: Room, journal: Journal) -> None:
         tokens = started.approvals if started else _count(call, room, journal, now)
         # Once begun, a forward section has to be ended, however late.
         at = started.time if started and journal.progress.forward else now
-        check_admission(call, tokens, at)
+        check_admission(call.brief.register, call.request, tokens, call.ceremony.needs, at)
     except (QuorumNotMet, VerificationFailed) as error:
         _log_refusal(call, room, {"code": error.code, "reason": error.message})
         raise
@@ -69,10 +70,16 @@ def admit(call: Call, room: Room, journal: Journal) -> None:
         journal.append(Started(time=now, approvals=dict(tokens)))
 
 
-def check_admission(call: Call, tokens: Mapping[str, str], at: int) -> None:
+def check_admission(
+    register: Register,
+    request: ApprovalRequest,
+    tokens: Mapping[str, str],
+    needs: Needs,
+    at: int,
+) -> None:
     """Raise QuorumNotMet or VerificationFailed unless these approvals let it go on at ``at``."""
-    _check_expiry(call.request, at)
-    check_quorum(call.brief.register, call.request, tokens, call.ceremony.needs, at)
+    _check_expiry(request, at)
+    check_quorum(register, request, tokens, needs, at)
 
 
 def _check_expiry(request: ApprovalRequest, at: int) -> None:

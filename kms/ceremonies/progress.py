@@ -23,11 +23,12 @@ from kms.errors import InvalidInput
 
 @dataclass(slots=True)
 class Attempt:
-    """The last attempt at a section: its steps that were begun, in order, and facts of those
-    that were done.
+    """Attempts at a section: its steps that were begun, in order, the one that is ``running``, and
+    facts of those that were done.
     """
 
     forward: bool
+    running: str = ""
     begun: list[str] = field(default_factory=list)
     facts: dict[str, Facts] = field(default_factory=dict)
     done: bool = False
@@ -79,7 +80,7 @@ class Progress:
             case SectionUndone(section=section):
                 self._undo(section)
             case SectionDone(section=section):
-                self._attempt(section).done = True
+                self._end(section)
             case StepBegun() | StepDone():
                 self._step(entry)
             case Aborted():
@@ -105,6 +106,14 @@ class Progress:
             self.attempts[entry.section] = Attempt(entry.forward)
         elif again.done or not (again.forward and entry.forward):
             raise InvalidInput(f"section {entry.section} begins twice")
+        else:
+            again.running = ""
+
+    def _end(self, section: str) -> None:
+        attempt = self._attempt(section)
+        if attempt.running:
+            raise InvalidInput(f"section {section} ends within step {attempt.running}")
+        attempt.done = True
 
     def _undo(self, section: str) -> None:
         attempt = self.attempts.get(section)
@@ -119,15 +128,17 @@ class Progress:
 
     def _step(self, entry: StepBegun | StepDone) -> None:
         attempt = self._attempt(self.open)
-        if isinstance(entry, StepBegun):
-            if entry.step not in attempt.begun:
-                attempt.begun.append(entry.step)
-            elif not attempt.forward:
-                raise InvalidInput(f"step {entry.step} begins twice")
-        elif entry.step not in attempt.begun:
-            raise InvalidInput(f"step {entry.step} was not begun")
-        else:
+        expected = "" if isinstance(entry, StepBegun) else entry.step
+        if attempt.running != expected:
+            raise InvalidInput(f"step {entry.step} is told of within another")
+        if isinstance(entry, StepDone):
             attempt.facts[entry.step] = entry.facts
+            attempt.running = ""
+        elif entry.step in attempt.begun and not attempt.forward:
+            raise InvalidInput(f"step {entry.step} begins twice")
+        else:
+            attempt.begun = list(dict.fromkeys((*attempt.begun, entry.step)))
+            attempt.running = entry.step
 
     def _abort(self) -> None:
         if self.attempts:

@@ -34,10 +34,13 @@ def site_root(files: Files) -> ec.EllipticCurvePublicKey:
 
 
 def write_site_root(files: Files, number: int, spki: bytes) -> Facts:
-    """Write a site root (SPKI, DER) as PEM."""
+    """Write a site root (SPKI, DER) as PEM; the facts name it, and transcripts are verified by
+    that.
+    """
     key = _p256(load_der_public_key(spki))
     pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    return write_same(files, archive.SITE_ROOT.format(number), pem)
+    facts = write_same(files, archive.SITE_ROOT.format(number), pem)
+    return {"site_root": jws.spki_id(key), **facts}
 
 
 def current_register(files: Files) -> tuple[Register, str]:

@@ -176,7 +176,7 @@ def _draw_secret(room: Room) -> Facts:
 
 def _write_root(room: Room) -> Facts:
     spki = spki_of(room, f"site/{SigningUse.SITE_ROOT}/{room.brief.site.token()}")
-    return {"kid": digest(spki), **write_site_root(room.files, FIRST, spki)}
+    return write_site_root(room.files, FIRST, spki)
 
 
 def _issue_register(room: Room) -> Facts:
