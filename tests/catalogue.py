@@ -16,8 +16,10 @@ from babel.messages.pofile import read_po, write_po
 
 import kms
 from kms.cli.exits import MEANINGS
+from kms.cli.people import Standing
 from kms.cli.reference import error_classes
 from kms.domain.models import RecipientKind, ReleaseClass, RotationReason
+from kms.domain.people import CredentialKind, Part
 from kms.domain.states import KeyState, MeetingState
 from kms.i18n import CATALOGUES, DOMAIN, LOCALE_DIR, Language
 
@@ -29,7 +31,16 @@ _HEADER = "# Simplified Chinese texts of Conclave. Kept by: python -m tests.cata
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 """Stands for every date, so that the same texts give the same files."""
 
-WORDS = (KeyState, MeetingState, ReleaseClass, RecipientKind, RotationReason)
+WORDS = (
+    KeyState,
+    MeetingState,
+    ReleaseClass,
+    RecipientKind,
+    RotationReason,
+    Part,
+    CredentialKind,
+    Standing,
+)
 """Values that tables show as words."""
 
 _MARKERS = frozenset({"_", "Column", "group"})

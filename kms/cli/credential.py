@@ -14,11 +14,10 @@ from kms.cli.unlock import (
     ModuleOption,
     PasswordFdOption,
     PinFdOption,
+    Place,
     TokenOption,
     new_password,
     one_place,
-    open_credential,
-    token_credential,
 )
 from kms.domain.people import parse_name
 from kms.errors import AlreadyExists, InvalidInput
@@ -76,10 +75,11 @@ def new(
     if init_token and (key or module):
         raise InvalidInput("--init-token goes with --token, on the configured HSM alone")
     if token and key is None:
-        place = token_credential(session, token, module, pin_fd, fresh=init_token)
+        place = Place(token, module, key, pin_fd, password_fd)
+        fresh = place.on_token(session, token, fresh=init_token)
         if init_token:
-            _initialise(session, token, place.pin)
-        held = place.generate()
+            _initialise(session, token, fresh.pin)
+        held = fresh.generate()
     elif key and token is None:
         from kms.ceremonies.software import new_software_credential  # noqa: PLC0415 -- heavy
 
@@ -102,9 +102,7 @@ def card(
     """Write the card of a credential that exists."""
     harden()
     _prepare(person, out)
-    held = open_credential(
-        session, token=token, module=module, key=key, pin_fd=pin_fd, password_fd=password_fd
-    )
+    held = Place(token, module, key, pin_fd, password_fd).open(session)
     _hand_out(session, person, held, out)
 
 

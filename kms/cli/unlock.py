@@ -6,13 +6,14 @@ Never from arguments or environment, which other processes can read.
 import getpass
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kms.cli.session import Session
-from kms.errors import ConclaveError, ConfigurationError, InvalidInput, PinError
+from kms.errors import ConfigurationError, InvalidInput
 from kms.i18n import _
 
 if TYPE_CHECKING:
@@ -40,26 +41,51 @@ PasswordFdOption = Annotated[
 _MAX_PASSWORD = 1024
 
 
-def open_credential(
-    session: Session,
-    *,
-    token: str | None,
-    module: Path | None,
-    key: Path | None,
-    pin_fd: int | None,
-    password_fd: int | None,
-) -> "HeldCredential":
-    """Return a person's credential, on the token or in the key file that was named.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the command line says that a person's credential is, and what unlocks it."""
 
-    Raise InvalidInput, PinError, NotFound, HsmUnavailable, OSError.
-    """
-    if token and key is None:
-        return token_credential(session, token, module, pin_fd).open()
-    if key and token is None:
-        from kms.ceremonies.software import open_software_credential  # noqa: PLC0415 -- heavy
+    token: str | None
+    module: Path | None
+    key: Path | None
+    pin_fd: int | None
+    password_fd: int | None
 
-        return open_software_credential(key, lambda: _password(password_fd, key))
-    raise one_place()
+    def open(self, session: Session) -> "HeldCredential":
+        """Return the credential that is there.
+
+        Raise InvalidInput, PinError, NotFound, HsmUnavailable, ConfigurationError, OSError.
+        """
+        if self.token and self.key is None:
+            return self.on_token(session, self.token).open()
+        if self.key and self.token is None:
+            from kms.ceremonies.software import open_software_credential  # noqa: PLC0415 -- heavy
+
+            return open_software_credential(self.key, self._password)
+        raise one_place()
+
+    def on_token(self, session: Session, label: str, *, fresh: bool = False) -> "TokenCredential":
+        """Return a token's credential, not yet opened; a ``fresh`` token's PIN is typed twice.
+
+        Raise ConfigurationError, PinError.
+        """
+        from kms.hsm.credential import TokenCredential  # noqa: PLC0415 -- heavy
+        from kms.hsm.profile import load_profile  # noqa: PLC0415 -- heavy
+
+        module, environment = str(self.module), {}
+        if self.module is None:
+            hsm = _settings(session).hsm
+            module, environment = load_profile(hsm.profile).module, hsm.environment
+        return TokenCredential(module, label, _pin(label, self.pin_fd, fresh=fresh), environment)
+
+    def _password(self) -> bytes:
+        if self.password_fd is not None:
+            return _read_password(self.password_fd)
+        if not sys.stdin.isatty():
+            raise InvalidInput(
+                f"{self.key} is encrypted", hint="its password comes by --password-fd"
+            )
+        return getpass.getpass(_("Password of {file}: ").format(file=self.key)).encode()
 
 
 def one_place() -> InvalidInput:
@@ -69,38 +95,13 @@ def one_place() -> InvalidInput:
     )
 
 
-def token_credential(
-    session: Session, token: str, module: Path | None, pin_fd: int | None, *, fresh: bool = False
-) -> "TokenCredential":
-    """Return a token's credential, not yet opened; a ``fresh`` token's PIN is asked for twice.
-
-    Raise ConfigurationError, PinError.
-    """
-    from kms.hsm.credential import TokenCredential  # noqa: PLC0415 -- heavy
-    from kms.hsm.profile import load_profile  # noqa: PLC0415 -- heavy
-
-    if module is not None:
-        return TokenCredential(str(module), token, _pin(token, pin_fd, fresh=fresh))
-    hsm = _settings(session).hsm
-    path = load_profile(hsm.profile).module
-    return TokenCredential(path, token, _pin(token, pin_fd, fresh=fresh), hsm.environment)
-
-
 def new_password(descriptor: int | None) -> bytes:
     """Return the password for a new key file, empty for none; raise InvalidInput."""
     if descriptor is not None:
         return _read_password(descriptor)
     if not sys.stdin.isatty():
         return b""
-    return _twice(_("Password for the new key, empty for none: "), InvalidInput).encode()
-
-
-def _password(descriptor: int | None, key: Path) -> bytes:
-    if descriptor is not None:
-        return _read_password(descriptor)
-    if not sys.stdin.isatty():
-        raise InvalidInput(f"{key} is encrypted", hint="its password comes by --password-fd")
-    return getpass.getpass(_("Password of {file}: ").format(file=key)).encode()
+    return _twice(_("Password for the new key, empty for none: ")).encode()
 
 
 def _pin(token: str, descriptor: int | None, *, fresh: bool) -> str:
@@ -108,17 +109,17 @@ def _pin(token: str, descriptor: int | None, *, fresh: bool) -> str:
 
     def ask(label: str) -> str:
         if fresh:
-            return _twice(_("New PIN of token {token}: ").format(token=label), PinError)
+            return _twice(_("New PIN of token {token}: ").format(token=label))
         return getpass.getpass(_("PIN of token {token}: ").format(token=label))
 
     prompt = ask if sys.stdin.isatty() else None
     return read_pins([token], descriptor=descriptor, environment={}, prompt=prompt)[token]
 
 
-def _twice(text: str, error: type[ConclaveError]) -> str:
+def _twice(text: str) -> str:
     typed = getpass.getpass(text)
     if getpass.getpass(_("The same again: ")) != typed:
-        raise error("what was typed the second time is not the same")
+        raise InvalidInput("what was typed the second time is not the same")
     return typed
 
 

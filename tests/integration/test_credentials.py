@@ -190,7 +190,7 @@ def test_a_pin_mistyped_the_second_time_initialises_nothing(home: Path, tmp_path
     new = ("credential", "new", "--person", "he", "--token", "he-card", "--init-token")
     answers = [("New PIN", "he-pin-88"), ("The same again: ", "he-pin-89")]
     shown = typing(home, [*new, "--out", tmp_path / "card.jws"], answers)
-    assert "[pin_error]" in shown
+    assert "[invalid_input] what was typed the second time" in shown
     with pytest.raises(NotFound, match="no token he-card"):
         open_card(home, label="he-card").open()
 
