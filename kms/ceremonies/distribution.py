@@ -20,7 +20,7 @@ from kms.ceremonies.shares import (
     share_name,
     split,
 )
-from kms.ceremonies.step import Ask, Facts, Step
+from kms.ceremonies.step import ENTER, Ask, Facts, Step
 from kms.domain.people import Part, Person, Register
 from kms.domain.text import visible
 from kms.errors import IntegrityFailure, InvalidInput
@@ -84,6 +84,8 @@ def _card_step(
         values=values,
         act=partial(_hand_over, brief, register, secret, person),
         asks=(
+            Ask(person.name, "once {person} alone sees screen and printer", values, ENTER),
+            Ask(person.name, "once {person} has the card with share {place}", values, ENTER),
             Ask(
                 person.name,
                 "the 20 words of SO share {place}, typed or scanned from the card"

@@ -18,6 +18,9 @@ from kms.documents.pdf import render_pdf as _pdf
 from kms.domain.people import CredentialKind, Part, Person
 from kms.i18n import _
 
+DELIVERS = "/pin/"
+"""In the id of a step that hands a new token's PIN over, which has to go somewhere."""
+
 DUTIES = {
     Part.ADMINISTRATOR: "runs the script at the ceremony's terminal; holds no share",
     Part.WITNESS: "watches that everything is done as written; holds no share",
@@ -39,13 +42,14 @@ def handbook(ceremony: Ceremony, brief: Brief, *, plan: str = "") -> Paper:
     plan as the administrator types it.
     """
     file = brief.plan.file
+    new_pins = any(DELIVERS in step.id for one in ceremony.script(brief) for step in one.steps)
     return Paper(
         title=_(ceremony.title),
         kind=_("Handbook of a key ceremony: {kind}").format(kind=ceremony.name),
         footer=f"{file.site} · {file.id} · {brief.plan.sha256.hex()[:16]}",
         blocks=(
             *_opening(ceremony, brief),
-            *before(brief, plan or f"{file.id}.toml", signing_lines(brief)),
+            *before(brief, plan or f"{file.id}.toml", signing_lines(brief), new_pins=new_pins),
             *script(ceremony, brief),
             *after(brief, signing_lines(brief)),
             *trouble(brief),
@@ -163,8 +167,12 @@ def _signing(person: Person, brief: Brief) -> Iterator[Typed]:
     command = f"conclave ceremony sign {brief.plan.file.id} --person {person.name} {where}"
     yield Typed(person.name, _("at their own terminal"), command)
     yield Typed(person.name, _("the last of the eight words, once all eight were compared"))
-    if kind is CredentialKind.TOKEN:
-        yield Typed(person.name, _("the PIN of their own credential, which is not shown"))
+    secret = (
+        _("the PIN of their own credential, which is not shown")
+        if kind is CredentialKind.TOKEN
+        else _("the password of their own key, if it has one, which is not shown")
+    )
+    yield Typed(person.name, secret)
 
 
 def _person(name: str, brief: Brief) -> Person:

@@ -32,9 +32,14 @@ def reading() -> Iterator[Block]:
     )
 
 
-def before(brief: Brief, plan: str, signing: tuple[Typed, ...]) -> Iterator[Block]:
-    """Yield what is done before the script begins; ``plan`` is the plan's path."""
+def before(
+    brief: Brief, plan: str, signing: tuple[Typed, ...], *, new_pins: bool
+) -> Iterator[Block]:
+    """Yield what is done before the script begins; ``plan`` is the plan's path. With ``new_pins``
+    the ceremony makes tokens, whose PINs go to a new file.
+    """
     file = brief.plan.file
+    run = f"conclave ceremony run {plan}{' --new-pins FILE' if new_pins else ''}"
     yield Heading(1, _("Rules"))
     yield from rules()
     yield from reading()
@@ -45,7 +50,7 @@ def before(brief: Brief, plan: str, signing: tuple[Typed, ...]) -> Iterator[Bloc
     yield Paragraph(_("Everybody gets this handbook and the plan, and reads both."))
     yield Heading(1, _("On the day"))
     yield Points(preparations(), numbered=True)
-    yield Typed(file.administrator, _("the ceremony begins"), f"conclave ceremony run {plan}")
+    yield Typed(file.administrator, _("the ceremony begins"), run)
     yield Typed(file.administrator, _("the PIN of each token that the terminal asks for, unseen"))
     yield Heading(1, _("Approve the plan"))
     yield Paragraph(
@@ -148,9 +153,9 @@ def trouble(brief: Brief) -> Iterator[Block]:
             (
                 _("Something was done otherwise than written"),
                 _(
-                    "Say so on the exception sheet, signed by witness and auditor: it becomes "
-                    "part of the transcript."
-                ),
+                    "Put it on the exception sheet, which is part of the transcript: "
+                    "`conclave ceremony exception {id} TEXT`"
+                ).format(id=name),
             ),
             (
                 _("A card was seen by another, a bag is torn, somebody is under pressure"),

@@ -43,6 +43,6 @@ def _blocks(ceremonies: Mapping[str, Ceremony]) -> Iterator[Block]:
         (_("Part"), _("Does"), _("Brings")),
         tuple((_(part.value), _(duty), _(CARRIES[part])) for part, duty in DUTIES.items()),
     )
-    yield from before(brief, "PLAN", signing_lines(brief))
+    yield from before(brief, "PLAN", signing_lines(brief), new_pins=False)
     yield from after(brief, signing_lines(brief))
     yield from trouble(brief)

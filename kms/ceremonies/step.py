@@ -17,6 +17,10 @@ Facts: TypeAlias = dict[str, Any]
 """What came of a step, for the transcript: canonical builtins, nothing secret."""
 
 
+ENTER = "[Enter]"
+"""What handbooks have for a line in which nothing but Enter is typed."""
+
+
 def nothing(_room: "Room") -> None:
     """Do nothing: the step has nothing to check, or nothing to undo."""
 

@@ -16,13 +16,16 @@ from kms.documents.paper import (
 )
 
 KEYS = "⌨"
+_TYPED = f"- {KEYS} "
 
 
 def render_markdown(paper: Paper, *, level: int = 1) -> str:
     """Return a paper as Markdown, its title a heading of ``level``."""
-    parts = ["#" * level + f" {_text(paper.title)}"]
-    parts += [part for block in paper.blocks for part in _block(block, level)]
-    return "\n\n".join(parts) + "\n"
+    text, before = "#" * level + f" {_text(paper.title)}", ""
+    for part in (part for block in paper.blocks for part in _block(block, level)):
+        listed = part.startswith(_TYPED) and before.startswith(_TYPED)
+        text, before = f"{text}\n{'' if listed else chr(10)}{part}", part
+    return f"{text}\n"
 
 
 def _block(block: Block, above: int) -> Iterator[str]:
@@ -39,11 +42,11 @@ def _block(block: Block, above: int) -> Iterator[str]:
         case Table(headings, rows):
             yield _table(headings or ("",) * len(rows[0]), rows)
         case Typed():
-            yield f"- {_typed(block)}"
+            yield _typed(block)
         case Move(number, who, text, typed):
             yield f"**{number}** {_text(who)}: {_text(text)}"
             if typed:
-                yield "\n".join(f"- {_typed(one)}" for one in typed)
+                yield "\n".join(map(_typed, typed))
         case Source(text, language):
             yield f"```{language}\n{text.rstrip()}\n```"
         case SignatureLines(names):
@@ -52,7 +55,7 @@ def _block(block: Block, above: int) -> Iterator[str]:
 
 def _typed(typed: Typed) -> str:
     exact = f": `{typed.exact}`" if typed.exact else ""
-    return f"{KEYS} {typed.who}: {_text(typed.what)}{exact}"
+    return f"{_TYPED}{typed.who}: {_text(typed.what)}{exact}"
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

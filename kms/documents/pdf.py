@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from kms.documents.paper import Block, Paper
 from kms.documents.press import press
-from kms.i18n import _, language
+from kms.i18n import language
 
 
 def render_pdf(paper: Paper, made: int) -> bytes:
@@ -22,7 +22,6 @@ def paper_data(paper: Paper) -> dict[str, object]:
         "footer": paper.footer,
         "framed": paper.framed,
         "language": language().value,
-        "types": _("types"),
         "blocks": [_block(one) for one in paper.blocks],
     }
 

@@ -61,7 +61,7 @@ def _compile(
 
 @cache
 def _fonts() -> typst.Fonts:
-    found = typst.Fonts(include_system_fonts=True, include_embedded_fonts=False)
+    found = typst.Fonts(include_system_fonts=True, include_embedded_fonts=True)
     missing = [family for family in FAMILIES if family not in found.families()]
     if missing:
         raise ConfigurationError(

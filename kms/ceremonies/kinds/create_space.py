@@ -72,6 +72,7 @@ def _register(wanted: NewSpace, label: str) -> Section:
             id="register/space",
             who=Part.ADMINISTRATOR,
             text="The space {space} enters the store, with its release class {release_class}.",
+            values={"space": wanted.space, "release_class": wanted.release_class},
             confirm=wanted.space,
             act=partial(_write_space, wanted, label),
         ),
