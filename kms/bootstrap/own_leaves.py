@@ -62,9 +62,9 @@ class OwnLeaves:
         """Return the number of the event that tells the same already."""
         return self._events.get(_told(draft))
 
-    def open_intent(self, store: Store) -> int | None:
-        """Return the newest intent of this ceremony that has no result."""
-        return max(self._intents.intersection(store.open_intents()), default=None)
+    def open_intents(self, store: Store) -> list[int]:
+        """Return the intents of this ceremony that have no result."""
+        return sorted(self._intents.intersection(store.open_intents()))
 
     def add(self, seq: int, leaf: Leaf | LeafDraft) -> None:
         """Take in a leaf that is durable."""

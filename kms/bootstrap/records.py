@@ -112,10 +112,9 @@ class StoreRecords:
         return self._log(self._own.event(entry, rows), changes)
 
     def intent(self, details: dict[str, Any]) -> int:
-        """Write the intent leaf, or return the one that an interrupted run left open."""
-        known = self._own.open_intent(self._store)
-        if known is not None:
-            return known
+        """Write the intent leaf; those that earlier runs died in are told of as interrupted."""
+        for seq in self._own.open_intents(self._store):
+            self.result(seq, Outcome.INTERRUPTED, details)
         return self._log(self._own.run(Phase.INTENT, Outcome.PENDING, details))
 
     def result(self, intent: int, outcome: Outcome, details: dict[str, Any]) -> None:

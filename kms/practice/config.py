@@ -29,6 +29,9 @@ profile = {profile}
 SOFTHSM2_CONF = {softhsm}
 
 {tokens}
+[ceremonies]
+software_credentials = true
+
 [api.tls]
 address = "127.0.0.1"
 port = 0
@@ -47,6 +50,11 @@ spaces = ["*"]
 
 def write_config(site: PracticeSite, profile: Path) -> None:
     """Write the configuration in one step: its presence says that the site is complete."""
+    draft_config(site, profile).rename(site.config)
+
+
+def draft_config(site: PracticeSite, profile: Path) -> Path:
+    """Write the configuration under another name, for the ceremonies that complete the site."""
     text = _CONFIG.format(
         mark=BANNER,
         site_id=_quoted(site.site_id),
@@ -63,7 +71,7 @@ def write_config(site: PracticeSite, profile: Path) -> None:
     )
     draft = site.config.with_suffix(".draft")
     write_new(draft, text.encode(), PUBLIC)
-    draft.rename(site.config)
+    return draft
 
 
 def _tokens() -> str:

@@ -20,6 +20,14 @@ def write_new(path: Path, data: bytes, mode: int = PRIVATE) -> None:
         os.fsync(file.fileno())
 
 
+def replace(path: Path, data: bytes) -> None:
+    """Write a private file that takes the place of another in one step."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    write_new(draft, data)
+    draft.replace(path)
+
+
 def write_key(path: Path, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> None:
     """Create a PKCS#8 PEM file without a passphrase."""
     pem = key.private_bytes(

@@ -3,16 +3,54 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from kms.ceremonies.ports import ShareGroup
 from kms.domain.ids import SpaceName
 from kms.domain.models import ReleaseClass
+from kms.domain.people import Part
+from kms.statements import archive
 
 BANNER = "PRACTICE / 演练"
 SITE_TOKEN = "site"  # noqa: S105 -- a label
 ESCROW_GENERATION = 1
-SHARE_GROUPS = (ShareGroup("security", 3, 5), ShareGroup("legal", 2, 3))
+THRESHOLDS = {"security": 3, "legal": 2}
 DEVICE_ANCHOR = "practice-device-ca"
 _MARK = "PRACTICE"
+
+
+@dataclass(frozen=True, slots=True)
+class PracticePerson:
+    """Somebody of the practice site; officers have a group and a place in it."""
+
+    name: str
+    display: str
+    part: Part
+    group: str = ""
+    share: int = 0
+
+
+def _officers(group: str, *people: tuple[str, str]) -> tuple[PracticePerson, ...]:
+    return tuple(
+        PracticePerson(f"{name}-{group}", display, Part.OFFICER, group, place)
+        for place, (name, display) in enumerate(people, 1)
+    )
+
+
+ADMINISTRATOR = PracticePerson("chen-admin", "陈建国", Part.ADMINISTRATOR)
+WITNESS = PracticePerson("liu-witness", "刘洋", Part.WITNESS)
+AUDITOR = PracticePerson("zhao-auditor", "赵静", Part.AUDITOR)
+OFFICERS = (
+    *_officers(
+        "security",
+        ("wang", "王芳"),
+        ("sun", "孙磊"),
+        ("zhou", "周敏"),
+        ("wu", "吴刚"),
+        ("zheng", "郑洁"),
+    ),
+    *_officers("legal", ("qian", "钱进"), ("feng", "冯莉"), ("han", "韩梅")),
+)
+PEOPLE = (ADMINISTRATOR, WITNESS, AUDITOR, *OFFICERS)
+QUORUM = tuple(one for one in OFFICERS if one.share <= THRESHOLDS[one.group])
+"""The fewest officers who suffice in every group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +113,7 @@ class PracticeSite:
 
     @property
     def state(self) -> Path:
-        """Key list, registrations, escrow blob; the service adds its database."""
+        """The database, what ceremonies signed, their records."""
         return self.directory / "state"
 
     @property
@@ -89,6 +127,12 @@ class PracticeSite:
         return {"SOFTHSM2_CONF": str(self.softhsm)}
 
     @property
+    def key_list(self) -> Path:
+        """The newest key list (JWS)."""
+        names = (path.name for path in self.state.iterdir())
+        return self.state / archive.KEY_LIST.format(archive.newest(names, archive.KEY_LIST))
+
+    @property
     def site_root(self) -> Path:
         """The site root's public key (PEM), which clients pin."""
         return self.directory / "site-root.pem"
@@ -96,12 +140,12 @@ class PracticeSite:
     @property
     def escrow_blob(self) -> Path:
         """The escrow private key (PKCS#8) under AES-KWP."""
-        return self.state / f"escrow-{ESCROW_GENERATION}.kwp"
+        return self.state / archive.ESCROW_BLOB.format(ESCROW_GENERATION)
 
     @property
     def escrow_record(self) -> Path:
-        """Public facts of the escrow generation (JSON): SPKI, check value, share digests."""
-        return self.state / f"escrow-{ESCROW_GENERATION}.json"
+        """Public facts of the escrow generation (JSON): SPKI, check value."""
+        return self.state / archive.ESCROW_RECORD.format(ESCROW_GENERATION)
 
     @property
     def secrets(self) -> Path:
@@ -113,15 +157,19 @@ class PracticeSite:
         """The PIN document that ``conclave serve --pin-fd`` takes."""
         return self.secrets / "pins.json"
 
-    @property
-    def so_pins(self) -> Path:
-        """The security officers' PINs, in the same form."""
-        return self.secrets / "so-pins.json"
+    def person_key(self, name: str) -> Path:
+        """Return where a person keeps their signing credential (PEM, without a passphrase)."""
+        return self.secrets / "people" / f"{name}.key.pem"
 
     @property
     def shares(self) -> Path:
-        """The escrow shares, a file each."""
+        """The shares of both secrets, a file each."""
         return self.directory / "practice-shares"
+
+    @property
+    def plans(self) -> Path:
+        """The plans of the ceremonies that made the site, in the order of their names."""
+        return self.directory / "practice-plans"
 
     @property
     def tls_ca(self) -> Path:

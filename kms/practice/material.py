@@ -1,19 +1,21 @@
-"""What a practice site has beside its tokens: PINs, certificates, meeting servers' keys."""
-
-import secrets
+"""What a practice site has beside its tokens: people's credentials, plans, certificates, meeting
+servers' keys.
+"""
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from kms.ceremonies.software import new_software_credential
 from kms.domain.models import ReleaseClass
 from kms.practice import certificates
-from kms.practice.ceremony import Outcome, Pins, PrivateKey, Server, describe_server
 from kms.practice.files import PUBLIC, write_certificate, write_key, write_new
-from kms.practice.layout import BANNER, SHARE_GROUPS, SPACES, TOKENS, PracticeSite
-from kms.statements.canonical import b64u, canonical, encode_record
-from kms.usecases.registrations import FILE, Registrations
+from kms.practice.layout import BANNER, PEOPLE, SPACES, PracticeSite
+from kms.practice.plans import Server, Writer, plan_time
+from kms.statements.card import make_card
+from kms.statements.jws import spki_id
 
-_PIN_BYTES = 16
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
 _RSA_BITS, _EXPONENT = 3072, 65537
 _HOSTS = ("127.0.0.1", "localhost")
 _SOFTHSM = """\
@@ -32,16 +34,28 @@ def write_softhsm(site: PracticeSite) -> None:
     tokens.mkdir(mode=0o700)
 
 
-def write_pins(site: PracticeSite) -> Pins:
-    """Draw PINs of 128 random bits and write both documents."""
-    pins = Pins(
-        user={label: secrets.token_hex(_PIN_BYTES) for label in TOKENS},
-        officer={label: secrets.token_hex(_PIN_BYTES) for label in TOKENS},
-    )
+def write_people(site: PracticeSite) -> dict[str, str]:
+    """Make a credential for everybody; return their cards by name."""
     write_new(site.secrets / "README", f"{BANNER}\n".encode())
-    write_new(site.pins, canonical(pins.user))
-    write_new(site.so_pins, canonical(pins.officer))
-    return pins
+    cards = {}
+    for person in PEOPLE:
+        path = site.person_key(person.name)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        cards[person.name] = make_card(person.name, new_software_credential(path, b""))
+    return cards
+
+
+def write_plans(
+    site: PracticeSite,
+    cards: dict[str, str],
+    servers: dict[str, Server],
+    device_ca: str,
+    now: float,
+) -> None:
+    """Write the plans of the ceremonies that make the site."""
+    plans = Writer(site.site_id, plan_time(now)).all(cards, servers, device_ca)
+    for number, (name, text) in enumerate(plans, 1):
+        write_new(site.plans / f"{number:02}-{name}.toml", text.encode(), PUBLIC)
 
 
 def write_tls_and_servers(site: PracticeSite) -> dict[str, Server]:
@@ -71,7 +85,15 @@ def _write_server(
     write_key(place.tls_key, tls.key)
     write_certificate(place.certificate.with_name("ca.pem"), authority.certificate)
     write_key(place.own_key, own)
-    return describe_server(name, own, tls)
+    return Server(_pem(own), spki_id(tls.key.public_key()))
+
+
+def _pem(key: PrivateKey) -> str:
+    return (
+        key.public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        .decode()
+    )
 
 
 def _server_key(release_class: ReleaseClass) -> PrivateKey:
@@ -80,36 +102,9 @@ def _server_key(release_class: ReleaseClass) -> PrivateKey:
     return rsa.generate_private_key(_EXPONENT, _RSA_BITS)
 
 
-def write_device_ca(site: PracticeSite) -> bytes:
-    """Make the authority of device certificates; return its certificate (DER)."""
+def write_device_ca(site: PracticeSite) -> str:
+    """Make the authority of device certificates; return its certificate (PEM)."""
     authority = certificates.make_authority("Practice device CA")
     write_certificate(site.device_ca, authority.certificate)
     write_key(site.device_ca_key, authority.key)
-    return authority.certificate.public_bytes(serialization.Encoding.DER)
-
-
-def write_outcome(site: PracticeSite, outcome: Outcome) -> None:
-    """Write what the ceremonies left: site root, key list, registrations, escrow."""
-    root = serialization.load_der_public_key(outcome.site_root).public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    write_new(site.site_root, root, PUBLIC)
-    write_new(site.state / "key-list.jws", outcome.key_list.encode("ascii"))
-    registrations = Registrations(outcome.spaces, outcome.recipients)
-    write_new(site.state / FILE, encode_record(registrations))
-    write_new(site.escrow_blob, outcome.escrow.pair.blob)
-    write_new(site.escrow_record, _escrow_record(outcome))
-
-
-def _escrow_record(outcome: Outcome) -> bytes:
-    escrow = outcome.escrow
-    groups = [[group.name, group.threshold, group.count] for group in SHARE_GROUPS]
-    return canonical(
-        {
-            "check": escrow.check,
-            "generation": escrow.generation,
-            "groups": groups,
-            "share_sha256": escrow.share_digests,
-            "spki": b64u(escrow.pair.spki),
-        }
-    )
+    return authority.certificate.public_bytes(serialization.Encoding.PEM).decode()

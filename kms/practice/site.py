@@ -10,11 +10,12 @@ from pathlib import Path
 
 from kms.errors import AlreadyExists
 from kms.hsm.isolated import run_isolated
-from kms.hsm.profile import Profile, load_profile
-from kms.practice.config import write_config
+from kms.hsm.profile import load_profile
+from kms.practice.config import draft_config
 from kms.practice.files import PUBLIC, write_new
 from kms.practice.layout import BANNER, PracticeSite
 from kms.settings import load
+from kms.statements import archive
 
 SITE_ID = "practice.conclave.example"
 
@@ -49,10 +50,9 @@ def init_practice(
             if site.mark.is_file()
             else "choose a new or empty folder",
         )
-    chosen = load_profile(profile)
+    load_profile(profile)
     write_new(site.mark, f"{BANNER}\n".encode(), PUBLIC)
-    _make(site, chosen)
-    write_config(site, profile)
+    _make(site, profile)
     return site
 
 
@@ -76,20 +76,15 @@ def _in_use(directory: Path) -> bool:
     return directory.exists() and any(directory.iterdir())
 
 
-def _make(site: PracticeSite, profile: Profile) -> None:
+def _make(site: PracticeSite, profile: Path) -> None:
     from kms.practice import ceremony, material  # noqa: PLC0415 -- heavy
 
     material.write_softhsm(site)
-    pins = material.write_pins(site)
-    servers = material.write_tls_and_servers(site)
-    outcome = run_isolated(
-        site.environment,
-        ceremony.hold,
-        site,
-        profile,
-        pins,
-        servers,
-        material.write_device_ca(site),
-        int(time.time()),
-    )
-    material.write_outcome(site, outcome)
+    cards, servers = material.write_people(site), material.write_tls_and_servers(site)
+    device_ca = material.write_device_ca(site)
+    material.write_plans(site, cards, servers, device_ca, time.time())
+    draft = draft_config(site, profile)
+    run_isolated(site.environment, ceremony.hold_plans, site, draft)
+    root = site.state / archive.SITE_ROOT.format(1)
+    write_new(site.site_root, root.read_bytes(), PUBLIC)
+    draft.rename(site.config)
