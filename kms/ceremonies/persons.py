@@ -135,9 +135,8 @@ def _card(new: NewPerson) -> Card:
     try:
         card = read_card(new.card)
     except VerificationFailed as error:
-        raise VerificationFailed(f"the card of {new.name} does not hold: {error.message}") from (
-            error
-        )
+        text = f"the card of {new.name} does not hold: {error.message}"
+        raise VerificationFailed(text) from error
     if card.person != new.name:
         raise VerificationFailed(f"the card of {new.name} is made out to {card.person}")
     return card

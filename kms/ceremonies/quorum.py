@@ -40,9 +40,8 @@ def check_approval(
     try:
         approval = verify_approval(token, credential_key(credential))
     except VerificationFailed as error:
-        raise VerificationFailed(f"the approval of {person} does not hold: {error.message}") from (
-            error
-        )
+        text = f"the approval of {person} does not hold: {error.message}"
+        raise VerificationFailed(text) from error
     if approval.person != person:
         raise VerificationFailed(f"the approval of {person} is made out to {approval.person}")
     if approval.request != request.digest():
@@ -109,10 +108,8 @@ def check_roster(register: Register, file: PlanFile, needs: Needs, now: int) -> 
     officers = [_check_part(register, name, Part.OFFICER, now) for name in file.officers]
     for group in needed_groups(register, needs):
         if _lacks(group, officers) > 0:
-            raise InvalidInput(
-                f"the plan names too few officers of group {group.name}: "
-                f"{group.threshold} are needed"
-            )
+            text = f"too few officers of group {group.name}: {group.threshold} are needed"
+            raise InvalidInput(f"the plan names {text}")
 
 
 def _check_part(register: Register, name: str, part: Part, now: int) -> Person:
@@ -168,9 +165,8 @@ def _credential(register: Register, signatory: Person, token: str) -> Credential
     try:
         kid = jws.key_id(token, typ=TYP)
     except VerificationFailed as error:
-        raise VerificationFailed(f"what {name} handed in is no approval: {error.message}") from (
-            error
-        )
+        text = f"what {name} handed in is no approval: {error.message}"
+        raise VerificationFailed(text) from error
     for person in register.people:
         for credential in person.credentials:
             if credential.kid == kid and person is signatory:
