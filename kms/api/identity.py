@@ -61,9 +61,14 @@ class Identities:
         for token in self._services.settings.space_tokens:
             for sealed in store.recipients(SpaceName(token.space)):
                 record = _readable(sealed)
-                if isinstance(record, Recipient) and record.tls_spki == spki:
+                if isinstance(record, Recipient) and _names(record, spki):
                     return record.space, record.recipient
         return None
+
+
+def _names(record: Recipient, spki: str) -> bool:
+    # A revoked server may be registered again, with another key of its own.
+    return record.tls_spki == spki and not record.revoked
 
 
 def _readable(sealed: SealedRow) -> Record | None:

@@ -60,9 +60,14 @@ class VerifiedCache:
         return cast("Space", (await self._get(RowKind.SPACE, f"space/{space}")).record)
 
     async def recipient(self, space: SpaceName, recipient: str) -> Recipient:
-        """Return a registered recipient; raise NotFound, IntegrityFailure."""
+        """Return a recipient that is registered and not revoked; raise NotFound,
+        IntegrityFailure.
+        """
         key = f"recipient/{space}/{recipient}"
-        return cast("Recipient", (await self._get(RowKind.RECIPIENT, key)).record)
+        record = cast("Recipient", (await self._get(RowKind.RECIPIENT, key)).record)
+        if record.revoked:
+            raise NotFound("the recipient was revoked")
+        return record
 
     async def meeting(self, space: SpaceName, meeting: MeetingId) -> tuple[Meeting, int]:
         """Return a meeting and its version; raise NotFound, IntegrityFailure."""

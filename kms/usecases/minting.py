@@ -11,7 +11,7 @@ from kms.audit.leaf import Outcome, Phase
 from kms.domain.models import URGENT, Epoch, Meeting, Roster, RotationReason
 from kms.domain.rows import Row, RowKind
 from kms.domain.states import KeyState
-from kms.errors import ConclaveError
+from kms.errors import ConclaveError, StateNotAllowed
 from kms.ports import Change, DropEnvelopes, Minted, MintOrder, PutEnvelopes, Unit
 from kms.statements.canonical import digest, make_row, read_row
 from kms.usecases.services import Call, Services, meeting_path, store_rows
@@ -47,10 +47,12 @@ class Plan:
 async def mint(services: Services, call: Call, plan: Plan) -> MeetingView:
     """Mint the next epoch of a meeting and return the meeting as it is then.
 
-    The caller holds the meeting's lock. Raise VerificationFailed, HsmUnavailable,
-    AuditUnavailable, StoreUnavailable; then no epoch was added.
+    The caller holds the meeting's lock. Raise StateNotAllowed in a retired space,
+    VerificationFailed, HsmUnavailable, AuditUnavailable, StoreUnavailable; then no epoch was added.
     """
     services.gate()
+    if (await services.cache.space(plan.meeting.space)).retired:
+        raise StateNotAllowed("the space is retired", hint="open meetings in another space")
     order = await _order(services, plan)
     resource = meeting_path(order.meeting.space, order.meeting.meeting, order.epoch)
     facts = {"epoch": order.epoch, "reason": plan.reason.value, **plan.details}

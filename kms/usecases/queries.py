@@ -110,7 +110,7 @@ async def list_spaces(services: Services, call: Call) -> list[Space]:
 
 
 async def list_recipients(services: Services, call: Call) -> list[Recipient]:
-    """Return the registered recipients of the spaces that the caller may know of."""
+    """Return the recipients of the spaces that the caller may know of, without those revoked."""
     await authorize(services, call, Target(), "recipients")
     found = []
     for sealed in services.store.spaces():
@@ -118,7 +118,7 @@ async def list_recipients(services: Services, call: Call) -> list[Recipient]:
         if call.principal.reaches(space.space):
             rows = services.store.recipients(space.space)
             found += [await _admit(services, row, Recipient) for row in rows]
-    return found
+    return [recipient for recipient in found if not recipient.revoked]
 
 
 async def _admit(services: Services, sealed: SealedRow, kind: type[_R]) -> _R:

@@ -1,0 +1,158 @@
+"""register-recipient: whom a space's token trusts: meeting servers and recorders (``trusted``
+spaces), roster authorities and authorities of device certificates (``roster`` spaces).
+
+The token decides who receives keys; the record in the store tells the service whose TLS
+certificate is whose. A device anchor has no record: only the token needs to know it.
+"""
+
+from functools import partial
+
+from kms.ceremonies.ceremony import Ceremony, Needs
+from kms.ceremonies.examples import example
+from kms.ceremonies.holding import so_shares
+from kms.ceremonies.keepers import recipient_entry
+from kms.ceremonies.newtoken import dump_token, key_facts, token_of
+from kms.ceremonies.plan import Parameters
+from kms.ceremonies.room import Brief, Room
+from kms.ceremonies.step import Facts, Script, Section, Step
+from kms.ceremonies.trusted import (
+    TrustedKind,
+    anchor_entry,
+    class_of,
+    label_of,
+    live_recipients,
+    live_space,
+    load_public,
+    recipient_record,
+)
+from kms.domain.ids import parse_recipient, parse_space
+from kms.domain.models import Recipient
+from kms.domain.people import Part
+from kms.errors import AlreadyExists, InvalidInput
+
+NAME = "register-recipient"
+
+
+class NewRecipient(Parameters, frozen=True):
+    """``public_key`` is PEM (of a device anchor a certificate); ``tls_key`` the SHA-256
+    (base64url) of the key in the TLS certificate of its program, of a device anchor empty.
+    """
+
+    space: str
+    kind: TrustedKind
+    name: str
+    public_key: str
+    tls_key: str = ""
+
+
+def _check(brief: Brief) -> None:
+    wanted = brief.parameters_as(NewRecipient)
+    token_of(brief, parse_space(wanted.space))
+    load_public(wanted.kind, wanted.public_key)
+    label_of(wanted.kind, wanted.name)
+    if wanted.kind is not TrustedKind.DEVICE_ANCHOR:
+        parse_recipient(wanted.tls_key)
+    elif wanted.tls_key:
+        raise InvalidInput("a device anchor has no tls_key: nothing connects in its name")
+
+
+def _script(brief: Brief) -> Script:
+    wanted = brief.parameters_as(NewRecipient)
+    values = {"kind": wanted.kind.value, "name": wanted.name, "space": wanted.space}
+    return (_trust_section(brief, wanted, values), _record_section(wanted, values))
+
+
+def _trust_section(brief: Brief, wanted: NewRecipient, values: dict[str, str]) -> Section:
+    label = token_of(brief, wanted.space)
+    trust = Step(
+        id="token/trust",
+        who=Part.ADMINISTRATOR,
+        text="The officers' session lets the token of the space {space} trust the key of {kind} "
+        "{name}.",
+        values=values,
+        check=partial(_refuse, wanted, label),
+        act=partial(_trust, wanted, label),
+        undo=partial(_distrust, wanted, label),
+    )
+    return Section(
+        id="token",
+        text="The token of the space {space} comes to trust {kind} {name}.",
+        values=values,
+        steps=(*so_shares(brief, "token"), trust, dump_token("token", label)),
+    )
+
+
+def _record_section(wanted: NewRecipient, values: dict[str, str]) -> Section:
+    record = Step(
+        id="register/record",
+        who=Part.ADMINISTRATOR,
+        text="{kind} {name} enters the store and the log of the space {space}.",
+        values=values,
+        confirm=wanted.name,
+        act=partial(_record, wanted),
+    )
+    return Section(
+        id="register",
+        text="{kind} {name} is registered in the space {space}.",
+        values=values,
+        forward=True,
+        steps=(record,),
+    )
+
+
+def _refuse(wanted: NewRecipient, label: str, room: Room) -> None:
+    """Refuse a space that is not live or of the other class, and a name or key in use."""
+    space = live_space(room, wanted.space)
+    if space.token != label:
+        raise InvalidInput(f"the configuration names another token for the space {wanted.space}")
+    if space.release_class is not class_of(wanted.kind):
+        raise InvalidInput(f"a {space.release_class} space has no {wanted.kind}")
+    if label_of(wanted.kind, wanted.name) in room.tokens(label).labels():
+        raise AlreadyExists(
+            f"the space trusts a {wanted.kind} {wanted.name} already",
+            hint="revoke it first, or choose another name",
+        )
+    if wanted.kind is not TrustedKind.DEVICE_ANCHOR:
+        _refuse_twin(_described(wanted, 0), room)
+
+
+def _refuse_twin(new: Recipient, room: Room) -> None:
+    for old in live_recipients(room, new.space):
+        if old.recipient == new.recipient or old.tls_spki == new.tls_spki:
+            raise AlreadyExists(f"the key is registered already, as {old.kind} {old.name}")
+
+
+def _described(wanted: NewRecipient, now: int) -> Recipient:
+    spki = load_public(wanted.kind, wanted.public_key).spki
+    return recipient_record(wanted.space, wanted.kind, wanted.name, spki, wanted.tls_key, now)
+
+
+def _trust(wanted: NewRecipient, label: str, room: Room) -> Facts:
+    public = load_public(wanted.kind, wanted.public_key)
+    public.trust(room.tokens(label), wanted.name)
+    return {"label": label_of(wanted.kind, wanted.name), **key_facts(public.spki)}
+
+
+def _distrust(wanted: NewRecipient, label: str, room: Room) -> None:
+    room.tokens(label).destroy(label_of(wanted.kind, wanted.name))
+
+
+def _record(wanted: NewRecipient, room: Room) -> Facts:
+    if wanted.kind is TrustedKind.DEVICE_ANCHOR:
+        entry = anchor_entry(room, "recipient.register", wanted.space, wanted.name)
+    else:
+        entry = recipient_entry(room, "recipient.register", _described(wanted, room.now()))
+    return {"leaf": room.records.write(entry)}
+
+
+CEREMONY = Ceremony(
+    name=NAME,
+    title="Register a recipient",
+    purpose="Lets a space's token trust a meeting server, a recorder, an authority that signs "
+    "rosters, or one that issues devices' certificates.",
+    needs=Needs.SECURITY,
+    parameters=NewRecipient,
+    script=_script,
+    example=example(NAME),
+    check=_check,
+)
