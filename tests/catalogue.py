@@ -15,6 +15,11 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 import kms
+from kms.ceremonies.catalogue import CEREMONIES
+from kms.ceremonies.ceremony import Ceremony
+from kms.ceremonies.handbook import CARRIES, DUTIES
+from kms.ceremonies.sample import example_brief
+from kms.ceremonies.transcript import Result
 from kms.cli.exits import MEANINGS
 from kms.cli.people import Standing
 from kms.cli.reference import error_classes
@@ -40,6 +45,7 @@ WORDS = (
     Part,
     CredentialKind,
     Standing,
+    Result,
 )
 """Values that tables show as words."""
 
@@ -47,8 +53,13 @@ _MARKERS = frozenset({"_", "Column", "group"})
 """Calls whose first argument is a text."""
 _KEYWORDS = frozenset({"help", "hint"})
 """Keyword arguments that are texts."""
-_PATIENTS = ("cli", "settings.py", "audit/bundle.py", "client/transport.py", "client/keys.py")
+_PATIENTS = (
+    "cli", "ceremonies", "documents", "settings.py", "audit/bundle.py", "client/transport.py",
+    "client/keys.py",
+)  # fmt: skip
 """Where errors arise that people read in the terminal."""
+_TABLES = (DUTIES, CARRIES)
+"""Texts of handbooks that stand in tables."""
 
 
 def source_texts() -> set[str]:
@@ -60,8 +71,18 @@ def source_texts() -> set[str]:
         if error.code != "internal_error"
     }
     texts |= {member.value for words in WORDS for member in words} | {"ready"}
-    texts |= set(MEANINGS.values())
+    texts |= set(MEANINGS.values()) | {text for table in _TABLES for text in table.values()}
+    texts |= {text for kind in CEREMONIES.values() for text in _of_ceremony(kind)}
     return texts | _typer_texts()
+
+
+def _of_ceremony(kind: Ceremony) -> Iterator[str]:
+    """What a kind's handbook says of it, and what its script says to people."""
+    yield from (kind.title, kind.purpose)
+    for section in kind.script(example_brief(kind)):
+        yield section.text
+        for step in section.steps:
+            yield from (step.text, *(ask.what for ask in step.asks))
 
 
 def _files() -> Iterator[Path]:
@@ -72,10 +93,11 @@ def _files() -> Iterator[Path]:
 
 def _of_file(path: Path) -> Iterator[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    commands = set(_commands(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             yield from _of_call(node)
-        elif isinstance(node, ast.FunctionDef) and _is_command(node):
+        elif isinstance(node, ast.FunctionDef) and node.name in commands:
             yield ast.get_docstring(node) or ""
         elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in {"SUMMARY", "PANEL"}:
             yield node.value.value
@@ -95,10 +117,12 @@ def _text(node: ast.expr) -> Iterator[str]:
         yield node.value
 
 
-def _is_command(node: ast.FunctionDef) -> bool:
-    first = node.args.args[0].annotation if node.args.args else None
-    public = not node.name.startswith("_") and node.name not in {"connect", "show_meeting"}
-    return public and isinstance(first, ast.Name) and first.id == "Session"
+def _commands(tree: ast.Module) -> Iterator[str]:
+    """The names of the functions that a module registers as commands."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="register"), args=[_, _, ast.Name(id=name)]):
+                yield name
 
 
 def _typer_texts() -> set[str]:

@@ -27,7 +27,7 @@ def reading() -> Iterator[Block]:
         _(
             "A line with ⌨ names the person who types and what; what stands in a box is typed "
             "letter by letter. Words in capitals (LABEL, FILE, PLAN) stand for your own. The "
-            "terminal shows the same name and text as it asks."
+            "terminal names the same person as it asks."
         )
     )
 
