@@ -23,7 +23,7 @@ from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import Epoch, Meeting, Recipient, Space
 from kms.domain.rows import Record, Row, RowKind, SealedRow, row_key
 from kms.domain.states import KeyState, MeetingState
-from kms.errors import IntegrityFailure
+from kms.errors import ConfigurationError, IntegrityFailure
 from kms.ports import (
     Change,
     DropEnvelope,
@@ -146,25 +146,29 @@ class StoreRecords:
         return size
 
     def reseal_rows(self) -> int:
-        """Seal the rows of all spaces that the configuration has a token for; return how many.
+        """Seal all rows but those of destroyed spaces anew; return how many.
 
-        Versions stay, so no leaf names them. Raise IntegrityFailure for a row that is not the
+        Versions stay, so no leaf names them. Raise IntegrityFailure for a row that is not of the
         version that the log names.
         """
-        spaces = self._store.spaces()
-        count = self._reseal(spaces)
-        names = [SpaceName(one.row.key.partition("/")[2]) for one in spaces]
+        rows = self._store.spaces()
+        count = self._reseal(rows)
+        spaces = [cast("Space", read(one)) for one in rows]
         return count + sum(
-            self._reseal(space_rows(self._store, name))
-            for name in names
-            if name in self._site.tokens
+            self._reseal(space_rows(self._store, one.space)) for one in spaces if not one.destroyed
         )
 
     # parts
 
     def _token_of(self, row: Row) -> CeremonyToken:
         space = "" if row.kind is RowKind.SPACE else row.key.split("/", 2)[1]
-        return self._tokens(self._site.token(space))
+        try:
+            return self._tokens(self._site.token(space))
+        except KeyError:
+            raise ConfigurationError(
+                f"the configuration names no token for the space {space}",
+                hint="add it to [[hsm.tokens]]",
+            ) from None
 
     def _seal(self, records: Iterable[Record]) -> list[SealedRow]:
         rows = [make_row(one, self._store.row_version(row_key(one)) + 1) for one in records]

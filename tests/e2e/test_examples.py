@@ -78,7 +78,7 @@ class Meeting:
             *options(
                 control=opened["control"], media="{}:{}".format(*relay.address),
                 space=opened["space"], meeting=opened["meeting"],
-                key_list=service.site.state / "key-list.jws",
+                key_list=service.site.key_list,
             ),
         ]  # fmt: skip
         self.members = [

@@ -5,7 +5,9 @@ import os
 import shutil
 import ssl
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from cryptography import x509
@@ -13,23 +15,31 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pkcs11 import ObjectClass
 
-from kms.domain.models import RecipientKind, ReleaseClass, Role
+from kms.ceremonies.plan import parse_plan
+from kms.ceremonies.transcript import read_unverified
+from kms.ceremonies.verify import verify_transcript
+from kms.domain.models import Recipient, RecipientKind, ReleaseClass, Role, Space
 from kms.errors import AlreadyExists, IntegrityFailure, ProfileError
 from kms.hsm import templates
 from kms.hsm.labels import Kind, numbered
+from kms.hsm.login import Login
 from kms.practice import PracticeSite, init_practice
 from kms.practice.site import shipped_profile
 from kms.settings import load
-from kms.statements.canonical import b64u, decode_record
+from kms.statements.canonical import b64u, read_row
 from kms.statements.jws import spki_id
 from kms.statements.keylist import KeyUse, verify_keylist
-from kms.usecases.registrations import FILE, Registrations
-from tests.fixtures.escrow import OAEP_SHA1, recover_escrow
+from kms.store.sqlite import SqliteStore
+from tests.fixtures.escrow import OAEP_SHA1, recover_escrow, so_pins
 from tests.fixtures.softhsm import SoftHsm
+from tests.fixtures.store import TestClock
 
 
-def registrations(site: PracticeSite) -> Registrations:
-    return decode_record((site.state / FILE).read_bytes(), Registrations)
+@pytest.fixture
+def store(practice_site: PracticeSite) -> Iterator[SqliteStore]:
+    opened = SqliteStore.open(practice_site.state / "conclave.db", TestClock())
+    yield opened
+    opened.close()
 
 
 def test_the_configuration_loads_and_names_everything(practice_site: PracticeSite):
@@ -53,7 +63,7 @@ def test_the_key_list_is_signed_by_the_site_root_and_matches_the_tokens(softhsm:
     site = softhsm.site
     root = serialization.load_pem_public_key(site.site_root.read_bytes())
     assert isinstance(root, ec.EllipticCurvePublicKey)
-    keys = verify_keylist((site.state / "key-list.jws").read_text(), root)
+    keys = verify_keylist(site.key_list.read_text(), root)
     assert keys.iss == site.site_id
     listed = {(key.use, key.space): key.kid for key in keys.keys}
     for label, kind, use, space in (
@@ -66,13 +76,17 @@ def test_the_key_list_is_signed_by_the_site_root_and_matches_the_tokens(softhsm:
         assert listed[use, space] == b64u(public.key_id)
 
 
-def test_the_registrations_name_spaces_and_recipients_with_their_keys(practice_site: PracticeSite):
-    listed = registrations(practice_site)
-    assert {(space.space, space.release_class, space.token) for space in listed.spaces} == {
+def test_the_store_has_the_spaces_and_their_recipients_with_their_keys(
+    practice_site: PracticeSite, store: SqliteStore
+):
+    spaces = [cast("Space", read_row(one.row)) for one in store.spaces()]
+    assert {(space.space, space.release_class, space.token) for space in spaces} == {
         ("investment-banking", ReleaseClass.ROSTER, "space-investment-banking"),
         ("treasury", ReleaseClass.TRUSTED, "space-treasury"),
     }
-    kinds = {(one.space, one.kind, one.name): one for one in listed.recipients}
+    rows = [one for space in spaces for one in store.recipients(space.space)]
+    listed = [cast("Recipient", read_row(one.row)) for one in rows]
+    kinds = {(one.space, one.kind, one.name): one for one in listed}
     assert set(kinds) == {
         ("investment-banking", RecipientKind.VAULT, "vault"),
         ("investment-banking", RecipientKind.ESCROW, "escrow"),
@@ -104,7 +118,12 @@ def test_the_roster_space_trusts_an_authority_and_an_anchor_and_no_server(sofths
         "vault/1",
         "vault/1/roster",
     )
-    assert softhsm.officer("site").labels() == ("checkpoint/1", "row-mac/1", "site-root/1")
+    assert softhsm.officer("site").labels() == (
+        "checkpoint-state",
+        "checkpoint/1",
+        "row-mac/1",
+        "site-root/1",
+    )
 
 
 def test_the_shares_open_what_was_wrapped_for_escrow(softhsm: SoftHsm):
@@ -124,24 +143,61 @@ def test_too_few_shares_open_nothing(practice_site: PracticeSite):
 
 def test_every_secret_is_private_and_every_share_is_marked(practice_site: PracticeSite):
     secret = [*practice_site.directory.rglob("*.key.pem"), *practice_site.directory.rglob("*.key")]
-    secret += [practice_site.pins, practice_site.so_pins, *practice_site.shares.iterdir()]
-    keys, documents, shares = 9, 2, 8
-    assert len(secret) == keys + documents + shares
+    secret += [practice_site.pins, *practice_site.shares.iterdir()]
+    keys, people, documents, shares = 9, 11, 1, 8 + 5
+    assert len(secret) == keys + people + documents + shares
     for path in secret:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     for path in practice_site.shares.iterdir():
         assert path.read_text("utf-8").startswith("PRACTICE / 演练\n")
 
 
-def test_the_pin_document_has_the_users_pins_alone(practice_site: PracticeSite):
-    pins = json.loads(practice_site.pins.read_text())
-    officers = json.loads(practice_site.so_pins.read_text())
-    assert set(pins) == {"site", "space-investment-banking", "space-treasury"} == set(officers)
-    everything = [*pins.values(), *officers.values()]
+def test_only_the_officers_shares_give_the_so_pins(softhsm: SoftHsm):
+    site = softhsm.site
+    pins = json.loads(site.pins.read_text())
+    assert set(pins) == {"site", "space-investment-banking", "space-treasury"} == set(so_pins(site))
+    everything = [*pins.values(), *so_pins(site).values()]
     assert len(set(everything)) == 6
     assert {len(pin) for pin in everything} == {32}
-    for path in (practice_site.config, practice_site.escrow_record, practice_site.softhsm):
-        assert not any(pin in path.read_text() for pin in everything)
+    for path in site.directory.rglob("*"):
+        if path.is_file() and path != site.pins:
+            assert not any(pin.encode() in path.read_bytes() for pin in everything), path
+    for label in pins:
+        with softhsm.token(label, Login.OFFICER) as token:
+            assert token.objects()
+
+
+def test_every_ceremony_has_a_transcript_that_everybody_signed(practice_site: PracticeSite):
+    root = serialization.load_pem_public_key(practice_site.site_root.read_bytes())
+    assert isinstance(root, ec.EllipticCurvePublicKey)
+    held = practice_site.state / "ceremonies"
+    envelopes = [(path / "transcript.json").read_bytes() for path in held.iterdir()]
+    envelopes.sort(key=lambda one: read_unverified(one).sequence)
+    kinds = [read_unverified(one).kind for one in envelopes]
+    assert kinds == [
+        "initialise-site",
+        *("create-space", "register-recipient", "register-recipient"),
+        *("create-space", "register-recipient", "register-recipient"),
+    ]
+    previous = None
+    for envelope in envelopes:
+        verify_transcript(envelope, root, previous)
+        previous = envelope
+
+
+def test_the_plans_stay_with_the_site(practice_site: PracticeSite):
+    plans = [parse_plan(path.read_bytes()) for path in sorted(practice_site.plans.iterdir())]
+    for plan in plans:
+        folder = practice_site.state / "ceremonies" / plan.file.id
+        assert (folder / "plan.toml").read_bytes() == plan.raw
+    assert len(plans) == 7
+
+
+def test_the_log_is_signed_up_to_the_last_ceremony(practice_site: PracticeSite, store: SqliteStore):
+    assert store.open_intents() == []
+    checkpoint = store.last_checkpoint()
+    assert checkpoint is not None
+    assert checkpoint[0] == store.tree_size()
 
 
 def test_the_certificates_work_for_mutual_tls(practice_site: PracticeSite):

@@ -24,7 +24,7 @@ def participant(service: Service, opened: dict[str, Any], key: Path, media: str)
     return Example("participant", [
         "--control", opened["control"], "--space", opened["space"],
         "--meeting", opened["meeting"], "--key", key, "--media", media, *_pinned(service),
-        "--key-list", service.site.state / "key-list.jws", "--media-module", MEDIA_MODULE,
+        "--key-list", service.site.key_list, "--media-module", MEDIA_MODULE,
     ])  # fmt: skip
 
 

@@ -119,7 +119,7 @@ class Service:
     def trust(self) -> SiteTrust:
         """What a client pins: the site root, and the key list that it signed."""
         root = serialization.load_pem_public_key(self.site.site_root.read_bytes())
-        key_list = (self.site.state / "key-list.jws").read_text().strip()
+        key_list = self.site.key_list.read_text().strip()
         return SiteTrust(self.site.site_id, root, key_list)
 
     def opener(self, name: str) -> EnvelopeOpener:

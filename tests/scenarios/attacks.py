@@ -27,6 +27,7 @@ from tests.fixtures.attacks import (
     control_target,
     real_target,
 )
+from tests.fixtures.escrow import so_pins
 from tests.practice.service import Service
 from tests.scenarios import stored
 
@@ -47,7 +48,8 @@ def run(service: Service, directory: Path) -> Outcomes:
     """Attack epoch 0 of a meeting that was just opened; the vault is destroyed in the end."""
     envelope = vault_envelope(service, directory)
     profile, site = service.settings.hsm.profile, service.site
-    return run_isolated(site.environment, _attack, profile, site.pins, site.so_pins, envelope)
+    pins = json.loads(site.pins.read_text())[TOKEN], so_pins(site)[TOKEN]
+    return run_isolated(site.environment, _attack, profile, *pins, envelope)
 
 
 def vault_envelope(service: Service, directory: Path) -> Envelope:
@@ -63,11 +65,11 @@ def vault_envelope(service: Service, directory: Path) -> Envelope:
     return Envelope(blob, manifest.commitment_context(), unb64u(manifest.commitment))
 
 
-def _attack(profile: Path, pins: Path, so_pins: Path, envelope: Envelope) -> Outcomes:
+def _attack(profile: Path, user_pin: str, so_pin: str, envelope: Envelope) -> Outcomes:
     """Runs in the attacker's process; every attempt has a session of its own."""
 
     def session(login: Login = Login.USER) -> Token:
-        pin = json.loads((so_pins if login is Login.OFFICER else pins).read_text())[TOKEN]
+        pin = so_pin if login is Login.OFFICER else user_pin
         return Token(load_profile(profile), TOKEN, pin, login=login, writable=True)
 
     def real(attacks: Iterable[Attack]) -> dict[str, bool]:
