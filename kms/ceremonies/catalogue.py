@@ -1,7 +1,15 @@
 """All kinds of ceremonies, and how a plan becomes a brief."""
 
 from kms.ceremonies.ceremony import Ceremony
-from kms.ceremonies.kinds import create_space, initialise_site, register_recipient
+from kms.ceremonies.kinds import (
+    create_space,
+    drill,
+    initialise_site,
+    register_recipient,
+    replace_officer,
+    retire_space,
+    revoke_recipient,
+)
 from kms.ceremonies.kinds.initialise_site import FoundSite, founded
 from kms.ceremonies.plan import Plan, parse_parameters
 from kms.ceremonies.room import Brief, SiteBinding
@@ -13,7 +21,11 @@ CEREMONIES: dict[str, Ceremony] = {
     for kind in (
         initialise_site.CEREMONY,
         create_space.CEREMONY,
+        retire_space.CEREMONY,
         register_recipient.CEREMONY,
+        revoke_recipient.CEREMONY,
+        drill.CEREMONY,
+        replace_officer.CEREMONY,
     )
 }
 

@@ -3,6 +3,7 @@ records.
 """
 
 import base64
+from dataclasses import replace
 from functools import partial
 
 from kms.ceremonies.generations import escrow_generation, read_escrow
@@ -66,6 +67,12 @@ def recipient_entry(room: Room, action: str, record: Recipient) -> Entry:
     }
     place = f"spaces/{record.space}/recipients/{record.recipient}"
     return Entry(action, record.space, place, told, (record,))
+
+
+def end_record(room: Room, record: Recipient) -> int:
+    """Write that a recipient is revoked; return the leaf's number."""
+    ended = replace(record, revoked=room.now())
+    return room.records.write(recipient_entry(room, "recipient.revoke", ended))
 
 
 def _trust_escrow(label: str, room: Room) -> Facts:

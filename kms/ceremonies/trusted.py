@@ -64,6 +64,11 @@ def label_of(kind: TrustedKind, name: str) -> str:
     return f"{kind}/{name}"
 
 
+def record_kind(kind: TrustedKind) -> RecipientKind | None:
+    """Return what a kind's record says, None for the one that has no record."""
+    return _RECORDS.get(kind)
+
+
 def load_public(kind: TrustedKind, pem: str) -> Public:
     """Return a plan's public key, or a device anchor's certificate; raise InvalidInput."""
     try:
@@ -121,14 +126,6 @@ def anchor_entry(room: Room, action: str, space: str, name: str) -> Entry:
         "name": name,
     }
     return Entry(action, space, f"spaces/{space}/device-anchors/{name}", told)
-
-
-def registered_record(room: Room, space: str, kind: TrustedKind, name: str) -> Recipient:
-    """Return a live record by kind and name; raise NotFound."""
-    for record in live_recipients(room, space):
-        if (record.kind, record.name) == (_RECORDS.get(kind), name):
-            return record
-    raise NotFound(f"the space {space} has no {kind} {name}")
 
 
 def live_recipients(room: Room, space: str) -> tuple[Recipient, ...]:
