@@ -7,6 +7,7 @@ import typer
 
 from kms.cli import (
     audit,
+    ceremony,
     credential,
     envelope,
     epoch,
@@ -25,7 +26,7 @@ SUMMARY = "Conclave: keys of confidential meetings, kept in an HSM, released to 
 
 _PARTS = (
     *(service, space, meeting, roster, epoch, envelope, escrow, audit),
-    *(people, credential),
+    *(people, credential, ceremony),
 )
 
 

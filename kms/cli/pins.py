@@ -63,18 +63,35 @@ def _read_file(path: Path) -> bytes:
         raise PinError("the credential conclave-pins cannot be read") from error
 
 
+def read_pin_descriptor(descriptor: int, tokens: Sequence[str]) -> dict[str, str]:
+    """Return the PINs of a document that names some of the configured tokens; raise PinError."""
+    return read_pin_document(_read_descriptor(descriptor), tokens)
+
+
+def read_pin_document(document: bytes, tokens: Sequence[str]) -> dict[str, str]:
+    """Return the PINs of a document that names some of the configured tokens; raise PinError."""
+    pins = _decode(document, 'a JSON object {"token": "PIN"} of configured tokens')
+    if not set(pins) <= set(tokens):
+        raise PinError("the PIN document names tokens that are not configured")
+    return {token: _checked(pin) for token, pin in pins.items()}
+
+
 def _parse(document: bytes, tokens: Sequence[str]) -> dict[str, str]:
     hint = 'a JSON object {"token": "PIN"} with every configured token'
-    if len(document) > _MAX_BYTES:
-        raise PinError("the PIN document is too large", hint=hint)
-    try:
-        pins = msgspec.json.decode(document, type=dict[str, str])
-    except (msgspec.MsgspecError, ValueError):
-        # What was decoded so far stays out of any message and of the chain of causes.
-        raise PinError("the PIN document cannot be read", hint=hint) from None
+    pins = _decode(document, hint)
     if set(pins) != set(tokens):
         raise PinError("the PIN document does not name exactly the configured tokens", hint=hint)
     return {token: _checked(pins[token]) for token in tokens}
+
+
+def _decode(document: bytes, hint: str) -> dict[str, str]:
+    if len(document) > _MAX_BYTES:
+        raise PinError("the PIN document is too large", hint=hint)
+    try:
+        return msgspec.json.decode(document, type=dict[str, str])
+    except (msgspec.MsgspecError, ValueError):
+        # What was decoded so far stays out of any message and of the chain of causes.
+        raise PinError("the PIN document cannot be read", hint=hint) from None
 
 
 def _checked(pin: str) -> str:

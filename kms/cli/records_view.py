@@ -1,0 +1,158 @@
+"""Shows ceremonies as their folders have them: how far they are, who signed, what was done."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from kms.ceremonies.entries import Deviation, Started, StepDone, StepFailed
+from kms.ceremonies.folder import CEREMONIES as FOLDER
+from kms.ceremonies.folder import TRANSCRIPT, Folder
+from kms.ceremonies.journal import REQUEST, Journal
+from kms.ceremonies.transcript import Transcript, decode_transcript
+from kms.cli.output import Output, moment
+from kms.cli.session import Session
+from kms.errors import IntegrityFailure, NotFound
+from kms.i18n import _
+from kms.statements.canonical import digest, unb64u
+
+
+class Stage(StrEnum):
+    """How far a ceremony is."""
+
+    CALLED = "called"
+    EXPIRED = "expired"
+    BEGUN = "begun"
+    TO_BE_SIGNED = "to-be-signed"
+    DONE = "done"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One ceremony: its stage, when that was reached, and its transcript's digest, if any."""
+
+    folder: Folder
+    stage: Stage
+    time: int
+    sha256: str
+
+    def row(self) -> dict[str, Any]:
+        """Return it as a row of the table of all ceremonies."""
+        request = self.folder.request()
+        return {
+            "id": request.ceremony,
+            "kind": request.kind,
+            "state": self.stage.value,
+            "time": moment(self.time),
+            "transcript": self.sha256 or None,
+        }
+
+
+def state_of(session: Session, state: Path | None) -> Path:
+    """Return the folder that was named, else the configured state directory."""
+    return state or session.settings().paths.state
+
+
+def folder_of(session: Session, ceremony: str, state: Path | None = None) -> Path:
+    """Return the folder of a ceremony by its id; raise NotFound."""
+    path = state_of(session, state) / FOLDER / ceremony
+    if path.parent.name != FOLDER or not (path / REQUEST).is_file():
+        raise NotFound(
+            f"there is no ceremony {ceremony}", hint="conclave ceremony list shows them all"
+        )
+    return path
+
+
+def ceremonies(state: Path, now: int) -> list[Standing]:
+    """Return every ceremony in the state directory, the newest request last."""
+    found = [
+        Folder(path)
+        for path in sorted((state / FOLDER).glob("[!.]*/"))
+        if (path / REQUEST).is_file()
+    ]
+    return sorted(
+        (standing(one, now) for one in found), key=lambda one: one.folder.request().issued
+    )
+
+
+def standing(folder: Folder, now: int) -> Standing:
+    """Return how a ceremony stands; raise IntegrityFailure, VerificationFailed."""
+    progress, request = Journal.open(folder.path).progress, folder.request()
+    payload = folder.payload()
+    sha256 = digest(payload) if payload is not None and progress.recorded else ""
+    if progress.started is None:
+        stage = Stage.EXPIRED if now >= request.expires else Stage.CALLED
+        return Standing(folder, stage, request.issued, "")
+    if not progress.recorded:
+        return Standing(folder, Stage.BEGUN, progress.time, "")
+    if not (folder.path / TRANSCRIPT).is_file():
+        return Standing(folder, Stage.TO_BE_SIGNED, progress.time, sha256)
+    stage = Stage.ABORTED if progress.aborted else Stage.DONE
+    return Standing(folder, stage, progress.time, sha256)
+
+
+def payload_digest(folder: Folder) -> bytes:
+    """Return the SHA-256 of the transcript that is to be signed; raise IntegrityFailure."""
+    return unb64u(digest(_payload(folder)))
+
+
+def transcript_of(folder: Folder) -> Transcript:
+    """Return the transcript, not yet verified; raise IntegrityFailure, VerificationFailed."""
+    return decode_transcript(_payload(folder))
+
+
+def _payload(folder: Folder) -> bytes:
+    payload = folder.payload()
+    if payload is None:
+        raise IntegrityFailure("the ceremony is over, but its transcript is gone")
+    return payload
+
+
+def detail(folder: Folder, now: int) -> dict[str, Any]:
+    """Return everything that the folder tells of a ceremony as one JSON document."""
+    found, entries = standing(folder, now), Journal.open(folder.path).entries()
+    begun = next((one for one in entries if isinstance(one, Started)), None)
+    return {
+        **found.row(),
+        "approved": sorted(begun.approvals if begun else folder.approvals()),
+        "signed": sorted(folder.signatures()),
+        "steps": [_step(one) for one in entries if isinstance(one, StepDone | StepFailed)],
+        "exceptions": [
+            {"time": moment(one.time), "text": one.text}
+            for one in entries
+            if isinstance(one, Deviation)
+        ],
+    }
+
+
+def _step(entry: StepDone | StepFailed) -> dict[str, Any]:
+    failed = isinstance(entry, StepFailed)
+    return {
+        "step": entry.step,
+        "time": moment(entry.time),
+        "outcome": "failed" if failed else "done",
+        "reason": entry.message if isinstance(entry, StepFailed) else None,
+    }
+
+
+def note_outline(output: Output, folder: Folder) -> None:
+    """Show what a transcript says was done, as remarks to whoever signs it."""
+    for line in outline(transcript_of(folder)):
+        output.note(line)
+
+
+def outline(transcript: Transcript) -> Iterator[str]:
+    """Yield a transcript in lines: result, steps, what went otherwise."""
+    yield _("Result: {result}").format(result=_(transcript.result.value))
+    for entry in transcript.entries:
+        match entry:
+            case StepDone():
+                yield f"✓ {moment(entry.time)} {entry.step}"
+            case StepFailed():
+                yield f"✗ {moment(entry.time)} {entry.step}: {entry.message}"
+            case Deviation():
+                yield f"! {moment(entry.time)} {entry.text}"
+            case _:
+                pass
