@@ -126,12 +126,6 @@ def _issue(brief: Brief) -> Section:
                 act=_write_root,
             ),
             Step(
-                id="issue/register",
-                who=Part.ADMINISTRATOR,
-                text="The site root signs the first register of people.",
-                act=_issue_register,
-            ),
-            Step(
                 id="issue/key-list",
                 who=Part.ADMINISTRATOR,
                 text="The site root signs the first key list.",
@@ -142,6 +136,12 @@ def _issue(brief: Brief) -> Section:
                 who=Part.ADMINISTRATOR,
                 text="The log tells of the first escrow generation.",
                 act=_log_escrow,
+            ),
+            Step(
+                id="issue/register",
+                who=Part.ADMINISTRATOR,
+                text="The site root signs the first register of people.",
+                act=_issue_register,
             ),
         ),
     )
