@@ -57,7 +57,7 @@ def gather(call: Call, now: int) -> Approvals:
 
 def admit(call: Call, room: Room, journal: Journal) -> None:
     """Raise QuorumNotMet or VerificationFailed, logged, unless a quorum has approved."""
-    now, started = journal.clock(room.now()), journal.progress.started
+    now, started = max(room.now(), journal.progress.time), journal.progress.started
     try:
         tokens = started.approvals if started else _count(call, room, journal, now)
         # Once begun, a forward section has to be ended, however late.

@@ -79,7 +79,7 @@ def abort(script: Script, room: Room, journal: Journal) -> None:
     _forget(room)
     for section in reversed(script[: len(journal.progress.attempts)]):
         _undo(section, room, journal)
-    journal.append(Aborted(time=_time(room, journal)))
+    journal.append(Aborted(time=room.now()))
 
 
 def _check_journal(script: Script, journal: Journal) -> None:
@@ -96,10 +96,10 @@ def _resume(script: Script, room: Room, journal: Journal) -> None:
     room.facts = journal.facts()
     if not any(isinstance(entry, SectionBegun | StepFailed) for entry in journal.entries()):
         return
-    journal.append(Resumed(time=_time(room, journal)))
+    journal.append(Resumed(time=room.now()))
     question = _("The ceremony was interrupted. Say in one line what happened:")
     answer = room.people.ask(room.brief.plan.file.administrator, question).strip()
-    journal.add_exception(answer[:_LONGEST_ANSWER] or "-", _time(room, journal))
+    journal.add_exception(answer[:_LONGEST_ANSWER] or "-", room.now())
     for section in script:
         if section.id == journal.progress.open and not section.forward:
             _undo(section, room, journal)
@@ -111,7 +111,7 @@ def _do_section(section: Section, room: Room, journal: Journal) -> None:
     try:
         for current in section.steps:
             _do_step(section, current, room, journal)
-        journal.append(SectionDone(time=_time(room, journal), section=section.id))
+        journal.append(SectionDone(time=room.now(), section=section.id))
     except BaseException as error:
         _note_failure(current, error, room, journal)
         _forget(room)
@@ -129,12 +129,11 @@ def _do_step(section: Section, step: Step, room: Room, journal: Journal) -> None
         room.people.confirm(room.brief.plan.file.administrator, step.confirm, text)
     # Only now: until somebody has confirmed it, a forward section can still be given up.
     if step is section.steps[0]:
-        time = _time(room, journal)
-        journal.append(SectionBegun(time=time, section=section.id, forward=section.forward))
-    journal.append(StepBegun(time=_time(room, journal), step=step.id))
+        journal.append(SectionBegun(time=room.now(), section=section.id, forward=section.forward))
+    journal.append(StepBegun(time=room.now(), step=step.id))
     facts = step.act(room)
     step.verify(room, facts)
-    journal.append(StepDone(time=_time(room, journal), step=step.id, facts=facts))
+    journal.append(StepDone(time=room.now(), step=step.id, facts=facts))
     room.facts = journal.facts()
 
 
@@ -142,8 +141,7 @@ def _note_failure(step: Step, error: BaseException, room: Room, journal: Journal
     code, message = _named(error)
     # What cannot be written must not stop the undoing, nor hide what went wrong first.
     with suppress(ConclaveError):
-        time = _time(room, journal)
-        journal.append(StepFailed(time=time, step=step.id, code=code, message=message))
+        journal.append(StepFailed(time=room.now(), step=step.id, code=code, message=message))
 
 
 def _undo_after(error: BaseException, section: Section, room: Room, journal: Journal) -> None:
@@ -165,7 +163,7 @@ def _undo(section: Section, room: Room, journal: Journal) -> None:
     errors = [_undo_step(steps[name], room, journal) for name in reversed(attempt.begun)]
     for error in filter(None, errors):
         raise error
-    journal.append(SectionUndone(time=_time(room, journal), section=section.id))
+    journal.append(SectionUndone(time=room.now(), section=section.id))
     room.facts = journal.facts()
     _tell(room, _("The section is undone: everything is as it was before it."))
 
@@ -178,8 +176,7 @@ def _undo_step(step: Step, room: Room, journal: Journal) -> Exception | None:
         text = _("Step {step} could not be undone: {reason}. Run the ceremony again to try again.")
         _tell(room, text.format(step=step.id, reason=message))
         with suppress(ConclaveError):
-            time = _time(room, journal)
-            journal.append(UndoFailed(time=time, step=step.id, code=code, message=message))
+            journal.append(UndoFailed(time=room.now(), step=step.id, code=code, message=message))
         return error
     return None
 
@@ -204,10 +201,6 @@ def _tell(room: Room, text: str) -> None:
     """Say something while undoing: a terminal that is gone must not stop that."""
     with suppress(Exception):
         room.people.say(text)
-
-
-def _time(room: Room, journal: Journal) -> int:
-    return journal.clock(room.now())
 
 
 def _forget(room: Room) -> None:

@@ -2,8 +2,14 @@
 before anything goes on. It is only ever added to; a last line that a crash tore is dropped.
 """
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
 
 from kms.ceremonies.durable import sync_folder, write_new
 from kms.ceremonies.entries import Deviation, Entry, decode_entry, encode_entry
@@ -20,13 +26,18 @@ _LONGEST_TEXT = 2000
 
 
 class Journal:
-    """The entries so far, and what they come to."""
+    """The entries so far, and what they come to.
 
-    def __init__(self, path: Path, entries: list[Entry], progress: Progress) -> None:
+    Several programs may have it open: each writes under a lock, after it has read what the others
+    wrote. An entry's time is never before the one before it, though a clock be set back.
+    """
+
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._entries = entries
+        self._entries: list[Entry] = []
+        self._size = 0
         self._broken = False
-        self.progress = progress
+        self.progress = Progress()
 
     @classmethod
     def create(cls, folder: Path, plan: bytes, request: ApprovalRequest) -> "Journal":
@@ -49,15 +60,13 @@ class Journal:
     @classmethod
     def open(cls, folder: Path) -> "Journal":
         """Read the journal of a folder; raise NotFound, IntegrityFailure."""
-        path = folder / _JOURNAL
+        journal = cls(folder / _JOURNAL)
         try:
-            data = path.read_bytes()
+            with _locked(journal._path) as file:
+                journal._catch_up(file)
         except FileNotFoundError:
             raise NotFound(f"there is no ceremony {folder.name}") from None
-        whole = data[: data.rfind(b"\n") + 1]
-        if whole != data:
-            _cut(path, len(whole))
-        return cls(path, *_read(whole))
+        return journal
 
     def entries(self) -> tuple[Entry, ...]:
         """Return all entries in order."""
@@ -75,57 +84,62 @@ class Journal:
         """Make an entry durable; raise InvalidInput if it has no canonical form or does not
         follow, StoreUnavailable if it cannot be written: nothing is written after that.
         """
-        line = encode_entry(entry)
+        # As it will be read again: what is in memory is what is in the file.
+        entry = decode_entry(encode_entry(entry))
         if self._broken:
             raise StoreUnavailable("the ceremony's journal could not be written before")
-        # As it will be read again: what is in memory is what is in the file.
-        entry = decode_entry(line)
-        self.progress.take(entry)
-        self._broken = True
         try:
-            _write(self._path, line + b"\n")
+            with _locked(self._path) as file:
+                self._catch_up(file)
+                self._write(file, entry)
         except OSError as error:
+            self._broken = True
             raise StoreUnavailable(
                 f"the ceremony's journal cannot be written: {error.strerror}",
                 hint="make room on the disk, then run the ceremony again",
             ) from error
-        self._broken = False
-        self._entries.append(entry)
 
     def add_exception(self, text: str, time: int) -> None:
         """Put one line on the exception sheet; raise InvalidInput."""
         if not text.strip() or len(text) > _LONGEST_TEXT:
             raise InvalidInput(f"an exception is told in 1 to {_LONGEST_TEXT} characters")
-        self.append(Deviation(time=self.clock(time), text=text))
+        self.append(Deviation(time=time, text=text))
 
-    def clock(self, now: int) -> int:
-        """Return ``now``, or the last entry's time if the clock was set back since."""
-        return max(now, self.progress.time)
-
-
-def _read(data: bytes) -> tuple[list[Entry], Progress]:
-    entries, progress = [], Progress()
-    try:
-        for line in data.split(b"\n")[:-1]:
-            entry = decode_entry(line)
-            progress.take(entry)
-            entries.append(entry)
-    except InvalidInput as error:
-        raise IntegrityFailure(f"the ceremony's journal was altered: {error.message}") from error
-    return entries, progress
-
-
-def _write(path: Path, line: bytes) -> None:
-    with path.open("ab") as file:
+    def _write(self, file: BinaryIO, entry: Entry) -> None:
+        entry = msgspec.structs.replace(entry, time=max(entry.time, self.progress.time))
+        line = encode_entry(entry) + b"\n"
+        self.progress.take(entry)
+        self._entries.append(entry)
+        self._size += len(line)
         file.write(line)
         file.flush()
         os.fsync(file.fileno())
 
+    def _catch_up(self, file: BinaryIO) -> None:
+        """Read what is new; drop a last line that a crash tore."""
+        file.seek(self._size)
+        data = file.read()
+        lines = data.split(b"\n")
+        try:
+            for line in lines[:-1]:
+                entry = decode_entry(line)
+                self.progress.take(entry)
+                self._entries.append(entry)
+        except InvalidInput as error:
+            raise IntegrityFailure(
+                f"the ceremony's journal was altered: {error.message}"
+            ) from error
+        self._size += len(data) - len(lines[-1])
+        if lines[-1]:
+            file.truncate(self._size)
+            os.fsync(file.fileno())
 
-def _cut(path: Path, size: int) -> None:
-    with path.open("r+b") as file:
-        file.truncate(size)
-        os.fsync(file.fileno())
+
+@contextmanager
+def _locked(path: Path) -> Iterator[BinaryIO]:
+    with path.open("rb+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
 
 
 def _remove(draft: Path) -> None:

@@ -140,8 +140,7 @@ class Sitting:
         # A site whose first ceremony was given up has no token to sign with.
         if succeeded:
             room.records.sign_head()
-        time = journal.clock(room.now())
-        journal.append(Recorded(time=time, transcript=details["transcript"]))
+        journal.append(Recorded(time=room.now(), transcript=details["transcript"]))
 
     def _act(self, room: Room, journal: Journal, result: Result) -> bytes:
         script = self._call.ceremony.script(self._call.brief)
@@ -151,7 +150,9 @@ class Sitting:
             if not journal.progress.attempts:
                 self._call.ceremony.precheck(room)
             engine.run(script, room, journal)
-        payload = encode_transcript(self._transcript(journal, result))
+        # Read anew: other programs may have added to the exception sheet.
+        told = self._transcript(Journal.open(self.folder), result)
+        payload = encode_transcript(told)
         self._folder.freeze(payload)
         return payload
 
