@@ -198,7 +198,7 @@ def test_the_description_shows_no_secret_and_every_object(softhsm: SoftHsm):
 
 
 def test_the_checkpoint_state_keeps_its_value(softhsm: SoftHsm):
-    with softhsm.token("site", writable=True) as token:
+    with softhsm.token(TREASURY, writable=True) as token:
         token.create(templates.checkpoint_state(b'{"size":7}'))
         found = token.find(ObjectClass.DATA, Label(Kind.CHECKPOINT_STATE))
         assert token.read(found.handle, A.VALUE) == b'{"size":7}'
