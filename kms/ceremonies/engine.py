@@ -60,7 +60,7 @@ def run(script: Script, room: Room, journal: Journal) -> None:
         if journal.progress.aborted:
             raise StateNotAllowed("the ceremony was given up", hint="make a plan with another id")
         _resume(script, room, journal)
-        check_all(script, room, _begun(journal))
+        check_all(script, room, journal.progress.begun())
         for section in script[len(journal.done_sections()) :]:
             _do_section(section, room, journal)
     finally:
@@ -123,7 +123,7 @@ def _do_section(section: Section, room: Room, journal: Journal) -> None:
 def _do_step(section: Section, step: Step, room: Room, journal: Journal) -> None:
     text = _spoken(step.text, step.values)
     room.people.say(text)
-    if step.id not in _begun(journal):
+    if step.id not in journal.progress.begun():
         step.check(room)
     if step.confirm:
         room.people.confirm(room.brief.plan.file.administrator, step.confirm, text)
@@ -179,10 +179,6 @@ def _undo_step(step: Step, room: Room, journal: Journal) -> Exception | None:
             journal.append(UndoFailed(time=room.now(), step=step.id, code=code, message=message))
         return error
     return None
-
-
-def _begun(journal: Journal) -> Container[str]:
-    return {step for attempt in journal.progress.attempts.values() for step in attempt.begun}
 
 
 def _named(error: BaseException) -> tuple[str, str]:

@@ -60,6 +60,10 @@ class Progress:
         """Return the ids of the sections done."""
         return tuple(name for name, attempt in self.attempts.items() if attempt.done)
 
+    def begun(self) -> frozenset[str]:
+        """Return the ids of the steps begun and not undone: their checks hold no more."""
+        return frozenset(step for attempt in self.attempts.values() for step in attempt.begun)
+
     def facts(self) -> dict[str, Facts]:
         """Return the facts of every step that is done and not undone, by step id."""
         return {

@@ -75,7 +75,7 @@ class Desk:
         with self.room() as room:
             if not self.progress.attempts:
                 self.ceremony.precheck(room)
-            engine.check_all(script, room, set(self.progress.facts()))
+            engine.check_all(script, room, self.progress.begun())
         rows = [row for section in script for row in _rows(section)]
         self.session.output.table({"steps": rows}, rows, _STEPS)
 
