@@ -136,7 +136,7 @@ def _steps(transcript: Transcript, script: Script) -> Iterator[Block]:
             when = moment(entry.time) if entry else _("not done")
             facts = _short(entry.facts) if entry else ""
             text = f"{_(step.text).format_map(step.values)} {facts}".rstrip()
-            yield Move(f"{number}.{count}", when, text)
+            yield Move(f"{number}.{count}", when, text, ticked=False)
 
 
 def _short(facts: Facts) -> str:
@@ -193,4 +193,14 @@ def _annex(transcript: Transcript) -> Iterator[Block]:
         yield Heading(1, _("Annex: facts"))
     for one in long:
         yield Heading(2, f"{one.step} · {moment(one.time)}")
-        yield Source(json.dumps(one.facts, ensure_ascii=False, indent=1, sort_keys=True), "json")
+        yield Source("\n".join(_lines(one.facts)))
+
+
+def _lines(facts: Facts) -> Iterator[str]:
+    """Yield long facts a line each, of lists a line an entry."""
+    for name, value in sorted(facts.items()):
+        if isinstance(value, list) and len(json.dumps(value)) > _INLINE:
+            yield f"{name}:"
+            yield from (f"- {json.dumps(one, ensure_ascii=False, sort_keys=True)}" for one in value)
+        else:
+            yield f"{name}: {json.dumps(value, ensure_ascii=False, sort_keys=True)}"

@@ -52,12 +52,15 @@ class Typed:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One step of a script: its number, who does it, what, and what is typed in it."""
+    """One step of a script: its number, who does it (or when it was done), what, and what is typed
+    in it. Steps that are still to be done are ``ticked`` by hand.
+    """
 
     number: str
     who: str
     text: str
     typed: tuple[Typed, ...] = ()
+    ticked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
