@@ -27,6 +27,8 @@ IMAGE_MARK = Path("/etc/conclave/ceremony-image")
 
 _WITHOUT_HEAD = frozenset({"initialise-site", "restore-site"})
 """Ceremonies that begin without the token that remembers the log's head."""
+_PERHAPS_WITHOUT = "recover"
+"""The ceremony for which that token may be lost."""
 
 
 def site_binding(settings: Settings) -> SiteBinding:
@@ -59,7 +61,9 @@ def ceremony_room(settings: Settings, brief: Brief, people: People, pins: PinBox
         closing(_open_store(settings)) as store,
         closing(StoreRecords(store, token, brief)) as records,
     ):
-        if brief.plan.file.ceremony not in _WITHOUT_HEAD:
+        kind = brief.plan.file.ceremony
+        lost = kind == _PERHAPS_WITHOUT and not token(brief.site.token()).exists()
+        if kind not in _WITHOUT_HEAD and not lost:
             records.check_head()
         yield Room(
             brief=brief,

@@ -66,6 +66,10 @@ class OwnLeaves:
         """Return the intents of this ceremony that have no result."""
         return sorted(self._intents.intersection(store.open_intents()))
 
+    def wrote_all(self, store: Store, start: int) -> bool:
+        """Whether this ceremony wrote every leaf from ``start`` on."""
+        return all(decode_leaf(data).actor == self._actor for data in _leaves(store, start))
+
     def add(self, seq: int, leaf: Leaf | LeafDraft) -> None:
         """Take in a leaf that is durable."""
         if leaf.phase is Phase.EVENT:
@@ -86,8 +90,7 @@ def _told(leaf: Leaf | LeafDraft) -> _Told:
     return leaf.action, leaf.resource, leaf.outcome.value, canonical(leaf.details)
 
 
-def _leaves(store: Store) -> Iterator[bytes]:
-    position = 0
+def _leaves(store: Store, position: int = 0) -> Iterator[bytes]:
     while page := store.leaves(position, _PAGE):
         yield from page
         position += len(page)

@@ -145,6 +145,17 @@ class StoreRecords:
             )
         return size
 
+    def check_log(self, size: int, root: bytes) -> None:
+        """Raise IntegrityFailure unless the first ``size`` leaves have this root and this ceremony
+        alone wrote what follows.
+        """
+        if not 0 < size <= self._store.tree_size() or self._store.root(size) != root:
+            raise IntegrityFailure("the audit log is not the one that the plan names")
+        if not self._own.wrote_all(self._store, size):
+            raise IntegrityFailure(
+                "the audit log went on after the plan was written", hint="make a new plan"
+            )
+
     def reseal_rows(self) -> int:
         """Seal all rows but those of destroyed spaces anew; return how many.
 

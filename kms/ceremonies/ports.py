@@ -395,6 +395,12 @@ class Records(Protocol):
         """Return size and root of the log."""
         ...
 
+    def check_log(self, size: int, root: bytes) -> None:
+        """Raise IntegrityFailure unless the first ``size`` leaves have this root and this ceremony
+        alone wrote what follows.
+        """
+        ...
+
     def sign_head(self) -> None:
         """Let the site's token sign the log's head, and store the checkpoint."""
         ...

@@ -54,17 +54,17 @@ def register_of(files: Files, wanted: str) -> tuple[Register, str]:
     for number in range(archive.newest(files.names(), archive.REGISTER), 0, -1):
         token = files.read(archive.REGISTER.format(number)).decode("ascii")
         if digest(token.encode()) == wanted:
-            return registers.verify_register(token, _root_of(files, token)), token
+            return registers.verify_register(token, _root_of(files, token, registers.TYP)), token
     raise NotFound("no register of people has the digest that the ceremony began with")
 
 
-def _root_of(files: Files, token: str) -> ec.EllipticCurvePublicKey:
-    """Return the site's root that signed a register: a restored site has a new one."""
+def _root_of(files: Files, token: str, typ: str) -> ec.EllipticCurvePublicKey:
+    """Return the site's root that signed a statement: a restored site has a new one."""
     for number in range(archive.newest(files.names(), archive.SITE_ROOT), 0, -1):
         root = _root(files, number)
-        if jws.spki_id(root) == jws.key_id(token, typ=registers.TYP):
+        if jws.spki_id(root) == jws.key_id(token, typ=typ):
             return root
-    raise NotFound("no site root of this site signed the register of people")
+    raise NotFound("no site root of this site signed the statement")
 
 
 def write_register(room: Room, register: Register) -> Facts:
@@ -73,7 +73,7 @@ def write_register(room: Room, register: Register) -> Facts:
     """
     number = archive.newest(room.files.names(), archive.REGISTER)
     name = archive.REGISTER.format(number)
-    if not number or current_register(room.files)[0].ceremony != register.ceremony:
+    if not number or _ceremony_of(room.files, name) != register.ceremony:
         name = archive.REGISTER.format(number + 1)
         payload = registers.encode_register(register)
         token = _sign(room, payload, registers.TYP)
@@ -82,9 +82,23 @@ def write_register(room: Room, register: Register) -> Facts:
     return {**file_facts(room.files, name), "version": current_register(room.files)[0].version}
 
 
+def _ceremony_of(files: Files, name: str) -> str:
+    """Return which ceremony made a register; a restored site has yet the one of its old root."""
+    token = files.read(name).decode("ascii")
+    return registers.verify_register(token, _root_of(files, token, registers.TYP)).ceremony
+
+
 def key_list(files: Files) -> lists.KeyList:
     """Return the present key list; raise NotFound, VerificationFailed."""
     return lists.verify_keylist(_read_text(files, archive.KEY_LIST, "key list"), site_root(files))
+
+
+def last_key_list(files: Files) -> lists.KeyList:
+    """Return the newest key list by whichever root of this site signed it; a restored site has yet
+    the one of its old root. Raise NotFound, VerificationFailed.
+    """
+    token = _read_text(files, archive.KEY_LIST, "key list")
+    return lists.verify_keylist(token, _root_of(files, token, lists.TYP))
 
 
 def listed(use: lists.KeyUse, spki: bytes, not_before: int, space: str = "") -> lists.ListedKey:

@@ -20,7 +20,6 @@ from kms.ceremonies.step import Facts, Script, Section, Step
 from kms.domain.ids import RecipientId, SpaceName, parse_space
 from kms.domain.models import Epoch, Meeting, Space
 from kms.domain.people import Part
-from kms.domain.rows import Record
 from kms.domain.states import KeyState, MeetingState
 from kms.errors import IntegrityFailure, NotFound, StateNotAllowed
 
@@ -150,13 +149,19 @@ def _gone(room: Room, meeting: Meeting, epochs: list[Epoch]) -> Entry:
         for epoch in epochs
         for entry in read_readers(trust, epoch).entries
     ]
-    records: tuple[Record, ...] = (
-        replace(meeting, state=MeetingState.DESTROYED),
-        *(epoch.moved(KeyState.DESTROYED) for epoch in epochs),
-    )
     place = f"spaces/{meeting.space}/meetings/{meeting.meeting}"
     told = {"epochs": len(epochs)}
-    return Entry("meeting.destroy", meeting.space, place, told, records, (), tuple(dropped))
+    return Entry(
+        "meeting.destroy",
+        meeting.space,
+        place,
+        told,
+        (
+            replace(meeting, state=MeetingState.DESTROYED),
+            *(epoch.moved(KeyState.DESTROYED) for epoch in epochs),
+        ),
+        dropped=tuple(dropped),
+    )
 
 
 def _erase(label: str, room: Room) -> Facts:
