@@ -3,10 +3,14 @@
 from kms.ceremonies.ceremony import Ceremony
 from kms.ceremonies.kinds import (
     create_space,
+    destroy_space,
     drill,
     initialise_site,
+    new_generation,
+    recover,
     register_recipient,
     replace_officer,
+    restore_site,
     retire_space,
     revoke_recipient,
 )
@@ -26,6 +30,10 @@ CEREMONIES: dict[str, Ceremony] = {
         revoke_recipient.CEREMONY,
         drill.CEREMONY,
         replace_officer.CEREMONY,
+        new_generation.CEREMONY,
+        recover.CEREMONY,
+        restore_site.CEREMONY,
+        destroy_space.CEREMONY,
     )
 }
 

@@ -15,17 +15,18 @@ from kms.ceremonies.room import Room
 from kms.ceremonies.step import Ask, Facts, Step
 from kms.domain.models import Recipient, RecipientKind, Space
 from kms.domain.people import Part
+from kms.domain.text import visible
 from kms.errors import IntegrityFailure, InvalidInput, NotFound
 from kms.i18n import _
 from kms.statements import archive
 from kms.statements.canonical import digest, unb64u
 
-_TRIES = 3
+_TRIES, _LONGEST = 3, 500
 _PUBLIC = "PUBLIC_KEY"
 BACKUPS = (
     "Backups made before hold envelopes of this generation, and its private half under the share "
-    "wrapping key. What opens them are the share cards of this generation: those counted here were "
-    "destroyed in front of everybody."
+    "wrapping key. What opens them are the share cards of this generation: those that the auditor "
+    "counted were destroyed in front of everybody."
 )
 
 
@@ -103,7 +104,7 @@ def destroy_blob(section: str) -> Step:
 
 def count_cards(section: str) -> Step:
     """Return the step ``section/cards``."""
-    what = "how many share cards of the old generation were destroyed in front of everybody"
+    what = "how many share cards of the old generation were destroyed, and whose are missing"
     return Step(
         id=f"{section}/cards",
         who=Part.AUDITOR,
@@ -240,14 +241,16 @@ def _destroy_blob(room: Room) -> Facts:
 
 def _count_cards(room: Room) -> Facts:
     book = BookFinder(SharedSecret.ESCROW).find(room)
-    most = len(book.holders)
-    text = _("How many of the {most} share cards of generation {generation} were destroyed here?")
-    question = text.format(most=most, generation=book.generation)
+    text = _(
+        "How many of the {cards} share cards of generation {generation} were destroyed here, and "
+        "whose are missing?"
+    )
+    question = text.format(cards=len(book.holders), generation=book.generation)
     for _attempt in range(_TRIES):
-        answer = room.people.ask(room.brief.plan.file.auditor, question).strip()
-        if answer.isascii() and answer.isdigit() and int(answer) <= most:
-            return {"cards": most, "destroyed": int(answer)}
-    raise InvalidInput(f"the count is a number from 0 to {most}")
+        answer = visible(room.people.ask(room.brief.plan.file.auditor, question).strip())
+        if 0 < len(answer) <= _LONGEST:
+            return {"cards": len(book.holders), "destroyed": answer}
+    raise InvalidInput(f"the answer has 1 to {_LONGEST} characters")
 
 
 def _certify(cards: str, room: Room) -> Facts:
@@ -261,9 +264,9 @@ def _certify(cards: str, room: Room) -> Facts:
         Destroyed("escrow envelopes", kid, "database", "rows overwritten and deleted"),
         Destroyed(
             "share cards",
-            f"{counted['destroyed']} / {counted['cards']}",
+            str(counted["destroyed"]),
             "ceremony",
-            "destroyed in front of everybody",
+            "destroyed in front of everybody, as the auditor counted",
         ),
     )
     facts = write_certificate(room, content, BACKUPS)
