@@ -114,7 +114,7 @@ def _section(number: int, section: Section, brief: Brief) -> Iterator[Block]:
 
 def _move(number: str, step: Step, brief: Brief) -> Move:
     typed = [_typed(ask, brief) for ask in step.asks]
-    if step.confirm:
+    if step.confirm and step.confirm not in {one.exact for one in typed}:
         typed.insert(0, Typed(_name(Part.ADMINISTRATOR, brief), _("to confirm"), step.confirm))
     return Move(number, _who(step.who, brief), _(step.text).format_map(step.values), tuple(typed))
 

@@ -9,7 +9,7 @@ from kms.ceremonies.room import Brief, SiteBinding
 from kms.domain.people import Register
 from kms.settings import Rotation
 
-_SPACES = ("treasury", "banking", "research")
+_SPACES = ("treasury", "investment-banking")
 
 
 def example_brief(ceremony: Ceremony) -> Brief:
