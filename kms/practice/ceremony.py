@@ -31,12 +31,14 @@ def hold_plans(site: PracticeSite, config: Path) -> None:
     """Hold the ceremonies of all plans of a practice site, in order; the process then has the
     PKCS#11 module loaded. ``config`` is the site's configuration.
     """
-    settings = load(config)
-    people = ScriptedPeople(CardFolder(site.shares))
-    credentials = practice_credentials(site)
     for path in sorted(site.plans.iterdir()):
-        pins = practice_pins(site)
-        hold(settings, parse_plan(path.read_bytes()), people, pins, credentials)
+        hold_plan(site, config, path, ScriptedPeople(CardFolder(site.shares)))
+
+
+def hold_plan(site: PracticeSite, config: Path, plan: Path, people: People) -> Path:
+    """Hold, or go on with, the ceremony of one plan of a practice site; return its transcript."""
+    settings, read = load(config), parse_plan(plan.read_bytes())
+    return hold(settings, read, people, practice_pins(site), practice_credentials(site))
 
 
 def hold(

@@ -51,7 +51,6 @@ def init_practice(
             else "choose a new or empty folder",
         )
     load_profile(profile)
-    write_new(site.mark, f"{BANNER}\n".encode(), PUBLIC)
     _make(site, profile)
     return site
 
@@ -77,14 +76,21 @@ def _in_use(directory: Path) -> bool:
 
 
 def _make(site: PracticeSite, profile: Path) -> None:
-    from kms.practice import ceremony, material  # noqa: PLC0415 -- heavy
+    from kms.practice.ceremony import hold_plans  # noqa: PLC0415 -- heavy
 
-    material.write_softhsm(site)
-    cards, servers = material.write_people(site), material.write_tls_and_servers(site)
-    device_ca = material.write_device_ca(site)
-    material.write_plans(site, cards, servers, device_ca, time.time())
-    draft = draft_config(site, profile)
-    run_isolated(site.environment, ceremony.hold_plans, site, draft)
+    draft = prepare(site, profile)
+    run_isolated(site.environment, hold_plans, site, draft)
     root = site.state / archive.SITE_ROOT.format(1)
     write_new(site.site_root, root.read_bytes(), PUBLIC)
     draft.rename(site.config)
+
+
+def prepare(site: PracticeSite, profile: Path) -> Path:
+    """Write everything that its ceremonies need into a new folder; return the configuration."""
+    from kms.practice import material  # noqa: PLC0415 -- heavy
+
+    write_new(site.mark, f"{BANNER}\n".encode(), PUBLIC)
+    material.write_softhsm(site)
+    cards, servers = material.write_people(site), material.write_tls_and_servers(site)
+    material.write_plans(site, cards, servers, material.write_device_ca(site), time.time())
+    return draft_config(site, profile)
