@@ -50,6 +50,7 @@ def _start(account: Account, options: argparse.Namespace) -> Service:
         account.step("演练站点", "A practice site: tokens, keys, escrow shares, certificates")
     site = init_practice(options.site, fresh=options.fresh)
     account.say(f"{site.directory}: three SoftHSM tokens, one for the site, one for each space")
+    account.say("founded by seven ceremonies of eleven people (practice-plans/, state/ceremonies/)")
     account.say("escrow key made and split: Security 3 of 5 and Legal 2 of 3 (practice-shares/)")
     account.step("启动服务", "One worker for each token, one web process")
     service = Service(site)
