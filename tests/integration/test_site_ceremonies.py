@@ -1,0 +1,228 @@
+"""The ceremonies of a site's life on real tokens and a real store: recipients come and go, spaces
+retire, shares are drilled and split anew; killed anywhere, a ceremony is brought to its end.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kms.bootstrap.files import StateFiles
+from kms.ceremonies.generations import share_books
+from kms.ceremonies.ports import SharedSecret
+from kms.ceremonies.shares import combine, share_name
+from kms.ceremonies.state import current_register, key_list
+from kms.domain.models import Recipient, Space
+from kms.errors import AlreadyExists, NotFound, ShareRefused, StateNotAllowed
+from kms.practice import PracticeSite
+from kms.practice.people import CardFolder
+from kms.statements.canonical import read_row
+from kms.store.sqlite import SqliteStore
+from tests.fixtures.store import TestClock
+from tests.scenarios.site_ceremonies import (
+    Held,
+    OldCards,
+    SlipOfTheHand,
+    hold,
+    killed,
+    plan_of,
+    unfounded,
+)
+
+TREASURY = "space-treasury"
+LENDING = ('space = "treasury"', 'space = "lending"')
+
+
+def spaces(site: PracticeSite) -> dict[str, Space]:
+    return {record.space: record for record in _records(site) if isinstance(record, Space)}
+
+
+def recipients(site: PracticeSite, space: str = "treasury") -> dict[str, Recipient]:
+    return {
+        record.name: record
+        for record in _records(site)
+        if isinstance(record, Recipient) and record.space == space
+    }
+
+
+def _records(site: PracticeSite) -> Iterator[Any]:
+    store = SqliteStore.open(site.state / "conclave.db", TestClock())
+    try:
+        for row in store.spaces():
+            yield read_row(row.row)
+            yield from (read_row(one.row) for one in store.recipients(row.row.key.split("/")[1]))
+    finally:
+        store.close()
+
+
+def labels(held: Held, step: str) -> set[str]:
+    """Return what a dump in the facts shows on the token."""
+    return {item["label"] for item in held[step]["objects"]}
+
+
+# --- recipients and spaces ------------------------------------------------------------------------
+
+
+def test_a_server_is_registered_and_revoked_and_may_come_back(practice_site: PracticeSite):
+    held = hold(practice_site, plan_of("register-recipient"))
+    assert "server/ms-1" in labels(held, f"token/dump/{TREASURY}")
+    assert not recipients(practice_site)["ms-1"].revoked
+    with pytest.raises(AlreadyExists, match="trusts a server ms-1 already"):
+        hold(practice_site, plan_of("register-recipient", name="again"))
+
+    held = hold(practice_site, plan_of("revoke-recipient"))
+    assert "server/ms-1" not in labels(held, f"revoke/dump/{TREASURY}")
+    assert recipients(practice_site)["ms-1"].revoked
+    with pytest.raises(NotFound, match="trusts no server ms-1"):
+        hold(practice_site, plan_of("revoke-recipient", name="again-2"))
+
+    hold(practice_site, plan_of("register-recipient", name="back"))
+    assert not recipients(practice_site)["ms-1"].revoked
+
+
+def test_a_key_is_registered_under_one_name(practice_site: PracticeSite):
+    hold(practice_site, plan_of("register-recipient"))
+    plan = plan_of("register-recipient", ('name = "ms-1"', 'name = "ms-2"'), name="twin")
+    with pytest.raises(AlreadyExists, match="as server ms-1"):
+        hold(practice_site, plan)
+
+
+def test_a_space_takes_only_what_its_release_class_has(practice_site: PracticeSite):
+    banking = ('space = "treasury"', 'space = "investment-banking"')
+    with pytest.raises(Exception, match="a roster space has no server"):
+        hold(practice_site, plan_of("register-recipient", banking))
+
+
+def test_a_retired_space_trusts_its_keepers_alone(practice_site: PracticeSite):
+    held = hold(practice_site, plan_of("retire-space"))
+    kinds = {label.partition("/")[0] for label in labels(held, f"retire/dump/{TREASURY}")}
+    assert kinds == {"vault", "escrow", "manifest", "row-mac"}
+    assert spaces(practice_site)["treasury"].retired
+    known = recipients(practice_site)
+    assert {name for name, record in known.items() if record.revoked} == {"ms-a", "ms-b"}
+    with pytest.raises(StateNotAllowed, match="retired"):
+        hold(practice_site, plan_of("register-recipient"))
+    with pytest.raises(StateNotAllowed, match="retired"):
+        hold(practice_site, plan_of("retire-space", name="twice"))
+
+
+def test_a_space_is_made_once(practice_site: PracticeSite):
+    with pytest.raises(AlreadyExists, match="there is or was a space treasury"):
+        hold(practice_site, plan_of("create-space"))
+
+
+def test_a_site_is_founded_once(practice_site: PracticeSite):
+    plan = (practice_site.plans / "01-initialise-site.toml").read_text()
+    with pytest.raises(AlreadyExists, match="founded"):
+        hold(practice_site, plan.replace('id = "initialise-site"', 'id = "second"'))
+
+
+# --- shares ---------------------------------------------------------------------------------------
+
+
+def test_a_drill_proves_every_share_and_moves_the_next_one(practice_site: PracticeSite):
+    files = StateFiles(practice_site.state)
+    old = {one.name: one.drill_due for one in current_register(files)[0].people}
+    held = hold(practice_site, plan_of("drill"))
+    assert held["shares/so-combine"]["quorums"] == 10
+    assert held["shares/escrow-combine"]["quorums"] == 30
+    register, _token = current_register(files)
+    assert (register.version, register.ceremony) == (2, "drill")
+    officers = {one.name: one.drill_due for one in register.people if one.group}
+    assert all(due > old[name] for name, due in officers.items())
+
+
+def test_a_wrong_card_and_a_wrong_word_are_tried_again_and_told(practice_site: PracticeSite):
+    held = hold(practice_site, plan_of("register-recipient"), people=SlipOfTheHand)
+    told = [facts["retries"] for step, facts in held.items() if "so-share" in step]
+    assert told[0][1:] == ["word"]
+    assert told[0][0] in {"holder", "secret"}
+    assert told[1:] == [[], []]
+
+
+def test_a_new_officer_gets_shares_and_old_ones_still_combine(practice_site: PracticeSite):
+    files = StateFiles(practice_site.state)
+    before = CardFolder(practice_site.shares).words()
+    held = hold(practice_site, plan_of("replace-officer"))
+    register, _token = current_register(files)
+    assert register.person("wu-security").replaced_by == "he-security"
+    assert register.person("he-security").share == 4
+    books = {(book.secret, book.split): book for book in share_books(files)}
+    for secret in SharedSecret:
+        new = books[secret, 2]
+        assert new.holders["security/4"] == "he-security"
+        assert new.check == books[secret, 1].check
+        name = f"{secret}/{secret}-card/he-security"
+        assert held[name]["sha256"] == new.share_sha256["security/4"]
+    places = ("security/2", "security/4", "security/5")
+    old = [before[share_name(SharedSecret.SO, place, 1, 1)] for place in places]
+    assert combine(old, books[SharedSecret.SO, 1].check)
+
+    with pytest.raises(ShareRefused, match="split 1"):
+        hold(practice_site, plan_of("register-recipient", name="old"), people=OldCards)
+    hold(practice_site, plan_of("register-recipient", name="new"))
+
+
+# --- interruptions --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kill_at", [20, 50, 70, 110])
+def test_a_site_is_founded_whatever_write_dies(kill_at: int):
+    with tempfile.TemporaryDirectory(prefix="cv-") as folder:
+        site, config, plan = unfounded(Path(folder, "s"))
+        assert killed(site, plan, kill_at, config)
+        held = hold(site, plan, config=config)
+        assert labels(held, "site/dump/site") >= {"site-root/1", "checkpoint/1", "row-mac/1"}
+        files = StateFiles(site.state)
+        register, _token = current_register(files)
+        assert register.version == 1
+        assert [key.space for key in key_list(files).keys] == [""]
+        assert len(share_books(files)) == 2
+        first = (site.plans / "02-create-investment-banking.toml").read_text()
+        hold(site, first, config=config)
+
+
+def with_third_space(site: PracticeSite) -> None:
+    text = site.config.read_text()
+    site.config.write_text(f'{text}\n[[hsm.tokens]]\nlabel = "space-l"\nspace = "lending"\n')
+
+
+@pytest.mark.parametrize("kill_at", [30, 45, 60, 72])
+def test_a_space_is_made_whatever_write_dies(practice_site: PracticeSite, kill_at: int):
+    with_third_space(practice_site)
+    plan = plan_of("create-space", LENDING)
+    assert killed(practice_site, plan, kill_at)
+    held = hold(practice_site, plan)
+    assert {"vault", "escrow"} == set(recipients(practice_site, "lending"))
+    assert spaces(practice_site)["lending"].token == "space-l"
+    listed = [key.space for key in key_list(StateFiles(practice_site.state)).keys]
+    assert sorted(listed) == ["", "investment-banking", "lending", "treasury"]
+    assert "vault/1/trusted" in labels(held, "token/dump/space-l")
+    hold(practice_site, plan_of("register-recipient", LENDING))
+
+
+@pytest.mark.parametrize("kill_at", [40, 75, 95])
+def test_a_replacement_is_brought_to_its_end(practice_site: PracticeSite, kill_at: int):
+    plan = plan_of("replace-officer")
+    assert killed(practice_site, plan, kill_at)
+    hold(practice_site, plan)
+    files = StateFiles(practice_site.state)
+    assert current_register(files)[0].version == 2
+    assert sorted((book.secret, book.split) for book in share_books(files)) == [
+        ("escrow", 1),
+        ("escrow", 2),
+        ("so", 1),
+        ("so", 2),
+    ]
+    hold(practice_site, plan_of("register-recipient"))
+
+
+@pytest.mark.parametrize("kill_at", [35, 50, 60])
+def test_a_revocation_is_brought_to_its_end(practice_site: PracticeSite, kill_at: int):
+    plan = plan_of("revoke-recipient", ('name = "ms-1"', 'name = "ms-a"'))
+    killed(practice_site, plan, kill_at)
+    held = hold(practice_site, plan)
+    assert "server/ms-a" not in labels(held, f"revoke/dump/{TREASURY}")
+    assert recipients(practice_site)["ms-a"].revoked

@@ -1,0 +1,162 @@
+"""Holds ceremonies at a practice site, in processes of their own that may be killed on the way."""
+
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from kms.bootstrap.ceremony import ceremony_room, site_binding
+from kms.bootstrap.files import StateFiles
+from kms.ceremonies.catalogue import CEREMONIES, ceremony_of, read_brief
+from kms.ceremonies.folder import CEREMONIES as FOLDER
+from kms.ceremonies.folder import Folder
+from kms.ceremonies.journal import Journal
+from kms.ceremonies.plan import Plan, parse_plan
+from kms.ceremonies.room import Brief
+from kms.ceremonies.sitting import Sitting, sign_into
+from kms.ceremonies.state import current_register, register_of
+from kms.errors import HsmUnavailable, NotFound
+from kms.hsm.isolated import run_isolated
+from kms.i18n import Language, speak
+from kms.practice import PracticeSite, material
+from kms.practice.ceremony import practice_credentials, practice_pins
+from kms.practice.config import draft_config
+from kms.practice.files import write_new
+from kms.practice.people import CardFolder, ScriptedPeople
+from kms.practice.site import PROFILE, SITE_ID
+from kms.settings import Settings, load
+from tests.fixtures.ceremonies import KILLED
+
+Held = dict[str, dict[str, Any]]
+"""The facts of a ceremony's steps, by step id."""
+
+
+def plan_of(kind: str, *changes: tuple[str, str], name: str = "") -> str:
+    """Return a kind's example plan with changes, good from today on, under a name of its own."""
+    text = CEREMONIES[kind].example
+    soon = datetime.now(UTC) + timedelta(days=2)
+    for old, new in (
+        *changes,
+        (re.search(r"(?m)^id = .*$", text)[0], f'id = "{name or kind}"'),
+        (re.search(r"(?m)^expires = .*$", text)[0], f"expires = {soon:%Y-%m-%dT00:00:00Z}"),
+    ):
+        assert old in text, old
+        text = text.replace(old, new)
+    return re.sub(r"(?m)^term_until = .*$", "term_until = 2099-01-01T00:00:00Z", text)
+
+
+@dataclass
+class SlipOfTheHand(ScriptedPeople):
+    """People the first of whom gives somebody else's card, then one with a wrong word."""
+
+    slips: int = 2
+
+    def take_words(self, who: str, text: str) -> str:
+        right = super().take_words(who, text)
+        self.slips -= 1
+        if self.slips == 1:
+            return next(words for words in self.box.words().values() if words != right)
+        return right.replace(right.split()[4], "xylophone", 1) if self.slips == 0 else right
+
+
+@dataclass
+class OldCards(ScriptedPeople):
+    """People who give the cards of the first split, whatever is asked for."""
+
+    seen: list[str] = field(default_factory=list)
+
+    def take_words(self, who: str, text: str) -> str:
+        return super().take_words(who, re.sub(r"split \d+", "split 1", text))
+
+
+def unfounded(directory: Path) -> tuple[PracticeSite, Path, str]:
+    """Return a site of which nothing but people exists, its configuration, and the plan of its
+    first ceremony.
+    """
+    site = PracticeSite(directory, SITE_ID)
+    write_new(site.mark, b"")
+    material.write_softhsm(site)
+    cards, servers = material.write_people(site), material.write_tls_and_servers(site)
+    material.write_plans(site, cards, servers, material.write_device_ca(site), time.time())
+    plan = (site.plans / "01-initialise-site.toml").read_text()
+    return site, draft_config(site, PROFILE), plan
+
+
+def hold(
+    site: PracticeSite,
+    text: str,
+    *,
+    kill_at: int = 0,
+    people: type[ScriptedPeople] = ScriptedPeople,
+    config: Path | None = None,
+) -> Held:
+    """Hold a plan; raise HsmUnavailable if it was killed, else what it raised."""
+    place = config or site.config
+    return run_isolated(site.environment, _hold, site, place, text, kill_at, people)
+
+
+def killed(site: PracticeSite, text: str, kill_at: int, config: Path | None = None) -> bool:
+    """Hold a plan and kill it at its n-th write; return whether it was, or came to its end."""
+    try:
+        hold(site, text, kill_at=kill_at, config=config)
+    except HsmUnavailable:
+        return True
+    return False
+
+
+def _hold(
+    site: PracticeSite, config: Path, text: str, kill_at: int, cast: Callable[..., ScriptedPeople]
+) -> Held:
+    speak(Language.EN)
+    _die_at(kill_at)
+    settings, plan = load(config), parse_plan(text.encode())
+    brief = _brief(settings, plan)
+    sitting = Sitting.open(settings.paths.state, ceremony_of(plan), brief, int(time.time()))
+    approved = sitting.approvals(int(time.time())).accepted
+    _sign(site, sitting, [one for one in plan.file.roster if one not in approved])
+    people = cast(CardFolder(site.shares))
+    if Folder(sitting.folder).payload() is None:
+        with ceremony_room(settings, brief, people, practice_pins(site)) as room:
+            sitting.hold(room)
+    _sign(site, sitting, list(sitting.missing_signatures()))
+    sitting.finish()
+    return Journal.open(sitting.folder).facts()
+
+
+def _brief(settings: Settings, plan: Plan) -> Brief:
+    """Return the brief, with the register that the ceremony was called under."""
+    files, binding = StateFiles(settings.paths.state), site_binding(settings)
+    try:
+        wanted = Folder(settings.paths.state / FOLDER / plan.file.id).request().register
+        register, token = register_of(files, wanted) if wanted else (None, "")
+    except NotFound:
+        try:
+            register, token = current_register(files)
+        except NotFound:
+            register, token = None, ""
+    return read_brief(plan, register, token, binding)
+
+
+def _sign(site: PracticeSite, sitting: Sitting, names: list[str]) -> None:
+    credentials = practice_credentials(site)
+    for name in names:
+        held = credentials[name]
+        sign_into(sitting.folder, name, held.credential.kid, held.signer, int(time.time()))
+
+
+def _die_at(number: int) -> None:
+    """Let this process die right before its n-th write is synced."""
+    points, real = 0, os.fsync
+
+    def point(descriptor: int) -> None:
+        nonlocal points
+        points += 1
+        if points == number:
+            os._exit(KILLED)
+        real(descriptor)
+
+    os.fsync = point
