@@ -30,7 +30,7 @@ from kms.errors import NotFound
 from kms.i18n import _
 from kms.settings import Settings
 
-_STEPS = (
+STEPS = (
     Column("Section", "section"),
     Column("Step", "step"),
     Column("Who", "who"),
@@ -76,8 +76,8 @@ class Desk:
             if not self.progress.attempts:
                 self.ceremony.precheck(room)
             engine.check_all(script, room, self.progress.begun())
-        rows = [row for section in script for row in _rows(section)]
-        self.session.output.table({"steps": rows}, rows, _STEPS)
+        steps = [row for section in script for row in rows(section)]
+        self.session.output.table({"steps": steps}, steps, STEPS)
 
 
 def open_desk(
@@ -130,7 +130,8 @@ def _progress(settings: Settings, plan: Plan) -> Progress:
         return Progress()
 
 
-def _rows(section: Section) -> list[dict[str, str]]:
+def rows(section: Section) -> list[dict[str, str]]:
+    """Return a section's steps as rows of a table, in the present language."""
     return [
         {
             "section": section.id,

@@ -31,14 +31,15 @@ def paper_of(data: bytes) -> tuple[Paper, int]:
 
 def _of_transcript(transcript: Transcript, signatures: dict[str, bytes]) -> Paper:
     plan = parse_plan(transcript.plan.encode())
-    brief = read_brief(plan, _register(transcript), transcript.register, transcript.binding)
+    brief = read_brief(plan, register_in(transcript), transcript.register, transcript.binding)
     ceremony = ceremony_of(plan)
     signed = {holder_of(brief.register, kid)[0]: kid for kid in signatures}
     script = ceremony.script(brief)
     return transcript_paper(transcript, ceremony.title, script, brief.register, signed)
 
 
-def _register(transcript: Transcript) -> Register | None:
+def register_in(transcript: Transcript) -> Register | None:
+    """Return the register within WITHOUT verifying it; None in a site's first transcript."""
     if not transcript.register:
         return None
     return decode_record(jws.unverified_payload(transcript.register, typ=TYP), Register)

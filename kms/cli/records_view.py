@@ -13,6 +13,7 @@ from kms.ceremonies.journal import REQUEST, Journal
 from kms.ceremonies.transcript import Transcript, decode_transcript
 from kms.cli.output import Output, moment
 from kms.cli.session import Session
+from kms.domain.models import ReleaseClass
 from kms.errors import IntegrityFailure, NotFound
 from kms.i18n import _
 from kms.statements.canonical import digest, unb64u
@@ -48,6 +49,13 @@ class Standing:
             "time": moment(self.time),
             "transcript": self.sha256 or None,
         }
+
+
+def release_classes(state: Path) -> dict[str, ReleaseClass]:
+    """Return the release classes of spaces, as the plans that created them say."""
+    plans = [Folder(path.parent).plan() for path in (state / FOLDER).glob(f"[!.]*/{TRANSCRIPT}")]
+    parameters = [one.file.parameters for one in plans if one.file.ceremony == "create-space"]
+    return {one["space"]: ReleaseClass(one["release_class"]) for one in parameters}
 
 
 def state_of(session: Session, state: Path | None) -> Path:

@@ -12,12 +12,14 @@ from kms.bootstrap.ceremony import ceremony_room, site_binding
 from kms.bootstrap.files import StateFiles
 from kms.bootstrap.pins import MemoryPins
 from kms.ceremonies.catalogue import ceremony_of, read_brief
+from kms.ceremonies.folder import CEREMONIES, Folder
 from kms.ceremonies.plan import Plan, parse_plan
 from kms.ceremonies.ports import People, PinBox
 from kms.ceremonies.room import Brief
 from kms.ceremonies.sitting import Sitting, sign_into
 from kms.ceremonies.software import open_software_credential
-from kms.ceremonies.state import current_register
+from kms.ceremonies.state import current_register, register_of
+from kms.errors import NotFound
 from kms.practice.files import replace
 from kms.practice.layout import PEOPLE, PracticeSite
 from kms.practice.people import CardFolder, ScriptedPeople
@@ -38,12 +40,13 @@ def hold_plans(site: PracticeSite, config: Path) -> None:
 def hold_plan(site: PracticeSite, config: Path, plan: Path, people: People) -> Path:
     """Hold, or go on with, the ceremony of one plan of a practice site; return its transcript."""
     settings, read = load(config), parse_plan(plan.read_bytes())
-    return hold(settings, read, people, practice_pins(site), practice_credentials(site))
+    pins, credentials = practice_pins(site), practice_credentials(site)
+    return hold(settings, brief_of(settings, read), people, pins, credentials)
 
 
 def hold(
     settings: Settings,
-    plan: Plan,
+    brief: Brief,
     people: People,
     pins: PinBox,
     credentials: Mapping[str, HeldCredential],
@@ -52,7 +55,7 @@ def hold(
 
     ``credentials`` are those of everybody on the roster, by name. Raise what the ceremony raises.
     """
-    brief = brief_of(settings, plan)
+    plan = brief.plan
     sitting = Sitting.open(settings.paths.state, ceremony_of(plan), brief, int(time.time()))
     approved = sitting.approvals(int(time.time())).accepted
     _sign(sitting, (one for one in plan.file.roster if one not in approved), credentials)
@@ -63,12 +66,19 @@ def hold(
 
 
 def brief_of(settings: Settings, plan: Plan) -> Brief:
-    """Return what a plan says about a site as it is now; raise InvalidInput, VerificationFailed."""
+    """Return what a plan says about a site as it is now, or was when the ceremony was called;
+    raise InvalidInput, VerificationFailed.
+    """
     files, binding = StateFiles(settings.paths.state), site_binding(settings)
     if not archive.newest(files.names(), archive.REGISTER):
         return read_brief(plan, None, "", binding)
-    register, token = current_register(files)
-    return read_brief(plan, register, token, binding)
+    try:
+        wanted = Folder(settings.paths.state / CEREMONIES / plan.file.id).request().register
+    except NotFound:
+        return read_brief(plan, *current_register(files), binding)
+    if not wanted:
+        return read_brief(plan, None, "", binding)
+    return read_brief(plan, *register_of(files, wanted), binding)
 
 
 def practice_credentials(site: PracticeSite) -> dict[str, HeldCredential]:

@@ -2,6 +2,8 @@
 servers' keys.
 """
 
+from pathlib import Path
+
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -30,8 +32,13 @@ slots.removable = false
 def write_softhsm(site: PracticeSite) -> None:
     """Write SoftHSM's configuration and make its folder of tokens."""
     tokens = site.softhsm.parent / "tokens"
-    write_new(site.softhsm, _SOFTHSM.format(mark=BANNER, tokens=tokens).encode())
+    write_new(site.softhsm, softhsm_config(BANNER, tokens).encode())
     tokens.mkdir(mode=0o700)
+
+
+def softhsm_config(mark: str, tokens: Path) -> str:
+    """Return a configuration of SoftHSM with tokens of its own."""
+    return _SOFTHSM.format(mark=mark, tokens=tokens)
 
 
 def write_people(site: PracticeSite) -> dict[str, str]:
@@ -80,15 +87,16 @@ def _write_server(
     authority: certificates.KeyAndCertificate,
 ) -> Server:
     place, tls = site.server(name), certificates.issue_client(authority, name)
-    own = _server_key(release_class)
+    own = server_key(release_class)
     write_certificate(place.certificate, tls.certificate)
     write_key(place.tls_key, tls.key)
     write_certificate(place.certificate.with_name("ca.pem"), authority.certificate)
     write_key(place.own_key, own)
-    return Server(_pem(own), spki_id(tls.key.public_key()))
+    return Server(pem_of(own), spki_id(tls.key.public_key()))
 
 
-def _pem(key: PrivateKey) -> str:
+def pem_of(key: PrivateKey) -> str:
+    """Return the public half as PEM."""
     return (
         key.public_key()
         .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -96,7 +104,8 @@ def _pem(key: PrivateKey) -> str:
     )
 
 
-def _server_key(release_class: ReleaseClass) -> PrivateKey:
+def server_key(release_class: ReleaseClass) -> PrivateKey:
+    """Return a new key of a meeting server: it signs rosters, or opens envelopes."""
     if release_class is ReleaseClass.ROSTER:
         return ec.generate_private_key(ec.SECP256R1())
     return rsa.generate_private_key(_EXPONENT, _RSA_BITS)
