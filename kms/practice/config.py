@@ -69,9 +69,8 @@ def draft_config(site: PracticeSite, profile: Path) -> Path:
         client_ca=_quoted(site.tls_ca),
         uid=os.getuid(),
     )
-    draft = site.config.with_suffix(".draft")
-    write_new(draft, text.encode(), PUBLIC)
-    return draft
+    write_new(site.draft, text.encode(), PUBLIC)
+    return site.draft
 
 
 def _tokens() -> str:

@@ -112,6 +112,11 @@ class PracticeSite:
         return self.directory / "conclave.toml"
 
     @property
+    def draft(self) -> Path:
+        """The configuration while its ceremonies are held."""
+        return self.directory / "conclave.draft"
+
+    @property
     def state(self) -> Path:
         """The database, what ceremonies signed, their records."""
         return self.directory / "state"

@@ -6,9 +6,10 @@ Refuses to touch a folder that it did not make, and a half-made site unless told
 import shutil
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from kms.errors import AlreadyExists
+from kms.errors import AlreadyExists, ConfigurationError
 from kms.hsm.isolated import run_isolated
 from kms.hsm.profile import load_profile
 from kms.practice.config import draft_config
@@ -66,8 +67,9 @@ def _delete(site: PracticeSite) -> None:
         return
     if not site.mark.is_file():
         raise AlreadyExists(f"{site.directory} is not a practice site: nothing was deleted")
-    if site.config.exists():
-        shutil.rmtree(load(site.config).paths.run, ignore_errors=True)
+    for config in (site.config, site.draft):
+        with suppress(ConfigurationError):  # not there, or not whole
+            shutil.rmtree(load(config).paths.run, ignore_errors=True)
     shutil.rmtree(site.directory)
 
 

@@ -24,7 +24,7 @@ from kms.hsm import templates
 from kms.hsm.labels import Kind, numbered
 from kms.hsm.login import Login
 from kms.practice import PracticeSite, init_practice
-from kms.practice.site import shipped_profile
+from kms.practice.site import PROFILE, SITE_ID, prepare, shipped_profile
 from kms.settings import load
 from kms.statements.canonical import b64u, read_row
 from kms.statements.jws import spki_id
@@ -241,6 +241,16 @@ def test_a_half_made_site_is_refused_until_told_to_start_over(practice_site: Pra
     again = init_practice(practice_site.directory, fresh=True)
     assert again.pins.read_text() != old
     assert again.config.exists()
+
+
+def test_what_an_interrupted_wizard_left_is_deleted_with_its_folder_of_sockets(tmp_path: Path):
+    site = PracticeSite(tmp_path / ("long-" * 20), SITE_ID)
+    run = load(prepare(site, PROFILE)).paths.run
+    assert run.is_dir()
+    assert not run.is_relative_to(site.directory)
+    again = init_practice(site.directory, fresh=True)
+    assert not run.exists()
+    shutil.rmtree(load(again.config).paths.run)
 
 
 def test_a_folder_of_something_else_is_never_deleted(tmp_path: Path):
