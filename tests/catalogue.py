@@ -19,9 +19,11 @@ from kms.ceremonies.catalogue import CEREMONIES
 from kms.ceremonies.ceremony import Ceremony
 from kms.ceremonies.handbook import CARRIES, DUTIES
 from kms.ceremonies.sample import example_brief
+from kms.ceremonies.signing import What
 from kms.ceremonies.transcript import Result
 from kms.cli.exits import MEANINGS
 from kms.cli.people import Standing
+from kms.cli.records_view import Stage
 from kms.cli.reference import error_classes
 from kms.domain.models import RecipientKind, ReleaseClass, RotationReason
 from kms.domain.people import CredentialKind, Part
@@ -46,11 +48,15 @@ WORDS = (
     CredentialKind,
     Standing,
     Result,
+    Stage,
+    What,
 )
 """Values that tables show as words."""
 
 _MARKERS = frozenset({"_", "Column", "group"})
 """Calls whose first argument is a text."""
+_CERTIFIED = "Destroyed"
+"""The call all of whose arguments are texts, unless they are computed."""
 _KEYWORDS = frozenset({"help", "hint"})
 """Keyword arguments that are texts."""
 _PATIENTS = (
@@ -58,6 +64,8 @@ _PATIENTS = (
     "client/keys.py",
 )  # fmt: skip
 """Where errors arise that people read in the terminal."""
+_CONSTANTS = frozenset({"SUMMARY", "PANEL", "BACKUPS"})
+"""Constants that are texts."""
 _TABLES = (DUTIES, CARRIES)
 """Texts of handbooks that stand in tables."""
 
@@ -99,7 +107,7 @@ def _of_file(path: Path) -> Iterator[str]:
             yield from _of_call(node)
         elif isinstance(node, ast.FunctionDef) and node.name in commands:
             yield ast.get_docstring(node) or ""
-        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in {"SUMMARY", "PANEL"}:
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in _CONSTANTS:
             yield node.value.value
 
 
@@ -107,6 +115,9 @@ def _of_call(node: ast.Call) -> Iterator[str]:
     name = node.func.id if isinstance(node.func, ast.Name) else ""
     if (name in _MARKERS or name in _ERROR_NAMES) and node.args:
         yield from _text(node.args[0])
+    if name == _CERTIFIED:
+        for argument in node.args:
+            yield from _text(argument)
     for keyword in node.keywords:
         if keyword.arg in _KEYWORDS:
             yield from _text(keyword.value)

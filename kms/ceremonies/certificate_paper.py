@@ -30,7 +30,7 @@ def certificate_paper(certificate: Certificate) -> Paper:
             Table(
                 (_("What"), _("Where"), _("How"), _("Id")),
                 tuple(
-                    (_(one.what), one.place, _(one.method), f"`{one.id}`")
+                    (_(one.what), _(one.place), _(one.method), f"`{one.id}`")
                     for one in certificate.content
                 ),
                 (3, 2, 3, 4),

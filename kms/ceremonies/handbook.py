@@ -156,23 +156,26 @@ def _person_row(person: Person) -> tuple[str, ...]:
 
 def signing_lines(brief: Brief) -> tuple[Typed, ...]:
     """Return what everybody types, each at their own terminal, to sign what is due."""
+    people = [_person(name, brief) for name in brief.plan.file.roster]
     return tuple(
-        typed for name in brief.plan.file.roster for typed in _signing(_person(name, brief), brief)
+        typed
+        for person in people
+        for typed in signing(person.name, brief.plan.file.id, person.credentials[0].kind)
     )
 
 
-def _signing(person: Person, brief: Brief) -> Iterator[Typed]:
-    kind = person.credentials[0].kind
+def signing(person: str, ceremony: str, kind: CredentialKind) -> Iterator[Typed]:
+    """Yield what one person types to sign what is due."""
     where = "--token LABEL" if kind is CredentialKind.TOKEN else "--key FILE"
-    command = f"conclave ceremony sign {brief.plan.file.id} --person {person.name} {where}"
-    yield Typed(person.name, _("at their own terminal"), command)
-    yield Typed(person.name, _("the last of the eight words, once all eight were compared"))
+    command = f"conclave ceremony sign {ceremony} --person {person} {where}"
+    yield Typed(person, _("at their own terminal"), command)
+    yield Typed(person, _("the last of the eight words, once all eight were compared"))
     secret = (
         _("the PIN of their own credential, which is not shown")
         if kind is CredentialKind.TOKEN
         else _("the password of their own key, if it has one, which is not shown")
     )
-    yield Typed(person.name, secret)
+    yield Typed(person, secret)
 
 
 def _person(name: str, brief: Brief) -> Person:

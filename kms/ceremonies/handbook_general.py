@@ -26,8 +26,8 @@ def reading() -> Iterator[Block]:
     yield Paragraph(
         _(
             "A line with ⌨ names the person who types and what; what stands in a box is typed "
-            "letter by letter. Words in capitals (LABEL, FILE, PLAN) stand for your own. The "
-            "terminal names the same person as it asks."
+            "letter by letter. Words in capitals (LABEL, FILE, PLAN, NAME, ID) stand for your own. "
+            "The terminal names the same person as it asks."
         )
     )
 

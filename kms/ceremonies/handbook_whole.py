@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping
 
 from kms.ceremonies.ceremony import Ceremony
-from kms.ceremonies.handbook import CARRIES, DUTIES, chapter, needs, signing_lines
+from kms.ceremonies.handbook import CARRIES, DUTIES, chapter, needs, signing
 from kms.ceremonies.handbook_general import after, before, trouble
 from kms.ceremonies.sample import example_brief
 from kms.documents.markdown import render_markdown
 from kms.documents.paper import Block, Heading, Paper, Paragraph, Table
+from kms.domain.people import CredentialKind
 from kms.i18n import _
 
 
@@ -43,6 +44,7 @@ def _blocks(ceremonies: Mapping[str, Ceremony]) -> Iterator[Block]:
         (_("Part"), _("Does"), _("Brings")),
         tuple((_(part.value), _(duty), _(CARRIES[part])) for part, duty in DUTIES.items()),
     )
-    yield from before(brief, "PLAN", signing_lines(brief), new_pins=False)
-    yield from after(brief, signing_lines(brief))
+    everybody = tuple(signing("NAME", "ID", CredentialKind.TOKEN))
+    yield from before(brief, "PLAN", everybody, new_pins=False)
+    yield from after(brief, everybody)
     yield from trouble(brief)

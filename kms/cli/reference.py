@@ -11,6 +11,8 @@ from typing import Any
 from typer.main import get_command
 
 from kms.api.problem import STATUS
+from kms.ceremonies.catalogue import CEREMONIES
+from kms.ceremonies.handbook_whole import whole_handbook
 from kms.cli.app import build
 from kms.cli.exits import EXIT_BY_CODE, MEANINGS, Exit
 from kms.cli.output import first_line
@@ -57,6 +59,12 @@ def error_classes(root: type[ConclaveError] = ConclaveError) -> Iterator[type[Co
     for child in root.__subclasses__():
         if child.__module__ == ConclaveError.__module__:
             yield from error_classes(child)
+
+
+def handbook_reference(language: Language) -> str:
+    """Return the handbook of key ceremonies as Markdown."""
+    speak(language)
+    return whole_handbook(CEREMONIES)
 
 
 def updated(text: str, reference: str) -> str:
@@ -113,6 +121,8 @@ DOCUMENTS: dict[str, Callable[[str], str]] = {
     "errors.md": lambda text: updated(text, errors_reference()),
     "api.md": lambda text: between(text, operations_reference()),
     "settings.md": lambda text: between(text, settings_reference()),
+    "handbook.zh.md": lambda _text: handbook_reference(Language.ZH),
+    "handbook.en.md": lambda _text: handbook_reference(Language.EN),
 }
 """How each document is made from the one that is there."""
 
