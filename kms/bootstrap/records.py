@@ -122,7 +122,11 @@ class StoreRecords:
         self._log(self._own.run(Phase.RESULT, outcome, details, intent))
 
     def sign_head(self) -> None:
-        """Let the site's token sign the head, and store the checkpoint; nothing if that is done."""
+        """Let the site's token sign the head, and store the checkpoint; nothing if that is done, or
+        if the token is lost, as it may be in a recovery: the next one takes the log over.
+        """
+        if not self._tokens(self._site.token()).exists():
+            return
         size = self._store.tree_size()
         last = self._store.last_checkpoint()
         if last is not None and last[0] == size:

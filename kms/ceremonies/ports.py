@@ -402,7 +402,9 @@ class Records(Protocol):
         ...
 
     def sign_head(self) -> None:
-        """Let the site's token sign the log's head, and store the checkpoint."""
+        """Let the site's token sign the log's head, and store the checkpoint; nothing if the token
+        is lost.
+        """
         ...
 
     def reseal_rows(self) -> int:

@@ -17,7 +17,7 @@ from kms.statements import archive
 from kms.statements.register import verify_register
 from kms.usecases.coverage import Coverage, Gap, count_space
 from kms.usecases.escrow_log import Generation, Obligation
-from kms.usecases.queries import list_spaces
+from kms.usecases.queries import present_spaces
 from kms.usecases.services import Call, Services, authorize
 
 
@@ -73,7 +73,7 @@ async def escrow_status(services: Services, call: Call) -> EscrowStatus:
     blobs = frozenset(n for n in known if (state / archive.ESCROW_BLOB.format(n)).is_file())
     live = {n for n in blobs if not known[n].destroyed}
     coverage = Coverage()
-    for space in await list_spaces(services, Call(call.principal, "space.list", call.request)):
+    for space in await present_spaces(services, call):
         await count_space(services, space.space, live, coverage)
     return EscrowStatus(
         generations=tuple(known[n] for n in sorted(known)),

@@ -109,15 +109,22 @@ async def list_spaces(services: Services, call: Call) -> list[Space]:
     return [space for space in spaces if call.principal.reaches(space.space)]
 
 
+async def present_spaces(services: Services, call: Call) -> list[Space]:
+    """Return the spaces that the caller may know of and whose keys are not destroyed: what their
+    tokens sealed can be checked.
+    """
+    spaces = [await _admit(services, row, Space) for row in services.store.spaces()]
+    reached = (space for space in spaces if call.principal.reaches(space.space))
+    return [space for space in reached if not space.destroyed]
+
+
 async def list_recipients(services: Services, call: Call) -> list[Recipient]:
     """Return the recipients of the spaces that the caller may know of, without those revoked."""
     await authorize(services, call, Target(), "recipients")
     found = []
-    for sealed in services.store.spaces():
-        space = await _admit(services, sealed, Space)
-        if call.principal.reaches(space.space):
-            rows = services.store.recipients(space.space)
-            found += [await _admit(services, row, Recipient) for row in rows]
+    for space in await present_spaces(services, call):
+        rows = services.store.recipients(space.space)
+        found += [await _admit(services, row, Recipient) for row in rows]
     return [recipient for recipient in found if not recipient.revoked]
 
 
@@ -132,10 +139,8 @@ async def rotation_status(services: Services, call: Call, limit: int) -> list[Ro
     """Return the present epoch of each open meeting that the caller may know of."""
     await authorize(services, call, Target(), "rotation")
     found: list[Rotation] = []
-    for sealed in services.store.spaces():
-        space = await _admit(services, sealed, Space)
-        if call.principal.reaches(space.space):
-            found += await _space_rotation(services, space.space, limit - len(found))
+    for space in await present_spaces(services, call):
+        found += await _space_rotation(services, space.space, limit - len(found))
     return found
 
 
