@@ -29,6 +29,7 @@ from kms.domain.models import RecipientKind, ReleaseClass, RotationReason
 from kms.domain.people import CredentialKind, Part
 from kms.domain.states import KeyState, MeetingState
 from kms.i18n import CATALOGUES, DOMAIN, LOCALE_DIR, Language
+from kms.usecases.coverage import Lack
 
 SOURCE = Path(kms.__file__).parent
 PO = LOCALE_DIR / CATALOGUES[Language.ZH] / "LC_MESSAGES" / f"{DOMAIN}.po"
@@ -40,6 +41,7 @@ _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 WORDS = (
     KeyState,
+    Lack,
     MeetingState,
     ReleaseClass,
     RecipientKind,

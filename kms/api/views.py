@@ -115,7 +115,9 @@ def escrow(found: EscrowStatus) -> replies.EscrowOut:
         covered=coverage.covered.total(),
         gap_count=coverage.gaps,
         gaps=tuple(
-            replies.GapOut(space=one.space, meeting=one.meeting, epoch=one.epoch, reason=one.reason)
+            replies.GapOut(
+                space=one.space, meeting=one.meeting, epoch=one.epoch, reason=one.reason.value
+            )
             for one in coverage.shown
         ),
         generations=tuple(

@@ -7,6 +7,7 @@ or an addendum to it, names. Rows are checked page by page as they are counted, 
 from collections import Counter
 from collections.abc import AsyncIterator, Container
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import Epoch, RecipientKind
@@ -24,6 +25,14 @@ _PAGE = 100
 _SHOWN = 20
 
 
+class Lack(StrEnum):
+    """Why a key could not be recovered."""
+
+    MISSING = "no envelope"
+    ALTERED = "altered envelope"
+    GONE = "generation gone"
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """A key that could not be recovered."""
@@ -31,7 +40,7 @@ class Gap:
     space: str
     meeting: str
     epoch: int
-    reason: str
+    reason: Lack
 
 
 @dataclass(slots=True)
@@ -46,16 +55,16 @@ class Coverage:
     gaps: int = 0
     shown: list[Gap] = field(default_factory=list)
 
-    def count(self, epoch: Epoch, generation: int | str) -> None:
-        """Take in one epoch: the generation that covers it, or the reason why none does."""
+    def count(self, epoch: Epoch, found: int | Lack) -> None:
+        """Take in one epoch: the generation that covers it, or why none does."""
         self.epochs[epoch.space] += 1
-        if isinstance(generation, int):
+        if not isinstance(found, Lack):
             self.covered[epoch.space] += 1
-            self.generations[generation] += 1
+            self.generations[found] += 1
             return
         self.gaps += 1
         if len(self.shown) < _SHOWN:
-            self.shown.append(Gap(epoch.space, epoch.meeting, epoch.epoch, generation))
+            self.shown.append(Gap(epoch.space, epoch.meeting, epoch.epoch, found))
 
 
 async def count_space(
@@ -101,19 +110,19 @@ def _epoch(sealed: SealedRow) -> Epoch:
     return record
 
 
-def _covering(store: Store, epoch: Epoch, live: Container[int]) -> int | str:
+def _covering(store: Store, epoch: Epoch, live: Container[int]) -> int | Lack:
     """Return the newest live generation whose envelope is there, or why there is none."""
-    reason = "no envelope"
+    reason = Lack.MISSING
     for entry in sorted(_escrows(epoch), key=lambda one: -one.version):
         blob = store.envelope(epoch.space, epoch.meeting, epoch.epoch, RecipientId(entry.id))
         if blob is None:
             continue
         if digest(blob) != entry.blob_sha256:
-            reason = "altered envelope"
+            reason = Lack.ALTERED
         elif entry.version in live:
             return entry.version
         else:
-            reason = "generation gone"
+            reason = Lack.GONE
     return reason
 
 
