@@ -19,7 +19,7 @@ from kms.i18n import _
 
 _DAYS_TO_EXPIRY = 7
 _COLUMNS = 98
-_PARAMETERS = "[parameters]"
+_LAST_FIELD = re.compile(r"^expires = .*\n+", re.MULTILINE)
 _SPACE = re.compile(r'^space = ".*"$', re.MULTILINE)
 _GENERATION = re.compile(r"^generation = [0-9]+$", re.MULTILINE)
 
@@ -116,7 +116,7 @@ def _choice(register: Register, group: Group, now: int) -> str:
 
 def _parameters(example: str, known: Known) -> str:
     """Return the example's parameters with its comments, about a space that this site has."""
-    text = example[example.index(_PARAMETERS) :]
+    text = _LAST_FIELD.split(example, maxsplit=1)[1]
     space = _SPACE.search(text)
     if known.spaces and space and tomllib.loads(space[0])["space"] not in known.spaces:
         text = text.replace(space[0], f"space = {json.dumps(known.spaces[0])}", 1)

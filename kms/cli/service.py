@@ -71,8 +71,9 @@ def init(
     """Make a practice site: tokens, keys, escrow shares, certificates, configuration."""
     if practice is None:
         raise ConfigurationError(
-            "a real site is initialised by key ceremonies, which this version does not have yet",
-            hint="--practice DIR makes a site for practice",
+            "a real site is founded by a key ceremony of its people",
+            hint="conclave ceremony plan new initialise-site writes its plan; "
+            "--practice DIR makes a site for practice",
         )
     from kms.practice import init_practice  # noqa: PLC0415 -- heavy
 

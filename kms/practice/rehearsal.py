@@ -33,7 +33,8 @@ from kms.statements.card import HeldCredential, make_card
 
 BANNER = "REHEARSAL / 预演"
 _MEMORY = Path("/dev/shm")  # noqa: S108 -- a file system in memory, not a shared folder of ours
-_FOUNDING, _RESTORING, _RECOVERING = "initialise-site", "restore-site", "recover"
+_FOUNDING = "initialise-site"
+_OF_THIS_LOG = ("recover", "restore-site")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +52,19 @@ class Original:
 def rehearse(plan: Plan, original: Original, profile: Path) -> bytes:
     """Return the signed transcript of the rehearsal; raise what the ceremony raises.
 
-    Raise StateNotAllowed for a recovery, which has nothing to recover at a stand-in.
+    Raise StateNotAllowed for kinds whose plans name what a stand-in does not have: a meeting, or
+    the head of the log.
     """
-    if plan.file.ceremony == _RECOVERING:
+    if plan.file.ceremony in _OF_THIS_LOG:
         raise StateNotAllowed(
-            "a recovery cannot be rehearsed: a stand-in site has no such meeting",
-            hint="rehearse a drill of the same officers, and read the handbook of the plan",
+            f"{plan.file.ceremony} cannot be rehearsed: a stand-in has neither this site's "
+            "meetings nor its log",
+            hint="rehearse a drill of the same officers, and hold it at a practice site",
         )
     folder = Path(tempfile.mkdtemp(prefix="conclave-rehearsal-", dir=_memory()))
     try:
         stage = _Stage(folder, plan.raw, original, profile)
         stage.lay_out()
-        run_isolated(stage.environment, _prepare, stage)
-        if plan.file.ceremony == _RESTORING:
-            stage.lose_tokens()
         return run_isolated(stage.environment, _perform, stage)
     finally:
         shutil.rmtree(folder)
@@ -116,10 +116,6 @@ class _Stage:
         tokens.mkdir(mode=0o700)
         (self.folder / "softhsm2.conf").write_text(softhsm_config(BANNER, tokens), "utf-8")
 
-    def lose_tokens(self) -> None:
-        shutil.rmtree(self.folder / "tokens")
-        (self.folder / "tokens").mkdir(mode=0o700)
-
     def credential(self, name: str) -> HeldCredential:
         """Return a person's stand-in credential, made when it is first wanted."""
         path = self.folder / f"{name}.key.pem"
@@ -168,6 +164,7 @@ def _plans(stage: _Stage, stand_in: StandIn) -> Iterator[str]:
 
 
 def _perform(stage: _Stage) -> bytes:
+    _prepare(stage)
     plan, settings = stage.plan, stage.settings
     if plan.file.ceremony != _FOUNDING:
         return _hold(stage, brief_of(settings, plan)).read_bytes()

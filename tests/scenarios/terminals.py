@@ -20,9 +20,11 @@ from kms.settings import load
 CONCLAVE = (sys.executable, "-m", "kms.cli.main")
 PATIENCE = 120
 _INPUT = re.compile(r"^- ⌨ (\S+): (.*?)(?:: `([^`]*)`)?$", re.MULTILINE)
-_WORDS_OF = re.compile(r"the (\d+) words of (SO|escrow) share (\S+?),")
+_SHARE = re.compile(r"(SO|escrow) share (\S+), generation (\d+), split (\d+)")
 _CARD = re.compile(
-    r"Share card: \S+ (\w+), generation .*?Group (\S+): share (\d+).*?Fingerprint: \S+", re.DOTALL
+    r"Share card: \S+ (\w+), generation (\d+), split (\d+).*?Group (\S+): share (\d+).*?"
+    r"Fingerprint: \S+",
+    re.DOTALL,
 )
 _NUMBERED = re.compile(r"(\d+) ([a-z]{4,})")
 _SAME_WORDS = re.compile(r"The same in words: ([a-z ]+)")
@@ -82,28 +84,28 @@ class Attendee:
 
 @dataclass
 class Cards:
-    """Share cards as their holders have them: words by secret and place, the newest counts."""
+    """Share cards as their holders have them, by what their heads say: secret, place, generation,
+    split.
+    """
 
-    words: dict[tuple[str, str], str] = field(default_factory=dict)
+    words: dict[tuple[str, str, int, int], str] = field(default_factory=dict)
 
     def read(self, screen: str) -> None:
         """Keep a card that a screen shows."""
         found = _CARD.search(screen)
         if found:
-            secret, group, index = found.groups()
+            secret, generation, split, group, index = found.groups()
             numbered = _NUMBERED.findall(screen[found.end() :].partition("⌨")[0])
             numbered = [(int(number), word) for number, word in numbered]
             text = " ".join(word for _number, word in sorted(numbered))
-            self.words[secret, f"{group}/{index}"] = text
+            self.words[secret, f"{group}/{index}", int(generation), int(split)] = text
 
-    def asked(self, what: str) -> str:
-        """Return the words that a line of the handbook asks for."""
-        found = _WORDS_OF.search(what)
-        assert found, what
-        count, secret, place = found.groups()
-        words = self.words[secret.lower(), place]
-        assert len(words.split()) == int(count)
-        return words
+    def asked(self, prompt: str) -> str:
+        """Return the words of the share that the terminal asks for by its full name."""
+        found = _SHARE.search(prompt)
+        assert found, prompt
+        secret, place, generation, split = found.groups()
+        return self.words[secret.lower(), place, int(generation), int(split)]
 
 
 @dataclass
@@ -177,17 +179,18 @@ class Hall:
 
     def _answer(self, terminal: Any, line: Input) -> None:
         """Type what the handbook says once the terminal asks that person."""
-        while terminal.expect([f"⌨ {line.who}: ([^\r\n]*)", r"PIN of token (\S+): "]):
+        while terminal.expect([f"⌨ {line.who}: ([^\r\n]* )", r"PIN of token (\S+): "]):
             terminal.waitnoecho()
             terminal.sendline(self.pins[terminal.match[1]])
+        prompt = terminal.match[1]
         self.cards.read(terminal.before)
         if line.exact:
             terminal.sendline("" if line.exact == "[Enter]" else line.exact)
-        elif "number of the bag" in line.what:
+        elif " words of " not in line.what:
             terminal.sendline("B-2041")
         else:
             terminal.waitnoecho()
-            terminal.sendline(self.cards.asked(line.what))
+            terminal.sendline(self.cards.asked(prompt))
 
 
 def _typed(command: str) -> list[str]:

@@ -74,6 +74,13 @@ def test_every_error_code_has_an_exit_code_and_nothing_else_has() -> None:
         (["roster", "set", "treasury", "x", "--recipient", "short"], 65),
         (["roster", "set", "treasury", "x", "--statement", "/nonexistent"], 66),
         (["audit", "verify", "x", "--site-root", "/nonexistent"], 66),
+        (["ceremony"], 64),
+        (["ceremony", "plan", "new", "no-such-kind"], 66),
+        (["ceremony", "plan", "check", "/nonexistent.toml"], 66),
+        (["ceremony", "sign", "--person", "x"], 65),
+        (["ceremony", "verify", "x", "--site-root", "/nonexistent"], 66),
+        (["ceremony", "list", "--state", "/nonexistent"], 0),
+        (["ceremony", "show", "x", "--state", "/nonexistent"], 66),
     ],
 )
 def test_a_command_line_ends_with_the_documented_code(
@@ -121,9 +128,9 @@ def test_with_json_an_error_is_one_document_on_stderr(cli: Cli) -> None:
     assert set(error) == {"code", "detail", "hint"}
 
 
-def test_a_real_site_is_said_to_need_ceremonies(cli: Cli) -> None:
+def test_a_real_site_is_said_to_be_founded_by_a_ceremony(cli: Cli) -> None:
     ended = cli("init")
-    assert "key ceremonies, which this version does not have yet" in ended.err
+    assert "conclave ceremony plan new initialise-site" in ended.err
     assert "--practice DIR" in ended.err
 
 
