@@ -4,16 +4,22 @@ retire, shares are drilled and split anew; killed anywhere, a ceremony is brough
 
 import tempfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kms.audit.bundle import Evidence, write_bundle
+from kms.audit.checks import Check, Verdict
+from kms.audit.verify import verify_bundle
 from kms.bootstrap.files import StateFiles
 from kms.ceremonies.generations import share_books
 from kms.ceremonies.ports import SharedSecret
 from kms.ceremonies.shares import combine, share_name
-from kms.ceremonies.state import current_register, key_list
+from kms.ceremonies.state import current_register, key_list, site_root
+from kms.ceremonies.transcript import read_unverified
+from kms.ceremonies.verify import verify_transcript
 from kms.domain.models import Recipient, Space
 from kms.errors import AlreadyExists, NotFound, ShareRefused, StateNotAllowed
 from kms.practice import PracticeSite
@@ -26,7 +32,7 @@ from tests.scenarios.site_ceremonies import (
     OldCards,
     SlipOfTheHand,
     hold,
-    killed,
+    interrupt,
     plan_of,
     unfounded,
 )
@@ -168,11 +174,21 @@ def test_a_new_officer_gets_shares_and_old_ones_still_combine(practice_site: Pra
 # --- interruptions --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kill_at", [20, 50, 70, 110])
-def test_a_site_is_founded_whatever_write_dies(kill_at: int):
+@pytest.mark.parametrize(
+    "step",
+    [
+        "officers/so-prove",
+        "site/initialise/site",
+        "site/pin/site",
+        "escrow/escrow-write",
+        "issue/key-list",
+        "issue/register",
+    ],
+)
+def test_a_site_is_founded_in_spite_of_an_interruption(step: str):
     with tempfile.TemporaryDirectory(prefix="cv-") as folder:
         site, config, plan = unfounded(Path(folder, "s"))
-        assert killed(site, plan, kill_at, config)
+        interrupt(site, plan, step, config)
         held = hold(site, plan, config=config)
         assert labels(held, "site/dump/site") >= {"site-root/1", "checkpoint/1", "row-mac/1"}
         files = StateFiles(site.state)
@@ -189,11 +205,14 @@ def with_third_space(site: PracticeSite) -> None:
     site.config.write_text(f'{text}\n[[hsm.tokens]]\nlabel = "space-l"\nspace = "lending"\n')
 
 
-@pytest.mark.parametrize("kill_at", [30, 45, 60, 72])
-def test_a_space_is_made_whatever_write_dies(practice_site: PracticeSite, kill_at: int):
+@pytest.mark.parametrize(
+    "step",
+    ["token/initialise/space-l", "token/pin/space-l", "register/space", "register/key-list"],
+)
+def test_a_space_is_made_in_spite_of_an_interruption(practice_site: PracticeSite, step: str):
     with_third_space(practice_site)
     plan = plan_of("create-space", LENDING)
-    assert killed(practice_site, plan, kill_at)
+    interrupt(practice_site, plan, step)
     held = hold(practice_site, plan)
     assert {"vault", "escrow"} == set(recipients(practice_site, "lending"))
     assert spaces(practice_site)["lending"].token == "space-l"
@@ -203,10 +222,10 @@ def test_a_space_is_made_whatever_write_dies(practice_site: PracticeSite, kill_a
     hold(practice_site, plan_of("register-recipient", LENDING))
 
 
-@pytest.mark.parametrize("kill_at", [40, 75, 95])
-def test_a_replacement_is_brought_to_its_end(practice_site: PracticeSite, kill_at: int):
+@pytest.mark.parametrize("step", ["so/so-prove", "escrow/escrow-prove", "issue/register"])
+def test_a_replacement_is_brought_to_its_end(practice_site: PracticeSite, step: str):
     plan = plan_of("replace-officer")
-    assert killed(practice_site, plan, kill_at)
+    interrupt(practice_site, plan, step)
     hold(practice_site, plan)
     files = StateFiles(practice_site.state)
     assert current_register(files)[0].version == 2
@@ -219,10 +238,64 @@ def test_a_replacement_is_brought_to_its_end(practice_site: PracticeSite, kill_a
     hold(practice_site, plan_of("register-recipient"))
 
 
-@pytest.mark.parametrize("kill_at", [35, 50, 60])
-def test_a_revocation_is_brought_to_its_end(practice_site: PracticeSite, kill_at: int):
+def test_trust_that_was_interrupted_is_undone_and_given_anew(practice_site: PracticeSite):
+    plan = plan_of("register-recipient")
+    interrupt(practice_site, plan, "token/trust")
+    held = hold(practice_site, plan)
+    assert "server/ms-1" in labels(held, f"token/dump/{TREASURY}")
+
+
+@pytest.mark.parametrize("step", ["revoke/token", "revoke/record"])
+def test_a_revocation_is_brought_to_its_end(practice_site: PracticeSite, step: str):
     plan = plan_of("revoke-recipient", ('name = "ms-1"', 'name = "ms-a"'))
-    killed(practice_site, plan, kill_at)
+    interrupt(practice_site, plan, step)
     held = hold(practice_site, plan)
     assert "server/ms-a" not in labels(held, f"revoke/dump/{TREASURY}")
     assert recipients(practice_site)["ms-a"].revoked
+
+
+# --- afterwards -----------------------------------------------------------------------------------
+
+
+def test_the_log_and_every_transcript_verify_offline(practice_site: PracticeSite, tmp_path: Path):
+    hold(practice_site, plan_of("register-recipient"))
+    hold(practice_site, plan_of("drill"))
+    revoke = plan_of("revoke-recipient")
+    interrupt(practice_site, revoke, "revoke/token")
+    hold(practice_site, revoke)
+    hold(practice_site, plan_of("replace-officer"))
+    hold(practice_site, plan_of("retire-space"))
+
+    root = site_root(StateFiles(practice_site.state))
+    held = practice_site.state / "ceremonies"
+    transcripts = [(path / "transcript.json").read_bytes() for path in held.iterdir()]
+    transcripts.sort(key=lambda one: read_unverified(one).sequence)
+    for previous, transcript in pairwise([None, *transcripts]):
+        verify_transcript(transcript, root, previous)
+    assert len(transcripts) == 7 + 5
+
+    evidence, notes = bundle(practice_site, tmp_path / "evidence.db")
+    report = verify_bundle(evidence, root, notes)
+    told = {one.check: one.found for one in report.results if one.verdict is not Verdict.PASS}
+    assert told == {Check.PAIRS: 1}, "the interruption, and nothing else"
+    assert report.verdict is Verdict.FINDING
+
+
+def bundle(site: PracticeSite, path: Path) -> tuple[Path, list[str]]:
+    """Write the site's whole log as evidence, return it and the checkpoints kept from before;
+    there are no meetings in it.
+    """
+    store = SqliteStore.open(site.state / "conclave.db", TestClock())
+    try:
+        evidence = Evidence(
+            site.site_id,
+            "2026-01-01T00:00:00Z",
+            store.leaves(0, 10_000),
+            store.checkpoints(0, 10_000),
+            (),
+            [(key_list(StateFiles(site.state)).version, site.key_list.read_text())],
+        )
+        write_bundle(path, evidence)
+        return path, [note for _size, note in store.checkpoints(0, 10_000)]
+    finally:
+        store.close()

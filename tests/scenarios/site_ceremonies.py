@@ -9,9 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kms.bootstrap.ceremony import ceremony_room, site_binding
 from kms.bootstrap.files import StateFiles
 from kms.ceremonies.catalogue import CEREMONIES, ceremony_of, read_brief
+from kms.ceremonies.entries import Entry, StepDone
 from kms.ceremonies.folder import CEREMONIES as FOLDER
 from kms.ceremonies.folder import Folder
 from kms.ceremonies.journal import Journal
@@ -90,29 +93,26 @@ def hold(
     site: PracticeSite,
     text: str,
     *,
-    kill_at: int = 0,
+    die_after: str = "",
     people: type[ScriptedPeople] = ScriptedPeople,
     config: Path | None = None,
 ) -> Held:
     """Hold a plan; raise HsmUnavailable if it was killed, else what it raised."""
     place = config or site.config
-    return run_isolated(site.environment, _hold, site, place, text, kill_at, people)
+    return run_isolated(site.environment, _hold, site, place, text, die_after, people)
 
 
-def killed(site: PracticeSite, text: str, kill_at: int, config: Path | None = None) -> bool:
-    """Hold a plan and kill it at its n-th write; return whether it was, or came to its end."""
-    try:
-        hold(site, text, kill_at=kill_at, config=config)
-    except HsmUnavailable:
-        return True
-    return False
+def interrupt(site: PracticeSite, text: str, step: str, config: Path | None = None) -> None:
+    """Hold a plan in a process that dies right after the act of a step."""
+    with pytest.raises(HsmUnavailable, match="died"):
+        hold(site, text, die_after=step, config=config)
 
 
 def _hold(
-    site: PracticeSite, config: Path, text: str, kill_at: int, cast: Callable[..., ScriptedPeople]
+    site: PracticeSite, config: Path, text: str, die_after: str, cast: Callable[..., ScriptedPeople]
 ) -> Held:
     speak(Language.EN)
-    _die_at(kill_at)
+    _die_after(die_after)
     settings, plan = load(config), parse_plan(text.encode())
     brief = _brief(settings, plan)
     sitting = Sitting.open(settings.paths.state, ceremony_of(plan), brief, int(time.time()))
@@ -148,15 +148,13 @@ def _sign(site: PracticeSite, sitting: Sitting, names: list[str]) -> None:
         sign_into(sitting.folder, name, held.credential.kid, held.signer, int(time.time()))
 
 
-def _die_at(number: int) -> None:
-    """Let this process die right before its n-th write is synced."""
-    points, real = 0, os.fsync
+def _die_after(step: str) -> None:
+    """Let this process die when a step's act is done and the journal does not say so yet."""
+    append = Journal.append
 
-    def point(descriptor: int) -> None:
-        nonlocal points
-        points += 1
-        if points == number:
+    def last(journal: Journal, entry: Entry) -> None:
+        if isinstance(entry, StepDone) and entry.step == step:
             os._exit(KILLED)
-        real(descriptor)
+        append(journal, entry)
 
-    os.fsync = point
+    Journal.append = last
