@@ -81,11 +81,18 @@ def run(
     The service has to stand still meanwhile. Interrupted anywhere, the same command goes on: an
     unfinished section is undone and begun anew. Nothing old is retired before the end.
     """
-    from kms.cli import desk, premises  # noqa: PLC0415 -- heavy
+    from kms.cli import desk, nobody, premises  # noqa: PLC0415 -- heavy
 
     read = premises.read_plan(plan)
     place = desk.open_desk(
-        session, read, pin_fd=pin_fd, new_pins=new_pins, cards=cards, accept_swap=accept_swap
+        session,
+        read,
+        pin_fd=pin_fd,
+        new_pins=new_pins,
+        cards=cards,
+        accept_swap=accept_swap,
+        makes_tokens=not dry_run,
+        people=nobody.Nobody() if dry_run else None,
     )
     if not place.begun:
         check_people(place.ceremony, place.brief)

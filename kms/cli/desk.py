@@ -88,9 +88,11 @@ def open_desk(
     new_pins: str | None = None,
     cards: Path | None = None,
     accept_swap: bool = False,
+    makes_tokens: bool = False,
     people: People | None = None,
 ) -> Desk:
     """Return the desk of a plan; ``people`` are those at this process's terminal unless given.
+    If it ``makes_tokens``, new PINs need a place to go.
 
     Raise ConfigurationError for a host that would keep secrets, InvalidInput, PinError.
     """
@@ -100,7 +102,8 @@ def open_desk(
     ceremony = kind_of(plan.file.ceremony)
     progress = _progress(settings, plan)
     place = NewPins(new_pins) if new_pins is not None else None
-    check_new_pins(ceremony.name, place, resumed=progress.started is not None)
+    if makes_tokens:
+        check_new_pins(ceremony.name, place, resumed=progress.started is not None)
     known = place.resume(settings) if place else {}
     if pin_fd is not None:
         known |= read_pin_descriptor(pin_fd, labels(settings))

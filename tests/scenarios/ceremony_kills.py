@@ -66,14 +66,16 @@ class Point:
 
 @dataclass(frozen=True)
 class Case:
-    """A kind of ceremony: its plan, what has to be held before, where meetings go on meanwhile and
-    afterwards, and what the site loses before it begins.
+    """A kind of ceremony: its plan, what has to be held before, and in which spaces meetings go on
+    meanwhile and afterwards. The operator takes a token that is ``erased`` out of the service's
+    configuration.
     """
 
     kind: str
     changes: tuple[tuple[str, str], ...] = ()
     before: tuple[str, ...] = ()
     meetings: tuple[str, ...] = (BANKING, TREASURY)
+    erased: str = ""
 
 
 LENDING = ('space = "treasury"', 'space = "lending"')
@@ -87,7 +89,12 @@ CASES = {
         Case("replace-officer"),
         Case("new-generation"),
         Case("retire-space", meetings=(BANKING,)),
-        Case("destroy-space", before=("close", "retire-space"), meetings=(BANKING,)),
+        Case(
+            "destroy-space",
+            before=("close", "retire-space"),
+            meetings=(BANKING,),
+            erased=TREASURY,
+        ),
         Case("recover"),
     )
 }
@@ -143,6 +150,8 @@ class Stage:
             self._prepare(kind, rooms)
         plan = self._plan(case)
         self._kill(plan, point)
+        if point.forward:
+            self._take_out(case.erased)
         self._check_meetings(rooms, case)
         end = _resume if ending is Ending.RESUMED else _abort
         run_isolated(self.site.environment, end, self.site, self._config, plan)
@@ -157,6 +166,11 @@ class Stage:
         lending = '\n[[hsm.tokens]]\nlabel = "space-lending"\nspace = "lending"\n'
         self._config.write_text(self.site.config.read_text() + lending)
         return [copy.copy(room) for room in self._rooms]
+
+    def _take_out(self, space: str) -> None:
+        """Take a space's token out of the service's configuration."""
+        block = f'[[hsm.tokens]]\nlabel = "space-{space}"\nspace = "{space}"\n'
+        self.site.config.write_text(self.site.config.read_text().replace(block, ""))
 
     def _prepare(self, kind: str, rooms: list[Room]) -> None:
         if kind == "close":
