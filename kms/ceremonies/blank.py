@@ -28,7 +28,8 @@ _GENERATION = re.compile(r"^generation = [0-9]+$", re.MULTILINE)
 class Known:
     """What is filled in. ``spaces`` are those that the ceremony may be about, ``generation`` the
     escrow generation in force (0 before the first), ``taken`` the ids in use. Before a site's first
-    register people stay those of the example.
+    register people stay those of the example. ``parameters``, if any, take the place of the
+    example's.
     """
 
     site: str
@@ -36,6 +37,7 @@ class Known:
     generation: int
     register: Register | None
     taken: Collection[str]
+    parameters: str = ""
 
 
 def blank_plan(ceremony: Ceremony, known: Known, now: int) -> str:
@@ -116,6 +118,8 @@ def _choice(register: Register, group: Group, now: int) -> str:
 
 def _parameters(example: str, known: Known) -> str:
     """Return the example's parameters with its comments, about a space that this site has."""
+    if known.parameters:
+        return known.parameters
     text = _LAST_FIELD.split(example, maxsplit=1)[1]
     space = _SPACE.search(text)
     if known.spaces and space and tomllib.loads(space[0])["space"] not in known.spaces:

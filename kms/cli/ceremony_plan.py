@@ -50,12 +50,14 @@ def new(
     """Write a plan with the site's id, people and spaces filled in; complete it before the check.
 
     Without a register of people, so before the first ceremony, people are those of the example.
+    That of restore-site names log, spaces and recipients as the store has them, unchecked.
     """
     from kms.ceremonies.durable import write_new  # noqa: PLC0415 -- heavy
     from kms.cli import premises  # noqa: PLC0415 -- heavy
 
     ceremony = premises.kind_of(kind)
-    text = _filled_in(ceremony, premises.site_premises(session, state))
+    known = _surveyed(session) if kind == "restore-site" and state is None else ""
+    text = _filled_in(ceremony, premises.site_premises(session, state), known)
     if out is None:
         session.output.document({"plan": text}, text)
         return
@@ -66,7 +68,15 @@ def new(
     session.output.note(hint.format(file=out))
 
 
-def _filled_in(ceremony: "Ceremony", place: "Premises") -> str:
+def _surveyed(session: Session) -> str:
+    """Return what a restoration names, as the site's store has it; nothing before it has any."""
+    from kms.bootstrap.survey import restoration_parameters  # noqa: PLC0415 -- heavy
+
+    settings = session.settings()
+    return restoration_parameters(settings) if settings.paths.database.exists() else ""
+
+
+def _filled_in(ceremony: "Ceremony", place: "Premises", parameters: str) -> str:
     import time  # noqa: PLC0415 -- for this command alone
 
     from kms.ceremonies.blank import Known, blank_plan  # noqa: PLC0415 -- heavy
@@ -79,6 +89,7 @@ def _filled_in(ceremony: "Ceremony", place: "Premises") -> str:
         generation=place.generation,
         register=place.register,
         taken={one.name for one in folder.iterdir()} if folder.is_dir() else (),
+        parameters=parameters,
     )
     return blank_plan(ceremony, known, int(time.time()))
 
