@@ -3,6 +3,7 @@
 The service stands still meanwhile, since a ceremony holds the writer's lock.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
@@ -10,14 +11,19 @@ from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 
+from kms.audit.leaf import Outcome
 from kms.bootstrap.clock import SystemClock
 from kms.bootstrap.files import StateFiles
+from kms.bootstrap.own_leaves import OwnLeaves
 from kms.bootstrap.records import StoreRecords
-from kms.ceremonies.ports import CeremonyToken, People, PinBox
+from kms.ceremonies.folder import CEREMONIES
+from kms.ceremonies.plan import Plan
+from kms.ceremonies.ports import CeremonyToken, Entry, People, PinBox
 from kms.ceremonies.room import Brief, Room, SiteBinding
-from kms.errors import StoreUnavailable
+from kms.errors import ConclaveError, StoreUnavailable
 from kms.hsm.officer import OfficerToken
 from kms.hsm.profile import load_profile
+from kms.ports import Unit
 from kms.settings import Settings
 from kms.store.lock import WriterBusy
 from kms.store.sqlite import SqliteStore
@@ -74,6 +80,23 @@ def ceremony_room(settings: Settings, brief: Brief, people: People, pins: PinBox
             records=records,
             now=lambda: int(time.time()),
         )
+
+
+def log_refused_plan(settings: Settings, plan: Plan, error: ConclaveError) -> None:
+    """Write, once, that a plan was refused and why; a site without a store has no log yet.
+
+    Raise StoreUnavailable while the service runs.
+    """
+    if not settings.paths.database.exists():
+        return
+    told = {"ceremony": plan.file.id, "code": error.code, "reason": error.message}
+    resource = f"{CEREMONIES}/{plan.file.id}"
+    entry = Entry("ceremony.refused", "", resource, told, outcome=Outcome.REFUSED)
+    with closing(_open_store(settings)) as store:
+        own = OwnLeaves(store, plan)
+        leaf = own.event(entry, {})
+        if own.find(leaf) is None:
+            asyncio.run(store.commit(Unit(leaves=(leaf,))))
 
 
 def _open_store(settings: Settings) -> SqliteStore:

@@ -1,11 +1,14 @@
-"""The chain of a site's transcripts: each names the one before it."""
+"""A site's ceremonies, one after the other: each transcript names the one before it, and none
+begins while another is under way.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from kms.ceremonies.folder import Folder
+from kms.ceremonies.journal import Journal
 from kms.ceremonies.transcript import decode_transcript
-from kms.errors import IntegrityFailure, VerificationFailed
+from kms.errors import IntegrityFailure, StateNotAllowed, VerificationFailed
 from kms.statements.canonical import digest
 
 
@@ -23,6 +26,21 @@ def newest_transcript(ceremonies: Path) -> Link:
     """Return the newest transcript in the folder of all ceremonies; raise IntegrityFailure."""
     links = [link for path in sorted(ceremonies.glob("[!.]*/")) if (link := _link(path))]
     return max(links, key=lambda link: link.sequence, default=Link(0, ""))
+
+
+def check_alone(folder: Path) -> None:
+    """Raise StateNotAllowed while another ceremony of the site has begun and is not over: what it
+    made may still be undone, and would count as in force.
+    """
+    for other in sorted(folder.parent.glob("[!.]*/")):
+        if other.name == folder.name:
+            continue
+        progress = Journal.open(other).progress
+        if progress.started is not None and not progress.recorded:
+            raise StateNotAllowed(
+                f"the ceremony {other.name} has begun and is not over",
+                hint="bring it to its end by conclave ceremony run, or abort it",
+            )
 
 
 def _link(path: Path) -> Link | None:

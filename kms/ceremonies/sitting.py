@@ -13,7 +13,7 @@ from kms.audit.leaf import Outcome
 from kms.ceremonies import engine
 from kms.ceremonies.admission import Approvals, Call, admit, gather
 from kms.ceremonies.ceremony import Ceremony
-from kms.ceremonies.chain import newest_transcript
+from kms.ceremonies.chain import check_alone, newest_transcript
 from kms.ceremonies.entries import Recorded
 from kms.ceremonies.folder import CEREMONIES, Folder
 from kms.ceremonies.journal import Journal
@@ -73,9 +73,11 @@ class Sitting:
     def hold(self, room: Room) -> bytes:
         """Do the ceremony, or what is left of it, and log it; return the transcript's payload.
 
-        Raise QuorumNotMet if too few have approved or the request expired, and whatever the
-        script raises. Once the outcome is logged nothing is repeated.
+        Raise QuorumNotMet if too few have approved or the request expired, StateNotAllowed while
+        another ceremony is under way, and whatever the script raises. Once the outcome is logged
+        nothing is repeated.
         """
+        check_alone(self.folder)
         journal = Journal.open(self.folder)
         if journal.progress.aborted:
             raise StateNotAllowed("the ceremony was given up", hint="make a plan with another id")

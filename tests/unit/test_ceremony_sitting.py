@@ -244,6 +244,19 @@ def test_a_failure_is_logged_by_its_code_and_the_next_run_goes_on(tmp_path):
     assert any(isinstance(entry, Resumed) for entry in decode_transcript(payload).entries)
 
 
+def test_no_ceremony_begins_while_another_is_under_way(tmp_path):
+    called(CAST, tmp_path, BRIEF)
+    room = room_of(BRIEF, tmp_path)
+    with pytest.raises(RuntimeError):
+        reopened(tmp_path, failing_on("more/three", RuntimeError())).hold(room)
+    other = brief_of(CAST, "trial-2")
+    second = called(CAST, tmp_path, other)
+    with pytest.raises(StateNotAllowed, match="trial-1 has begun"):
+        second.hold(room_of(other, tmp_path))
+    reopened(tmp_path).hold(room)
+    second.hold(room_of(other, tmp_path))
+
+
 def test_the_kinds_own_look_at_the_site_comes_before_anything_is_done(tmp_path):
     called(CAST, tmp_path, BRIEF)
     looks = []
