@@ -6,11 +6,11 @@ taken up where it was.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 from kms.ceremonies.ports import Entry, EscrowOpener, RewrapItem, SigningUse, VaultOpener
 from kms.ceremonies.room import Room
@@ -56,6 +56,9 @@ class Readers:
         return next((one for one in reversed(self.entries) if one.id == recipient), None)
 
 
+_Pair: TypeAlias = tuple[Epoch, Readers]
+
+
 def site_trust(room: Room) -> SiteTrust:
     """Return what verifies manifests and addenda: the newest root and its key list."""
     number = newest(room.files, archive.KEY_LIST, "key list")
@@ -84,21 +87,24 @@ def item_of(room: Room, epoch: Epoch, readers: Readers, recipient: str) -> Rewra
 
 
 def rewrap_space(room: Room, space: Space, work: Rewrapping) -> Facts:
-    """Wrap every epoch of a space that the target does not keep yet; return how many, how long it
-    took and how many a second.
+    """Wrap every epoch of a space that the target does not keep yet; return how many those were, of
+    how many in all, how long it took and how many a second.
     """
-    total = sum(1 for _epoch in _left(room, space, work))
+    total = sum(1 for _epoch in room.records.epochs(space.space))
     text = _("{space}: keys wrapped to {label}").format(space=space.space, label=work.label)
-    begun, done = time.monotonic(), 0
-    for batch in _batches(_left(room, space, work)):
-        _rewrap_batch(room, space, work, batch)
-        done += len(batch)
-        room.people.progress(text, done, total)
+    begun, seen, done = time.monotonic(), 0, 0
+    for batch in _batches(room, space):
+        left = [pair for pair in batch if pair[1].entry(work.target.recipient) is None]
+        if left:
+            _rewrap_batch(room, space, work, left)
+        seen, done = seen + len(batch), done + len(left)
+        room.people.progress(text, seen, total)
     took = time.monotonic() - begun
     return {
         "epochs": done,
         "milliseconds": int(took * 1000),
         "per_second": int(done / took) if done else 0,
+        "total": total,
     }
 
 
@@ -111,22 +117,16 @@ def prove_space(room: Room, space: Space, target: Recipient) -> int:
     return count
 
 
-def _left(room: Room, space: Space, work: Rewrapping) -> Iterator[Epoch]:
+def _batches(room: Room, space: Space) -> Iterator[list[_Pair]]:
+    """Yield a space's epochs with their readers, verified, in lists of at most BATCH."""
     trust = site_trust(room)
-    for epoch in room.records.epochs(space.space):
-        if read_readers(trust, epoch).entry(work.target.recipient) is None:
-            yield epoch
-
-
-def _batches(epochs: Iterable[Epoch]) -> Iterator[list[Epoch]]:
-    stream = iter(epochs)
-    while batch := list(islice(stream, BATCH)):
+    pairs = ((epoch, read_readers(trust, epoch)) for epoch in room.records.epochs(space.space))
+    while batch := list(islice(pairs, BATCH)):
         yield batch
 
 
-def _rewrap_batch(room: Room, space: Space, work: Rewrapping, batch: Sequence[Epoch]) -> None:
-    trust = site_trust(room)
-    pairs = [(epoch, read_readers(trust, epoch)) for epoch in sorted(batch, key=row_key)]
+def _rewrap_batch(room: Room, space: Space, work: Rewrapping, batch: Sequence[_Pair]) -> None:
+    pairs = sorted(batch, key=lambda pair: row_key(pair[0]))
     items = [item_of(room, epoch, readers, work.source) for epoch, readers in pairs]
     signing, target = _Signing(room, space), work.target
     records, envelopes, dropped = [], [], []

@@ -254,7 +254,7 @@ def test_a_burned_site_comes_back_on_empty_tokens_and_goes_on_minting(filled: Fi
 @pytest.mark.parametrize(
     "sentence",
     [
-        "The SO secret",
+        "The program splits the SO secret",
         "The token space-treasury generates a new vault key",
         "The new site root signs a key list",
         "The new site root signs the register",
