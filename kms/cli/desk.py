@@ -3,11 +3,12 @@
 import getpass
 import sys
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kms.bootstrap.ceremony import ceremony_room
+from kms.bootstrap.ceremony import ceremony_room, log_refused_plan
 from kms.ceremonies import engine
 from kms.ceremonies.ceremony import Ceremony
 from kms.ceremonies.folder import CEREMONIES
@@ -26,7 +27,7 @@ from kms.cli.output import Column
 from kms.cli.pins import Prompt, read_pin_descriptor
 from kms.cli.premises import kind_of, site_premises
 from kms.cli.session import Session
-from kms.errors import NotFound
+from kms.errors import InvalidInput, NotFound, StoreUnavailable, VerificationFailed
 from kms.i18n import _
 from kms.settings import Settings
 
@@ -117,6 +118,19 @@ def open_desk(
         pins=CeremonyPins(settings.site.id, known, place, prompt()),
         people=people or Terminal(sys.stdin, sys.stderr, printer),
     )
+
+
+@contextmanager
+def telling_of_refusal(session: Session, plan: Plan) -> Iterator[None]:
+    """Let a plan that is refused stand in the log, unless the service holds it just now."""
+    try:
+        yield
+    except (InvalidInput, VerificationFailed) as error:
+        try:
+            log_refused_plan(session.settings(), plan, error)
+        except StoreUnavailable:
+            session.output.note(_("The refusal is not in the log: the service runs."))
+        raise
 
 
 def prompt() -> Prompt | None:
