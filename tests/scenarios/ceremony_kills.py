@@ -156,6 +156,8 @@ class Stage:
         end = _resume if ending is Ending.RESUMED else _abort
         run_isolated(self.site.environment, end, self.site, self._config, plan)
         self._check_transcript(plan, ending)
+        if ending is Ending.RESUMED:
+            self._take_out(case.erased)
         self._check_meetings(rooms, case)
         self.report.trials[case.kind, ending] += 1
 
