@@ -143,6 +143,15 @@ class Stage:
             for when in When
         ]
 
+    def sweep(self, case: Case) -> None:
+        """Kill at every point and resume; kill once more where all can just be undone, and abort."""
+        points = self.points(case)
+        for point in points:
+            self.trial(case, point, Ending.RESUMED)
+        back = [point for point in points if not point.forward]
+        if back:
+            self.trial(case, back[-1], Ending.ABORTED)
+
     def trial(self, case: Case, point: Point, ending: Ending) -> None:
         """Kill at a point, see that meetings go on, and bring the ceremony to an end."""
         rooms = self._put_back()
