@@ -1,7 +1,6 @@
 """kill -9 at every step of every kind of ceremony."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 

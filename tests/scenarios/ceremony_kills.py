@@ -144,7 +144,7 @@ class Stage:
         ]
 
     def sweep(self, case: Case) -> None:
-        """Kill at every point and resume; kill once more where all can just be undone, and abort."""
+        """Kill at every point and resume; kill once more where all can be undone, and abort."""
         points = self.points(case)
         for point in points:
             self.trial(case, point, Ending.RESUMED)
