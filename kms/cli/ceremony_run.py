@@ -5,6 +5,7 @@ with the next one.
 """
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,22 +85,23 @@ def run(
     from kms.cli import desk, nobody, premises  # noqa: PLC0415 -- heavy
 
     read = premises.read_plan(plan)
-    place = desk.open_desk(
-        session,
-        read,
-        pin_fd=pin_fd,
-        new_pins=new_pins,
-        cards=cards,
-        accept_swap=accept_swap,
-        makes_tokens=not dry_run,
-        people=nobody.Nobody() if dry_run else None,
-    )
-    if not place.begun:
-        check_people(place.ceremony, place.brief)
-    if dry_run:
-        place.check()
-        return
-    sitting = place.sit()
+    with nullcontext() if dry_run else desk.telling_of_refusal(session, read):
+        place = desk.open_desk(
+            session,
+            read,
+            pin_fd=pin_fd,
+            new_pins=new_pins,
+            cards=cards,
+            accept_swap=accept_swap,
+            makes_tokens=not dry_run,
+            people=nobody.Nobody() if dry_run else None,
+        )
+        if not place.begun:
+            check_people(place.ceremony, place.brief)
+        if dry_run:
+            place.check()
+            return
+        sitting = place.sit()
     _call(session, place, sitting, read)
     if not place.recorded:
         with place.room() as room:

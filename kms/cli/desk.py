@@ -27,7 +27,13 @@ from kms.cli.output import Column
 from kms.cli.pins import Prompt, read_pin_descriptor
 from kms.cli.premises import kind_of, site_premises
 from kms.cli.session import Session
-from kms.errors import InvalidInput, NotFound, StoreUnavailable, VerificationFailed
+from kms.errors import (
+    AlreadyExists,
+    InvalidInput,
+    NotFound,
+    StoreUnavailable,
+    VerificationFailed,
+)
 from kms.i18n import _
 from kms.settings import Settings
 
@@ -125,7 +131,7 @@ def telling_of_refusal(session: Session, plan: Plan) -> Iterator[None]:
     """Let a plan that is refused stand in the log, unless the service holds it just now."""
     try:
         yield
-    except (InvalidInput, VerificationFailed) as error:
+    except (AlreadyExists, InvalidInput, VerificationFailed) as error:
         try:
             log_refused_plan(session.settings(), plan, error)
         except StoreUnavailable:
