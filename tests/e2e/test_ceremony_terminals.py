@@ -166,7 +166,7 @@ def test_a_space_is_created_by_the_security_officers(hall: Hall, place: Path) ->
     hall.pins |= json.loads(pins.read_text())
 
 
-def test_a_meeting_server_is_registered(hall: Hall) -> None:
+def test_a_meeting_server_is_registered_though_the_first_run_was_interrupted(hall: Hall) -> None:
     plan = new_plan(hall, "register-recipient")
     complete(
         plan,
@@ -176,6 +176,7 @@ def test_a_meeting_server_is_registered(hall: Hall) -> None:
         public_key=json.dumps(public_pem()),
         tls_key=f'"{"A" * 43}"',
     )
+    hall.interrupt(plan)
     verified(hall, hall.hold(plan))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pexpect
 
+from kms.cli.exits import Exit
 from kms.settings import load
 
 CONCLAVE = (sys.executable, "-m", "kms.cli.main")
@@ -152,6 +153,15 @@ class Hall:
             assert terminal.exitstatus == 0, shown
         name = tomllib.loads(plan.read_text())["id"]
         return load(self.config).paths.state / "ceremonies" / name / "transcript.json"
+
+    def interrupt(self, plan: Path) -> None:
+        """Call a ceremony and press Ctrl-C while it waits for approvals."""
+        with closing(self.spawn(["ceremony", "run", str(plan)], {})) as terminal:
+            terminal.expect("Still to approve: chen-admin")
+            terminal.sendintr()
+            shown = terminal.read()
+            terminal.wait()
+            assert terminal.exitstatus == Exit.INTERRUPTED, shown
 
     def _sign_all(self, lines: Iterable[Input], words: str) -> None:
         """Let everybody sign at the same time, each after comparing the words."""
