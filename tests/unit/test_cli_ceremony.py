@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from kms.ceremonies.catalogue import CEREMONIES
+from kms.ceremonies.certificate import Certificate, Destroyed
 from kms.ceremonies.folder import Folder
 from kms.ceremonies.journal import Journal
 from kms.ceremonies.plan import parse_plan
@@ -19,7 +20,7 @@ from kms.ceremonies.words import digest_words
 from kms.cli.premises import founding_brief
 from kms.practice.layout import PEOPLE, SITE_TOKEN
 from kms.practice.plans import Writer, plan_time
-from kms.statements.canonical import unb64u
+from kms.statements.canonical import encode_record, unb64u
 from kms.statements.card import make_card
 from tests.fixtures.cli import Cli
 from tests.unit.test_cli_offline import pem_of
@@ -198,3 +199,14 @@ def test_a_file_that_is_no_transcript_is_no_verdict_but_a_refusal(cli: Cli, tmp_
     assert ended.code == 65
     assert "CV-01 [✗]" in ended.out
     assert "it does not hold" in ended.out
+
+
+def test_a_certificate_of_destruction_is_printed_as_pdf(cli: Cli, tmp_path: Path) -> None:
+    destroyed = Destroyed("escrow key", "SeNi4fp_blkyHgW1UDw", "site", "destroyed on the token")
+    people = ("chen-admin", "liu-witness", "zhao-auditor")
+    file, out = tmp_path / "certificate.json", tmp_path / "certificate.pdf"
+    certificate = Certificate(SITE, "gone-2026", 1_790_000_000, *people, (destroyed,), "none")
+    file.write_bytes(encode_record(certificate))
+    ended = cli("ceremony", "print", file, "--out", out)
+    assert ended.code == 0, ended.err
+    assert out.read_bytes().startswith(b"%PDF")
