@@ -29,14 +29,15 @@ def newest_transcript(ceremonies: Path) -> Link:
 
 
 def check_alone(folder: Path) -> None:
-    """Raise StateNotAllowed while another ceremony of the site has begun and is not over: what it
-    made may still be undone, and would count as in force.
+    """Raise StateNotAllowed while anything is done of another ceremony of the site that is not
+    over: what it made may still be undone, and would count as in force. One that was refused
+    before it did anything, or whose every section is undone, stands in nobody's way.
     """
     for other in sorted(folder.parent.glob("[!.]*/")):
         if other.name == folder.name:
             continue
         progress = Journal.open(other).progress
-        if progress.started is not None and not progress.recorded:
+        if progress.attempts and not progress.recorded:
             raise StateNotAllowed(
                 f"the ceremony {other.name} has begun and is not over",
                 hint="bring it to its end by conclave ceremony run, or abort it",

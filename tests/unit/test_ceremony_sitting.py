@@ -258,6 +258,15 @@ def test_no_ceremony_begins_while_another_is_under_way(tmp_path):
         second.hold(room_of(other, tmp_path))
 
 
+def test_a_ceremony_that_did_nothing_or_is_undone_stands_in_nobodys_way(tmp_path):
+    called(CAST, tmp_path, BRIEF)
+    room = room_of(BRIEF, tmp_path)
+    with pytest.raises(RuntimeError):
+        reopened(tmp_path, failing_on("prepare/two", RuntimeError())).hold(room)
+    other = brief_of(CAST, "trial-2")
+    called(CAST, tmp_path, other).hold(room_of(other, tmp_path))
+
+
 def test_the_kinds_own_look_at_the_site_comes_before_anything_is_done(tmp_path):
     called(CAST, tmp_path, BRIEF)
     looks = []
@@ -293,6 +302,51 @@ def test_what_people_approved_at_the_start_is_what_counts_to_the_end(tmp_path):
     (sitting.folder / "approvals" / "sun-security.jws").unlink()
     payload = reopened(tmp_path).hold(room_of(BRIEF, tmp_path))
     assert set(decode_transcript(payload).approvals) == set(ROSTER[:5])
+
+
+# --- what somebody who writes to the folder tries ------------------------------------------------
+
+
+def test_a_folder_that_was_put_back_does_not_let_approvals_count_twice(tmp_path):
+    sitting = called(CAST, tmp_path, BRIEF)
+    room = room_of(BRIEF, tmp_path)
+    sitting.hold(room)
+    (sitting.folder / "transcript.payload.json").unlink()
+    (sitting.folder / "journal.jsonl").write_bytes(b"")
+    for name in room.files.names():
+        room.files.remove(name)
+    with pytest.raises(IntegrityFailure, match="the log tells of this ceremony's end"):
+        reopened(tmp_path).hold(room)
+    assert room.files.names() == ()
+
+
+def test_a_transcript_that_somebody_put_there_is_not_logged(tmp_path):
+    made = called(CAST, tmp_path / "elsewhere", BRIEF)
+    payload = made.hold(room_of(BRIEF, tmp_path / "elsewhere"))
+    sitting = called(CAST, tmp_path, BRIEF, "chen-admin")
+    (sitting.folder / "transcript.payload.json").write_bytes(payload)
+    room = room_of(BRIEF, tmp_path)
+    with pytest.raises(StateNotAllowed, match="nothing was done yet"):
+        sitting.hold(room)
+    *lines, _recorded = (made.folder / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (sitting.folder / "journal.jsonl").write_bytes(b"".join(lines))
+    with pytest.raises(VerificationFailed, match="not this ceremony's"):
+        reopened(tmp_path).hold(room)
+    assert "succeeded" not in room.records.outcomes()
+
+
+def test_a_transcript_that_says_otherwise_than_the_journal_is_not_logged(tmp_path):
+    sitting = called(CAST, tmp_path, BRIEF)
+    room = room_of(BRIEF, tmp_path)
+    room.records.result = failing_on("", StateNotAllowed("the disk is full")).script
+    with pytest.raises(TypeError):
+        sitting.hold(room)
+    path = sitting.folder / "transcript.payload.json"
+    path.write_bytes(path.read_bytes().replace(b'"names":["four"', b'"names":["five"'))
+    again = room_of(BRIEF, tmp_path)
+    with pytest.raises(VerificationFailed, match="not this ceremony's"):
+        reopened(tmp_path).hold(again)
+    assert "succeeded" not in again.records.outcomes()
 
 
 # --- giving up -----------------------------------------------------------------------------------
