@@ -4,8 +4,6 @@ import os
 import sys
 from pathlib import Path
 
-import pytest
-
 HERE = Path(__file__).parent
 
 
@@ -15,6 +13,8 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] not in names:
         print(f"usage: ./dev accept NAME [PYTEST ARGS], with NAME one of: {', '.join(names)}")
         return 64
+    import pytest
+
     os.environ["CONCLAVE_FULL_SIZE"] = "1"
     target = HERE / f"test_{sys.argv[1].replace('-', '_')}.py"
     options = ["-p", "tests.acceptance.lines", "-p", "no:xdist", "--no-header", *sys.argv[2:]]

@@ -4,12 +4,14 @@ from itertools import islice
 
 import pytest
 
-from tests.scenarios.ceremony_kills import CASES, Ending, Point, Stage, When
+from tests.scenarios.ceremony_cases import CASES
+from tests.scenarios.ceremony_kills import Ending, Stage
+from tests.scenarios.doomed import Point, When
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    return Stage(tmp_path_factory.mktemp("ceremonies"))
+    return Stage.fresh(tmp_path_factory.mktemp("ceremonies"))
 
 
 def few(points: list[Point]) -> list[tuple[Point, Ending]]:

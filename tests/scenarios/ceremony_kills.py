@@ -4,48 +4,35 @@ ceremony is brought to its end by the same command, or undone as if it had not b
 
 import copy
 import json
-import os
-import re
 import shutil
-import signal
-import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
+from queue import SimpleQueue
 
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from kms.bootstrap.ceremony import ceremony_room
-from kms.ceremonies.catalogue import ceremony_of
-from kms.ceremonies.entries import Entry, StepBegun, StepDone
 from kms.ceremonies.folder import CEREMONIES, TRANSCRIPT
-from kms.ceremonies.journal import Journal
 from kms.ceremonies.plan import parse_plan
-from kms.ceremonies.sitting import Sitting, sign_into
 from kms.ceremonies.transcript import Result
 from kms.ceremonies.verify import verify_transcript
-from kms.errors import HsmUnavailable
-from kms.hsm.isolated import run_isolated
 from kms.practice import PracticeSite
-from kms.practice.ceremony import brief_of, hold_plan, practice_credentials, practice_pins
-from kms.practice.people import CardFolder, ScriptedPeople
+from kms.practice.site import PROFILE, prepare
 from kms.settings import load
+from kms.statements import archive
+from tests.fixtures.softhsm import clone_site
 from tests.practice.service import Service, serving
+from tests.scenarios import doomed
+from tests.scenarios.ceremony_cases import CASES, LENDING, TREASURY, Case, Start
+from tests.scenarios.doomed import Point
+from tests.scenarios.restoration import burn
 from tests.scenarios.rooms import Room, rooms
 from tests.scenarios.site import fresh_site
-from tests.scenarios.site_ceremonies import plan_of
-
-BANKING, TREASURY = "investment-banking", "treasury"
-
-
-class When(StrEnum):
-    """Where in a step the process dies."""
-
-    BEGUN = "begun"  # nothing is done
-    ACTED = "acted"  # it is done, but the journal does not say so
 
 
 class Ending(StrEnum):
@@ -55,167 +42,141 @@ class Ending(StrEnum):
     ABORTED = "aborted"
 
 
-@dataclass(frozen=True)
-class Point:
-    """One point of a ceremony; ``forward`` is a step of a section without a way back."""
-
-    step: str
-    when: When
-    forward: bool
-
-
-@dataclass(frozen=True)
-class Case:
-    """A kind of ceremony: its plan, what has to be held before, and in which spaces meetings go on
-    meanwhile and afterwards. The operator takes a token that is ``erased`` out of the service's
-    configuration.
-    """
-
-    kind: str
-    changes: tuple[tuple[str, str], ...] = ()
-    before: tuple[str, ...] = ()
-    meetings: tuple[str, ...] = (BANKING, TREASURY)
-    erased: str = ""
-
-
-LENDING = ('space = "treasury"', 'space = "lending"')
-CASES = {
-    case.kind: case
-    for case in (
-        Case("create-space", changes=(LENDING,)),
-        Case("register-recipient"),
-        Case("revoke-recipient", before=("register-recipient",)),
-        Case("drill"),
-        Case("replace-officer"),
-        Case("new-generation"),
-        Case("retire-space", meetings=(BANKING,)),
-        Case(
-            "destroy-space",
-            before=("close", "retire-space"),
-            meetings=(BANKING,),
-            erased=TREASURY,
-        ),
-        Case("recover"),
-    )
-}
-
-
-@dataclass
-class Report:
-    """What a run saw, for its printout: trials by kind of ceremony and ending."""
-
-    trials: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def figures(self) -> list[str]:
-        """The figures in plain words."""
-        return [
-            f"{kind}: killed and {ending} {count} times"
-            for (kind, ending), count in sorted(self.trials.items())
-        ]
-
-
 class Stage:
-    """A practice site with meetings, put back as it was before every trial."""
+    """A practice site with meetings, put back before every trial as the ceremony finds it."""
 
-    def __init__(self, directory: Path) -> None:
-        self.site = fresh_site(directory)
-        self.report = Report()
-        self._kept = directory / "kept"
-        with serving(self.site) as service:
-            self._rooms = rooms(service)
-            for room in self._rooms:
+    def __init__(self, site: PracticeSite, meetings: list[Room]) -> None:
+        self.site = site
+        self._kept = site.directory.with_name("kept")
+        self._rooms = meetings
+        shutil.copytree(site.directory, self._kept / "site", ignore=_sockets)
+
+    @classmethod
+    def fresh(cls, directory: Path) -> "Stage":
+        """Make a site, and open a meeting in each space."""
+        site = fresh_site(directory)
+        with serving(site) as service:
+            meetings = rooms(service)
+            for room in meetings:
                 _mint(room, "open")
-        shutil.copytree(self.site.directory, self._kept, ignore=_sockets)
+        return cls(site, meetings)
 
-    @property
-    def _config(self) -> Path:
-        """The ceremonies' configuration: it has a token of a space that is not made yet."""
-        return self.site.directory / "ceremonies.toml"
+    def twin(self, directory: Path) -> "Stage":
+        """Return a stage of the same site elsewhere; this one must not have been used yet."""
+        return Stage(clone_site(self.site, directory / "site"), self._rooms)
 
     def points(self, case: Case) -> list[Point]:
         """Return every point of a case's script, in order."""
-        self._put_back()
-        brief = brief_of(load(self._config), parse_plan(self._plan(case).read_bytes()))
-        return [
-            Point(step.id, when, section.forward)
-            for section in ceremony_of(brief.plan).script(brief)
-            for step in section.steps
-            for when in When
-        ]
+        return doomed.points_of(self._config, case.plan(self.site, self._put_back(case)))
 
-    def sweep(self, case: Case) -> None:
-        """Kill at every point and resume; kill once more where all can be undone, and abort."""
-        points = self.points(case)
-        for point in points:
-            self.trial(case, point, Ending.RESUMED)
-        back = [point for point in points if not point.forward]
-        if back:
-            self.trial(case, back[-1], Ending.ABORTED)
-
-    def trial(self, case: Case, point: Point, ending: Ending) -> None:
-        """Kill at a point, see that meetings go on, and bring the ceremony to an end."""
-        rooms = self._put_back()
-        for kind in case.before:
-            self._prepare(kind, rooms)
-        plan = self._plan(case)
-        self._kill(plan, point)
-        if point.forward:
-            self._take_out(case.erased)
-        self._check_meetings(rooms, case)
-        end = _resume if ending is Ending.RESUMED else _abort
-        run_isolated(self.site.environment, end, self.site, self._config, plan)
-        self._check_transcript(plan, ending)
+    def trial(self, case: Case, point: Point, ending: Ending, *, thorough: bool = True) -> None:
+        """Kill at a point, see that meetings go on, and bring the ceremony to an end, which its
+        transcript tells; ``thorough``: see that meetings go on afterwards, too.
+        """
+        meetings = self._put_back(case)
+        plan = case.plan(self.site, meetings)
+        doomed.kill(self.site, self._config, plan, point)
+        if case.lives:
+            if point.forward:
+                self._take_out(case.erased)
+            self._check_meetings(meetings, case)
         if ending is Ending.RESUMED:
+            doomed.hold(self.site, self._config, plan)
             self._take_out(case.erased)
-        self._check_meetings(rooms, case)
-        self.report.trials[case.kind, ending] += 1
+        else:
+            doomed.abort(self.site, self._config, plan)
+        if ending is Ending.ABORTED and not case.lives:
+            self._hold_another(case)
+        self._check_transcript(plan, ending)
+        if thorough:
+            self._go_live(case)
+            self._check_meetings(meetings, case)
 
-    def _put_back(self) -> list[Room]:
-        """Make the site what it was; return its meetings as they were."""
-        shutil.rmtree(self.site.directory)
-        shutil.copytree(self._kept, self.site.directory)
-        lending = '\n[[hsm.tokens]]\nlabel = "space-lending"\nspace = "lending"\n'
-        self._config.write_text(self.site.config.read_text() + lending)
+    @property
+    def _config(self) -> Path:
+        return self.site.directory / "ceremonies.toml"
+
+    # --- before a trial ---------------------------------------------------------------------------
+
+    def _put_back(self, case: Case) -> list[Room]:
+        """Make the site what the ceremony finds; return its meetings as they were."""
+        kept = self._kept / case.kind
+        if not kept.exists():
+            self._replace(self._kept / "site")
+            self._prepare(case)
+            shutil.copytree(self.site.directory, kept, ignore=_sockets)
+        self._replace(kept)
         return [copy.copy(room) for room in self._rooms]
+
+    def _replace(self, kept: Path) -> None:
+        shutil.rmtree(self.site.directory)
+        shutil.copytree(kept, self.site.directory)
+
+    def _prepare(self, case: Case) -> None:
+        if case.start is Start.BURNED:
+            burn(self.site)
+        if case.start is Start.UNFOUNDED:
+            shutil.rmtree(self.site.directory)
+            prepare(self.site, PROFILE).rename(self.site.config)
+        extra = LENDING if case.lives else ""
+        self._config.write_text(self.site.config.read_text() + extra)
+        for kind in case.before:
+            if kind == "close":
+                self._close_meetings()
+            else:
+                plan = CASES[kind].plan(self.site, self._rooms)
+                doomed.hold(self.site, self._config, plan)
+
+    def _close_meetings(self) -> None:
+        with serving(self.site) as service:
+            for room in (one for one in self._rooms if one.space == TREASURY):
+                with service.server(room.server) as client:
+                    client.close_meeting(room.space, room.meeting)
+
+    # --- after the kill ---------------------------------------------------------------------------
 
     def _take_out(self, space: str) -> None:
         """Take a space's token out of the service's configuration."""
         block = f'[[hsm.tokens]]\nlabel = "space-{space}"\nspace = "{space}"\n'
         self.site.config.write_text(self.site.config.read_text().replace(block, ""))
 
-    def _prepare(self, kind: str, rooms: list[Room]) -> None:
-        if kind == "close":
-            with serving(self.site) as service:
-                for room in (one for one in rooms if one.space == TREASURY):
-                    with service.server(room.server) as client:
-                        client.close_meeting(room.space, room.meeting)
-        else:
-            plan = self._plan(CASES[kind])
-            run_isolated(self.site.environment, _resume, self.site, self._config, plan)
+    def _hold_another(self, case: Case) -> None:
+        """Hold the ceremony that was undone by another plan, on an HSM that was emptied."""
+        burn(self.site)
+        plan = case.plan(self.site, self._rooms)
+        own, another = f'id = "{case.kind}"', f'id = "another-{case.kind}"'
+        other = self.site.directory / "another.toml"
+        other.write_text(plan.read_text().replace(own, another, 1))
+        doomed.hold(self.site, self._config, other)
 
-    def _plan(self, case: Case) -> Path:
-        plan = self.site.directory / f"{case.kind}.toml"
-        text = plan_of(case.kind, *case.changes)
-        meeting = next(room.meeting for room in self._rooms if room.space == TREASURY)
-        plan.write_text(re.sub(r"(?m)^meeting = .*$", f'meeting = "{meeting}"', text))
-        return plan
+    def _go_live(self, case: Case) -> None:
+        """Do what is left to do before the service can start: hold a practice site's other plans,
+        and pin the newest site root.
+        """
+        if case.start is Start.UNFOUNDED:
+            doomed.hold(self.site, self._config, *sorted(self.site.plans.iterdir())[1:])
+        names = [path.name for path in self.site.state.iterdir()]
+        root = archive.SITE_ROOT.format(archive.newest(names, archive.SITE_ROOT))
+        self.site.site_root.write_bytes((self.site.state / root).read_bytes())
 
-    def _kill(self, plan: Path, point: Point) -> None:
-        """Hold a plan in a process that dies at a point; raise AssertionError if it does not."""
-        try:
-            run_isolated(self.site.environment, _die, self.site, self._config, plan, point)
-        except HsmUnavailable:
-            return
-        raise AssertionError(f"{point} was not reached")
-
-    def _check_meetings(self, rooms: list[Room], case: Case) -> None:
-        """The service starts; what was minted before is read, and a key is minted."""
+    def _check_meetings(self, meetings: list[Room], case: Case) -> None:
+        """The service starts; what was minted before is read, and a key is minted; escrow covers
+        all of it.
+        """
         with self._own_pins(), serving(self.site) as service:
-            for room in (one for one in rooms if one.space in case.meetings):
-                room.service = service
+            if case.start is Start.UNFOUNDED:
+                meetings = rooms(service)
+            for room in (one for one in meetings if one.space in case.meetings):
+                if case.start is Start.UNFOUNDED:
+                    _mint(room, "open")
+                else:
+                    _go_on(room, service)
+                    _check_readable(room, service)
+                    _mint(room, "suspicion")
                 _check_readable(room, service)
-                _mint(room, "suspicion")
-                _check_readable(room, service)
+            with service.console() as console:
+                found = console.escrow()
+        assert found.covered == found.epochs > 0
 
     @contextmanager
     def _own_pins(self) -> Iterator[None]:
@@ -232,14 +193,51 @@ class Stage:
     def _check_transcript(self, plan: Path, ending: Ending) -> None:
         name = parse_plan(plan.read_bytes()).file.id
         envelope = self.site.state / CEREMONIES / name / TRANSCRIPT
-        root = load_pem_public_key(self.site.site_root.read_bytes())
+        root = load_pem_public_key((self.site.state / archive.SITE_ROOT.format(1)).read_bytes())
         verified = verify_transcript(envelope.read_bytes(), root)
         wanted = Result.SUCCEEDED if ending is Ending.RESUMED else Result.ABORTED
         assert verified.transcript.result is wanted
 
 
+def sweep(stages: Sequence[Stage], case: Case) -> Counter[Ending]:
+    """Kill at every point and resume; kill once more where all can be undone, and abort. Return
+    how often. Stages take turns; the last point of every section is tried thoroughly.
+    """
+    points = stages[0].points(case)
+    last = {one for one, next_one in pairwise(points) if one.section != next_one.section}
+    trials = [(point, Ending.RESUMED, point in {*last, points[-1]}) for point in points]
+    trials += [(point, Ending.ABORTED, True) for point in points if not point.forward][-1:]
+    free: SimpleQueue[Stage] = SimpleQueue()
+    for stage in stages:
+        free.put(stage)
+
+    def one(trial: tuple[Point, Ending, bool]) -> Ending:
+        point, ending, thorough = trial
+        stage = free.get()
+        try:
+            stage.trial(case, point, ending, thorough=thorough)
+        except BaseException as error:
+            error.add_note(f"{case.kind}: {point}, {ending}")
+            raise
+        finally:
+            free.put(stage)
+        return ending
+
+    with ThreadPoolExecutor(len(stages)) as pool:
+        return Counter(pool.map(one, trials))
+
+
 def _sockets(folder: str, names: list[str]) -> list[str]:
     return [name for name in names if Path(folder, name).is_socket()]
+
+
+def _go_on(room: Room, service: Service) -> None:
+    """Let a meeting go on with a service, and its members pin what is in force now."""
+    trust = service.trust()
+    room.service = service
+    room.pool = tuple(replace(one, opener=replace(one.opener, trust=trust)) for one in room.pool)
+    ids = {one.id for one in room.members}
+    room.members = tuple(one for one in room.pool if one.id in ids)
 
 
 def _mint(room: Room, kind: str) -> None:
@@ -252,38 +250,3 @@ def _check_readable(room: Room, service: Service) -> None:
     assert view is not None
     assert view.current is not None
     room.check_readable(view.current, list(view.roster.recipients), service.trust())
-
-
-# --- in processes of their own -------------------------------------------------------------------
-
-
-def _resume(site: PracticeSite, config: Path, plan: Path) -> None:
-    hold_plan(site, config, plan, ScriptedPeople(CardFolder(site.shares)))
-
-
-def _die(site: PracticeSite, config: Path, plan: Path, point: Point) -> None:
-    """Hold a plan; the journal is written up to the point, and no further."""
-    real = Journal.append
-
-    def append(journal: Journal, entry: Entry) -> None:
-        if isinstance(entry, StepDone) and (entry.step, When.ACTED) == (point.step, point.when):
-            os.kill(os.getpid(), signal.SIGKILL)
-        real(journal, entry)
-        if isinstance(entry, StepBegun) and (entry.step, When.BEGUN) == (point.step, point.when):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    Journal.append = append
-    _resume(site, config, plan)
-
-
-def _abort(site: PracticeSite, config: Path, plan: Path) -> None:
-    settings, read, now = load(config), parse_plan(plan.read_bytes()), int(time.time())
-    brief = brief_of(settings, read)
-    sitting = Sitting.open(settings.paths.state, ceremony_of(read), brief, now)
-    people, credentials = ScriptedPeople(CardFolder(site.shares)), practice_credentials(site)
-    with ceremony_room(settings, brief, people, practice_pins(site)) as room:
-        sitting.abort(room)
-    for name in sitting.missing_signatures():
-        held = credentials[name]
-        sign_into(sitting.folder, name, held.credential.kid, held.signer, now)
-    sitting.finish()

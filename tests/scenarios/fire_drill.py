@@ -4,16 +4,12 @@ back by its officers' shares, its database and its blobs. First one ordered key,
 
 import base64
 import json
-import shutil
-import sqlite3
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from kms.audit.merkle import CompactRange, leaf_hash
 from kms.ceremonies.ports import ShareGroup
 from kms.ceremonies.shares import combine, split
 from kms.client.api import Client
@@ -32,6 +28,7 @@ from kms.wire.requests import RosterWish
 from tests.practice.devices import load_authority
 from tests.practice.service import Service, serving
 from tests.scenarios.held import SECURITY, hold, write_plan
+from tests.scenarios.restoration import burn, restore_parameters
 from tests.scenarios.rooms import Room, rooms
 
 THIRD = "research"
@@ -115,7 +112,7 @@ def run(site: PracticeSite, epochs: int) -> Report:
             found = console.escrow()
         report.epochs, report.spaces = found.epochs, tuple(sorted(s.space for s in found.spaces))
     trust = _trust(site, site.site_root)
-    _burn(site)
+    burn(site)
     _recover(site, lost, trust, report)
     _restore(site, report)
     with serving(site) as service:
@@ -166,13 +163,6 @@ def _record(service: Service, room: Room, epoch: int) -> Lost:
     plain = [f"frame {number}".encode() * 20 for number in range(FRAMES)]
     frames = [sealer.seal(one) for one in plain]
     return Lost(room.meeting, epoch, frames, plain, key.kid(key.sender))
-
-
-def _burn(site: PracticeSite) -> None:
-    """Lose every token; what remains is the database, the state directory and empty slots."""
-    tokens = site.softhsm.parent / "tokens"
-    shutil.rmtree(tokens)
-    tokens.mkdir(mode=0o700)
 
 
 def _recover(site: PracticeSite, lost: Lost, trust: SiteTrust, report: Report) -> None:
@@ -257,55 +247,6 @@ def _restore(site: PracticeSite, report: Report) -> None:
     report.verified.append(transcript.name)
     newest = site.state / "site-root-2.pem"
     site.site_root.write_bytes(newest.read_bytes())
-
-
-def restore_parameters(site: PracticeSite) -> str:
-    """Return the parameters of a plan that restores everything, as officers read them from the
-    site's database and compare with the auditor's checkpoint.
-    """
-    size, root, recipients = _look(site)
-    anchor = json.dumps(site.device_ca.read_text())
-    classes = {"treasury": "trusted", "investment-banking": "roster", THIRD: "trusted"}
-    tokens = tomllib.loads(site.config.read_text())["hsm"]["tokens"]
-    spaces = [one["space"] for one in tokens if "space" in one]
-    text = f'[parameters.log]\nsize = {size}\nroot = "{root}"\n'
-    for space in spaces:
-        text += f'[[parameters.spaces]]\nspace = "{space}"\nrelease_class = "{classes[space]}"\n'
-    for one in recipients:
-        text += (
-            f'[[parameters.recipients]]\nspace = "{one["space"]}"\nkind = "{one["kind"]}"\n'
-            f'name = "{one["name"]}"\nrecipient = "{one["recipient"]}"\n'
-        )
-    text += (
-        '[[parameters.anchors]]\nspace = "investment-banking"\nname = "practice-device-ca"\n'
-        f"certificate = {anchor}\n"
-    )
-    return text
-
-
-def _look(site: PracticeSite) -> tuple[int, str, list[dict[str, str]]]:
-    """Return size and root of the log, and the registered servers, as the database has them."""
-    with sqlite3.connect(f"file:{site.state / 'conclave.db'}?mode=ro", uri=True) as database:
-        bodies = [row[0] for row in database.execute("SELECT body FROM recipient")]
-        leaves = [row[0] for row in database.execute("SELECT body FROM leaf ORDER BY seq")]
-    tree = CompactRange()
-    for body in leaves:
-        tree.append(leaf_hash(body))
-    rows = [json.loads(body) for body in bodies]
-    return (
-        len(tree),
-        base64.b64encode(tree.root()).decode(),
-        [
-            {**row, "kind": _kind(row)}
-            for row in rows
-            if row["kind"] in {"server", "recorder"} and not row["revoked"]
-        ],
-    )
-
-
-def _kind(row: dict[str, str]) -> str:
-    roster = row["space"] == "investment-banking"
-    return "roster-authority" if roster and row["kind"] == "server" else row["kind"]
 
 
 def _trust(site: PracticeSite, root: Path) -> SiteTrust:
