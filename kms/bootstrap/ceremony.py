@@ -16,6 +16,7 @@ from kms.bootstrap.clock import SystemClock
 from kms.bootstrap.files import StateFiles
 from kms.bootstrap.own_leaves import OwnLeaves
 from kms.bootstrap.records import StoreRecords
+from kms.ceremonies.anchors import check_register, check_statements
 from kms.ceremonies.folder import CEREMONIES
 from kms.ceremonies.plan import Plan
 from kms.ceremonies.ports import CeremonyToken, Entry, People, PinBox
@@ -54,7 +55,7 @@ def ceremony_room(settings: Settings, brief: Brief, people: People, pins: PinBox
 
     Sets the environment of the PKCS#11 module in this process, so the module must not be loaded
     yet. Raise StoreUnavailable while the service runs, ProfileError, and IntegrityFailure if the
-    log is not the one that the site's token signed last.
+    log is not the one that the site's token signed last, or the state directory not the newest.
     """
     os.environ.update(settings.hsm.environment)
     profile = load_profile(settings.hsm.profile)
@@ -67,11 +68,7 @@ def ceremony_room(settings: Settings, brief: Brief, people: People, pins: PinBox
         closing(_open_store(settings)) as store,
         closing(StoreRecords(store, token, brief)) as records,
     ):
-        kind = brief.plan.file.ceremony
-        lost = kind == _PERHAPS_WITHOUT and not token(brief.site.token()).exists()
-        if kind not in _WITHOUT_HEAD and not lost:
-            records.check_head()
-        yield Room(
+        room = Room(
             brief=brief,
             tokens=token,
             pins=pins,
@@ -80,6 +77,14 @@ def ceremony_room(settings: Settings, brief: Brief, people: People, pins: PinBox
             records=records,
             now=lambda: int(time.time()),
         )
+        kind = brief.plan.file.ceremony
+        lost = kind == _PERHAPS_WITHOUT and not token(brief.site.token()).exists()
+        if kind in _WITHOUT_HEAD or lost:
+            check_register(room, ahead=True)
+        else:
+            records.check_head()
+            check_statements(room)
+        yield room
 
 
 def log_refused_plan(settings: Settings, plan: Plan, error: ConclaveError) -> None:

@@ -22,17 +22,18 @@ class OwnLeaves:
 
     def __init__(self, store: Store, plan: Plan) -> None:
         self._id = plan.file.id
-        self._actor = f"ceremony/{self._id}"
+        self.actor = f"ceremony/{self._id}"
         self._auth = f"plan:{plan.digest}"
         self._events: dict[_Told, int] = {}
         self._intents: set[int] = set()
+        self.transcript = ""
         self._read(store)
 
     def event(self, entry: Entry, rows: Mapping[str, int]) -> LeafDraft:
         """Return an entry's leaf, which changes these rows."""
         return LeafDraft(
             action=entry.action,
-            actor=self._actor,
+            actor=self.actor,
             auth=self._auth,
             space=entry.space,
             resource=entry.resource,
@@ -48,7 +49,7 @@ class OwnLeaves:
         """Return the leaf of the ceremony's beginning, or of its end."""
         return LeafDraft(
             action="ceremony.run",
-            actor=self._actor,
+            actor=self.actor,
             auth=self._auth,
             space="",
             resource=f"ceremonies/{self._id}",
@@ -68,7 +69,7 @@ class OwnLeaves:
 
     def wrote_all(self, store: Store, start: int) -> bool:
         """Whether this ceremony wrote every leaf from ``start`` on."""
-        return all(decode_leaf(data).actor == self._actor for data in _leaves(store, start))
+        return all(decode_leaf(data).actor == self.actor for data in _leaves(store, start))
 
     def add(self, seq: int, leaf: Leaf | LeafDraft) -> None:
         """Take in a leaf that is durable."""
@@ -76,13 +77,15 @@ class OwnLeaves:
             self._events[_told(leaf)] = seq
         elif leaf.phase is Phase.INTENT:
             self._intents.add(seq)
+        elif "transcript" in leaf.details:
+            self.transcript = str(leaf.details["transcript"])
 
     def _read(self, store: Store) -> None:
-        mark = b'"actor":' + canonical(self._actor)
+        mark = b'"actor":' + canonical(self.actor)
         for data in _leaves(store):
             if mark in data:
                 leaf = decode_leaf(data)
-                if leaf.actor == self._actor:
+                if leaf.actor == self.actor:
                     self.add(leaf.seq, leaf)
 
 

@@ -16,8 +16,9 @@ from kms.bootstrap.checked import (
     read,
     space_rows,
 )
+from kms.bootstrap.issued import newest_issue
 from kms.bootstrap.own_leaves import OwnLeaves
-from kms.ceremonies.ports import CeremonyToken, Entry
+from kms.ceremonies.ports import CeremonyToken, Entry, Issue, Issued
 from kms.ceremonies.room import Brief
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import Epoch, Meeting, Recipient, Space
@@ -93,6 +94,10 @@ class StoreRecords:
         size = self._store.tree_size()
         return size, self._store.root(size)
 
+    def newest(self, what: Issued) -> Issue:
+        """Return what the log names last of a kind, apart from this ceremony's own."""
+        return newest_issue(self._store, what, self._own.actor)
+
     # writes
 
     def write(self, entry: Entry) -> int:
@@ -120,6 +125,10 @@ class StoreRecords:
     def result(self, intent: int, outcome: Outcome, details: dict[str, Any]) -> None:
         """Write the result leaf of an intent."""
         self._log(self._own.run(Phase.RESULT, outcome, details, intent))
+
+    def ended(self) -> str:
+        """Return the digest of the transcript that the log names as this ceremony's; or nothing."""
+        return self._own.transcript
 
     def sign_head(self) -> None:
         """Let the site's token sign the head, and store the checkpoint; nothing if that is done, or

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kms.ceremonies.ports import Files, SharedSecret
 from kms.ceremonies.room import Room
 from kms.ceremonies.shares import ShareBook
-from kms.ceremonies.state import file_facts, newest, write_same
+from kms.ceremonies.state import file_facts, write_same
 from kms.ceremonies.step import Facts
 from kms.errors import NotFound
 from kms.statements import archive
@@ -28,11 +28,6 @@ class EscrowRecord:
     def key(self) -> bytes:
         """The public key (SPKI, DER)."""
         return unb64u(self.spki)
-
-
-def escrow_generation(files: Files) -> int:
-    """Return the number of the present escrow generation; raise NotFound."""
-    return newest(files, archive.ESCROW_RECORD, "escrow key")
 
 
 def read_escrow(files: Files, generation: int) -> EscrowRecord:

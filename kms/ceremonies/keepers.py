@@ -6,7 +6,7 @@ import base64
 from dataclasses import replace
 from functools import partial
 
-from kms.ceremonies.generations import escrow_generation, read_escrow
+from kms.ceremonies.anchors import escrow_in_force
 from kms.ceremonies.newtoken import key_facts
 from kms.ceremonies.ports import Entry
 from kms.ceremonies.room import Room
@@ -76,7 +76,7 @@ def end_record(room: Room, record: Recipient) -> int:
 
 
 def _trust_escrow(label: str, room: Room) -> Facts:
-    record = read_escrow(room.files, escrow_generation(room.files))
+    record = escrow_in_force(room)
     room.tokens(label).trust_escrow(record.generation, record.key)
     return {"generation": record.generation, **key_facts(record.key)}
 

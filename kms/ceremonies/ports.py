@@ -337,6 +337,24 @@ class Entry:
     outcome: Outcome = Outcome.SUCCEEDED
 
 
+class Issued(StrEnum):
+    """What the site issues by number, as actions of the log."""
+
+    REGISTER = "register.change"
+    KEY_LIST = "key-list.issue"
+    ESCROW = "escrow.generate"
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One thing that was issued: its number, and the SHA-256 (base64url) of the statement or key;
+    (0, empty) before the first.
+    """
+
+    number: int
+    sha256: str
+
+
 class Records(Protocol):
     """The store in a ceremony's hands: it holds the writer's lock, so the service stands still.
 
@@ -391,8 +409,18 @@ class Records(Protocol):
         """Write the result leaf of an intent."""
         ...
 
+    def ended(self) -> str:
+        """Return the digest of the transcript with which this ceremony ended, as the log has it;
+        empty if it has not.
+        """
+        ...
+
     def head(self) -> tuple[int, bytes]:
         """Return size and root of the log."""
+        ...
+
+    def newest(self, what: Issued) -> Issue:
+        """Return what the log names last of a kind, apart from this ceremony's own."""
         ...
 
     def check_log(self, size: int, root: bytes) -> None:

@@ -5,8 +5,9 @@ each bears being repeated, and nothing old goes before every key is proved to be
 from dataclasses import replace
 from functools import partial
 
+from kms.ceremonies.anchors import check_trusted, escrow_in_force, escrow_made
 from kms.ceremonies.certificate import Destroyed, write_certificate
-from kms.ceremonies.generations import BookFinder, EscrowRecord, own_book, read_escrow
+from kms.ceremonies.generations import BookFinder, EscrowRecord, own_book
 from kms.ceremonies.issuing import log
 from kms.ceremonies.keepers import keeper, recipient_entry
 from kms.ceremonies.ports import CeremonyToken, SharedSecret, VaultOpener
@@ -19,10 +20,9 @@ from kms.domain.text import visible
 from kms.errors import IntegrityFailure, InvalidInput, NotFound
 from kms.i18n import _
 from kms.statements import archive
-from kms.statements.canonical import digest, unb64u
+from kms.statements.canonical import digest
 
 _TRIES, _LONGEST = 3, 500
-_PUBLIC = "PUBLIC_KEY"
 BACKUPS = (
     "Backups made before hold envelopes of this generation, and its private half under the share "
     "wrapping key. What opens them are the share cards of this generation: those that the auditor "
@@ -144,20 +144,12 @@ def vault_of(room: Room, space: Space) -> Recipient:
     return found[0]
 
 
-def check_trusted(token: CeremonyToken, label: str, spki: bytes) -> None:
-    """Raise IntegrityFailure unless the token trusts exactly this key under the label."""
-    wanted = unb64u(digest(spki)).hex()
-    found = [one for one in token.dump() if (one["label"], one["class"]) == (label, _PUBLIC)]
-    if [(one["id"], one["trusted"]) for one in found] != [(wanted, True)]:
-        raise IntegrityFailure(f"the token {token.label} trusts another key as {label}")
-
-
 def _new(room: Room) -> EscrowRecord:
-    return read_escrow(room.files, own_book(SharedSecret.ESCROW).find(room).generation)
+    return escrow_made(room, own_book(SharedSecret.ESCROW).find(room).generation)
 
 
 def _old(room: Room) -> EscrowRecord:
-    return read_escrow(room.files, BookFinder(SharedSecret.ESCROW).find(room).generation)
+    return escrow_in_force(room)
 
 
 def _label(record: EscrowRecord) -> str:

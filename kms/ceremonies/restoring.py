@@ -10,13 +10,14 @@ from functools import partial
 
 import msgspec
 
-from kms.ceremonies.generations import escrow_generation, read_escrow, read_escrow_blob
+from kms.ceremonies.anchors import check_trusted, escrow_in_force
+from kms.ceremonies.generations import read_escrow_blob
 from kms.ceremonies.holding import SWK
 from kms.ceremonies.issuing import issue_key_list, issue_register, log
 from kms.ceremonies.keepers import keeper, recipient_entry
 from kms.ceremonies.newtoken import dump_token, key_facts, spki_of
 from kms.ceremonies.ports import EscrowOpener, EscrowPair, SigningUse
-from kms.ceremonies.replacing import check_trusted, keeping_space
+from kms.ceremonies.replacing import keeping_space
 from kms.ceremonies.rewrapping import Rewrapping, prove_space, rewrap_space
 from kms.ceremonies.room import Brief, Room
 from kms.ceremonies.state import last_key_list, listed, site_root, write_site_root
@@ -230,7 +231,7 @@ def _accept_log(written: WrittenLog, room: Room) -> Facts:
 
 
 def _prove_escrow(label: str, room: Room) -> Facts:
-    record = read_escrow(room.files, escrow_generation(room.files))
+    record = escrow_in_force(room)
     blob = read_escrow_blob(room.files, record.generation)
     room.tokens(label).prove_escrow(room.memory[SWK], EscrowPair(record.key, blob))
     return {"generation": record.generation, "kid": digest(record.key)}
@@ -345,7 +346,7 @@ def _rewrap(space: RestoredSpace, label: str, room: Room) -> Facts:
     known = _known(room, space)
     if known is None:
         return {"epochs": 0, "space": ""}
-    record = read_escrow(room.files, escrow_generation(room.files))
+    record = escrow_in_force(room)
     opener = EscrowOpener(room.memory[SWK], read_escrow_blob(room.files, record.generation))
     vault = _vault(space, label, room)
     name = f"{RecipientKind.VAULT}/{vault.version}/{space.release_class}"

@@ -4,9 +4,9 @@ has any key to lose, and tells store, log and key list of it.
 
 from functools import partial
 
+from kms.ceremonies.anchors import escrow_in_force
 from kms.ceremonies.ceremony import Ceremony, Needs
 from kms.ceremonies.examples import example
-from kms.ceremonies.generations import escrow_generation, read_escrow
 from kms.ceremonies.holding import so_shares
 from kms.ceremonies.issuing import add_to_key_list
 from kms.ceremonies.keepers import keeper, make_vault, recipient_entry, trust_escrow
@@ -134,7 +134,7 @@ def _write_vault(wanted: NewSpace, label: str, room: Room) -> Facts:
 
 
 def _write_escrow(wanted: NewSpace, room: Room) -> Facts:
-    found = read_escrow(room.files, escrow_generation(room.files))
+    found = escrow_in_force(room)
     record = keeper(wanted.space, RecipientKind.ESCROW, found.key, found.generation, room.now())
     return {"leaf": room.records.write(recipient_entry(room, "recipient.register", record))}
 

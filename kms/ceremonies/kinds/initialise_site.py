@@ -8,11 +8,12 @@ interrupted afterwards, the officers can erase what was left.
 import os
 from functools import partial
 
+from kms.ceremonies.anchors import escrow_made
 from kms.ceremonies.ceremony import Ceremony, Needs
 from kms.ceremonies.distribution import distribute
 from kms.ceremonies.escrow import make_escrow
 from kms.ceremonies.examples import example
-from kms.ceremonies.generations import first, own_book, read_escrow, share_books
+from kms.ceremonies.generations import first, own_book, share_books
 from kms.ceremonies.holding import SO_SECRET, so_shares
 from kms.ceremonies.issuing import issue_key_list, issue_register, log
 from kms.ceremonies.newtoken import (
@@ -190,7 +191,7 @@ def _issue_key_list(step: str, room: Room) -> Facts:
 
 
 def _log_escrow(room: Room) -> Facts:
-    kid = digest(read_escrow(room.files, FIRST).key)
+    kid = digest(escrow_made(room, FIRST).key)
     log(room, "escrow.generate", f"escrow/{FIRST}", generation=FIRST, spki=kid)
     return {"generation": FIRST, "kid": kid}
 

@@ -7,9 +7,10 @@ prove. The log tells of the recovery before anything is delivered.
 
 import hmac
 
+from kms.ceremonies.anchors import escrow_in_force
 from kms.ceremonies.ceremony import Ceremony, Needs
 from kms.ceremonies.examples import example
-from kms.ceremonies.generations import escrow_generation, read_escrow, read_escrow_blob
+from kms.ceremonies.generations import read_escrow_blob
 from kms.ceremonies.holding import SWK, escrow_shares
 from kms.ceremonies.plan import Parameters
 from kms.ceremonies.ports import Entry, EscrowOpener
@@ -167,7 +168,7 @@ def _wanted(room: Room) -> list[tuple[Epoch, Readers]]:
 
 def _escrow(room: Room) -> tuple[int, str]:
     """Return number and key id of the generation in force."""
-    record = read_escrow(room.files, escrow_generation(room.files))
+    record = escrow_in_force(room)
     return record.generation, digest(record.key)
 
 

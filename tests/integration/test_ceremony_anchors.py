@@ -1,0 +1,114 @@
+"""Whoever writes to the state directory puts an older or another statement there: no ceremony is
+held under it, and no token comes to trust what it names.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from kms.bootstrap.files import StateFiles
+from kms.ceremonies.state import current_register
+from kms.domain.people import Part
+from kms.errors import IntegrityFailure
+from kms.practice import PracticeSite
+from kms.statements import jws
+from kms.statements.canonical import b64u, canonical, digest
+from kms.statements.keylist import TYP as KEY_LIST
+from kms.statements.register import TYP as REGISTER
+from tests.fixtures.escrowed import hold, order
+from tests.fixtures.founded import founded_site, hold_isolated, plan_path
+from tests.fixtures.softhsm import clone_site
+
+SPACE = "create-investment-banking"
+
+
+@pytest.fixture(scope="module")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> PracticeSite:
+    return founded_site(tmp_path_factory.mktemp("founded") / "site")
+
+
+@pytest.fixture(scope="module")
+def drilled(founded: PracticeSite) -> Iterator[PracticeSite]:
+    """A site with a second register."""
+    with TemporaryDirectory(prefix="cv-") as folder:
+        site = clone_site(founded, Path(folder, "s"))
+        order(site, "drill", "generation = 1\n", officers=officers(site))
+        hold_isolated(site, "drill")
+        yield site
+
+
+def officers(site: PracticeSite) -> list[str]:
+    register, _token = current_register(StateFiles(site.state))
+    return [one.name for one in register.people if one.part is Part.OFFICER]
+
+
+@pytest.fixture
+def site(founded: PracticeSite) -> Iterator[PracticeSite]:
+    with TemporaryDirectory(prefix="cv-") as folder:
+        yield clone_site(founded, Path(folder, "s"))
+
+
+@pytest.fixture
+def later(drilled: PracticeSite) -> Iterator[PracticeSite]:
+    with TemporaryDirectory(prefix="cv-") as folder:
+        yield clone_site(drilled, Path(folder, "s"))
+
+
+def refused(site: PracticeSite, what: str) -> None:
+    with pytest.raises(IntegrityFailure, match=what):
+        hold_isolated(site, SPACE)
+    assert "space-investment-banking" not in site.pins.read_text()
+
+
+def test_the_newest_statements_are_taken(later: PracticeSite) -> None:
+    hold_isolated(later, SPACE)
+
+
+def test_an_older_register_does_not_count_once_the_newer_is_gone(later: PracticeSite) -> None:
+    (later.state / "register-2.jws").unlink()
+    refused(later, "register of people is not number 2")
+
+
+def test_an_older_register_under_a_higher_number_does_not_count(later: PracticeSite) -> None:
+    old = (later.state / "register-1.jws").read_bytes()
+    (later.state / "register-3.jws").write_bytes(old)
+    refused(later, "register of people is not number 2")
+
+
+def test_a_root_of_somebody_elses_signs_nothing_that_counts(site: PracticeSite) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = key.public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (site.state / "site-root-2.pem").write_bytes(pem)
+    for name, typ in (("register-{}.jws", REGISTER), ("key-list-{}.jws", KEY_LIST)):
+        token = (site.state / name.format(1)).read_text()
+        payload = jws.unverified_payload(token, typ=typ)
+        forged = jws.sign(payload, typ=typ, kid=jws.spki_id(public), signer=jws.private_signer(key))
+        (site.state / name.format(2)).write_text(forged)
+    refused(site, "trusts another key as site-root/1")
+
+
+def test_an_older_key_list_under_a_higher_number_does_not_count(site: PracticeSite) -> None:
+    old = (site.state / "key-list-1.jws").read_bytes()
+    (site.state / "key-list-2.jws").write_bytes(old)
+    refused(site, "key list is not number 1")
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_no_token_trusts_an_escrow_key_that_the_log_does_not_name(
+    site: PracticeSite, number: int
+) -> None:
+    theirs = rsa.generate_private_key(65537, 4096).public_key()
+    spki = jws.spki_der(theirs)
+    record = {"check": "00" * 8, "generation": number, "spki": b64u(spki)}
+    (site.state / f"escrow-{number}.json").write_bytes(canonical(record))
+    if number == 1:
+        refused(site, "escrow key is not that of generation 1")
+        return
+    facts = hold(site, plan_path(site, SPACE))["token/escrow/space-investment-banking"]
+    assert facts["generation"] == 1
+    assert facts["kid"] != digest(spki)
