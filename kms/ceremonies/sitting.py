@@ -9,20 +9,30 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from kms.audit.leaf import Outcome
 from kms.ceremonies import engine
-from kms.ceremonies.admission import Approvals, Call, admit, gather
+from kms.ceremonies.admission import Approvals, Call, admit, check_admission, gather
 from kms.ceremonies.ceremony import Ceremony
 from kms.ceremonies.chain import check_alone, newest_transcript
-from kms.ceremonies.entries import Recorded
+from kms.ceremonies.entries import Deviation, Recorded
 from kms.ceremonies.folder import CEREMONIES, Folder
 from kms.ceremonies.journal import Journal
+from kms.ceremonies.replay import replay
 from kms.ceremonies.request import make_request, register_digest
 from kms.ceremonies.room import Brief, Room
 from kms.ceremonies.signatures import check_signatures, seal
 from kms.ceremonies.signing import sign_into
 from kms.ceremonies.transcript import Result, Transcript, decode_transcript, encode_transcript
-from kms.errors import AlreadyExists, ConclaveError, QuorumNotMet, StateNotAllowed
+from kms.errors import (
+    AlreadyExists,
+    ConclaveError,
+    IntegrityFailure,
+    QuorumNotMet,
+    StateNotAllowed,
+    VerificationFailed,
+)
 from kms.statements.canonical import digest, unb64u
 
 __all__ = ["Approvals", "Sitting", "sign_into"]
@@ -78,6 +88,7 @@ class Sitting:
         nothing is repeated.
         """
         check_alone(self.folder)
+        self._check_once(room)
         journal = Journal.open(self.folder)
         if journal.progress.aborted:
             raise StateNotAllowed("the ceremony was given up", hint="make a plan with another id")
@@ -89,6 +100,7 @@ class Sitting:
         """Undo what was done, and log that; return the transcript's payload. Raise
         StateNotAllowed if nothing was begun, or too much.
         """
+        self._check_once(room)
         journal = Journal.open(self.folder)
         if journal.progress.started is None:
             raise StateNotAllowed("nothing was done yet: there is nothing to undo")
@@ -118,7 +130,7 @@ class Sitting:
         named = {"ceremony": self.request.ceremony, "kind": self.request.kind}
         intent = room.records.intent({**named, "request": self.request.digest()})
         try:
-            payload = self._folder.payload() or self._act(room, journal, result)
+            payload = self._frozen(journal, result) or self._act(room, journal, result)
         except BaseException as error:
             code = error.code if isinstance(error, ConclaveError) else ConclaveError.code
             # The first error is what people have to hear of.
@@ -158,6 +170,26 @@ class Sitting:
         self._folder.freeze(payload)
         return payload
 
+    def _frozen(self, journal: Journal, result: Result) -> bytes | None:
+        """Return the payload that an earlier run wrote before it died; raise VerificationFailed for
+        one that does not tell what request, approvals, journal and script do.
+        """
+        payload, started = self._folder.payload(), journal.progress.started
+        if payload is None:
+            return None
+        told = decode_transcript(payload)
+        count = len(told.entries)
+        entries, more = journal.entries()[:count], journal.entries()[count:]
+        same = {"sequence": told.sequence, "previous": told.previous, "ended": told.ended}
+        ours = msgspec.structs.replace(self._transcript(journal, result), entries=entries, **same)
+        later = all(isinstance(one, Deviation) for one in more)
+        if started is None or told != ours or not later:
+            raise VerificationFailed("the transcript in the folder is not this ceremony's")
+        replay(told, self._call.ceremony.script(self._call.brief))
+        register, needs = self._call.brief.register, self._call.ceremony.needs
+        check_admission(register, self.request, told.approvals, needs, started.time)
+        return payload
+
     def _transcript(self, journal: Journal, result: Result) -> Transcript:
         started = journal.progress.started
         if started is None:
@@ -181,6 +213,15 @@ class Sitting:
             begun=started.time,
             ended=journal.progress.time,
         )
+
+    def _check_once(self, room: Room) -> None:
+        """Refuse a folder that was put back: its approvals would count a second time."""
+        ended, payload = room.records.ended(), self._folder.payload()
+        if ended and (payload is None or digest(payload) != ended):
+            raise IntegrityFailure(
+                "the log tells of this ceremony's end, and its folder does not",
+                hint="an id is used once: make a plan with another id",
+            )
 
     def _payload(self) -> bytes:
         payload = self._folder.payload()
