@@ -1,15 +1,17 @@
 """Whether what lies in the state directory is what the site issued last. A file there proves
 nothing: an older one, or one of another root, can be put back by whoever writes to the directory.
 
-The site root is held against the token that made it; register, key list and escrow key against
-the log, whose head is on that token.
+The site root is held against the token that made it, and so are keys that the ceremony's own
+journal tells of; register, key list and escrow key against the log, whose head is on that token.
 """
 
 from kms.ceremonies.generations import EscrowRecord, read_escrow
+from kms.ceremonies.newtoken import spki_of
 from kms.ceremonies.ports import CeremonyToken, Issued, SigningUse
 from kms.ceremonies.request import register_digest
 from kms.ceremonies.room import Room
 from kms.ceremonies.state import FIRST, key_list, newest, site_root
+from kms.domain.models import RecipientKind, ReleaseClass
 from kms.errors import AlreadyExists, IntegrityFailure, NotFound
 from kms.statements import archive
 from kms.statements.canonical import digest, unb64u
@@ -28,6 +30,26 @@ def check_trusted(token: CeremonyToken, label: str, spki: bytes) -> None:
     found = [one for one in token.dump() if (one["label"], one["class"]) == (label, _PUBLIC)]
     if [(one["id"], one["trusted"]) for one in found] != [(wanted, True)]:
         raise IntegrityFailure(f"the token {token.label} trusts another key as {label}")
+
+
+def own_key(room: Room, section: str, use: SigningUse, label: str) -> bytes:
+    """Return the signing key (SPKI, DER) that a step of this ceremony made, once its token trusts
+    exactly that: the journal, which tells of it, lies in the state directory too.
+    """
+    spki = spki_of(room, f"{section}/{use}/{label}")
+    check_trusted(room.tokens(label), f"{use}/{FIRST}", spki)
+    return spki
+
+
+def own_vault(
+    room: Room, section: str, label: str, release_class: ReleaseClass
+) -> tuple[int, bytes]:
+    """Return version and vault key that a step of this ceremony made, as ``own_key`` does."""
+    step = f"{section}/{RecipientKind.VAULT}/{label}"
+    version, spki = int(room.facts[step]["version"]), spki_of(room, step)
+    name = f"{RecipientKind.VAULT}/{version}/{release_class}"
+    check_trusted(room.tokens(label), name, spki)
+    return version, spki
 
 
 def check_statements(room: Room) -> None:

@@ -10,12 +10,12 @@ from functools import partial
 
 import msgspec
 
-from kms.ceremonies.anchors import check_trusted, escrow_in_force
+from kms.ceremonies.anchors import check_trusted, escrow_in_force, own_key, own_vault
 from kms.ceremonies.generations import read_escrow_blob
 from kms.ceremonies.holding import SWK
 from kms.ceremonies.issuing import issue_key_list, issue_register, log
 from kms.ceremonies.keepers import keeper, recipient_entry
-from kms.ceremonies.newtoken import dump_token, key_facts, spki_of
+from kms.ceremonies.newtoken import dump_token, key_facts
 from kms.ceremonies.ports import EscrowOpener, EscrowPair, SigningUse
 from kms.ceremonies.replacing import keeping_space
 from kms.ceremonies.rewrapping import Rewrapping, prove_space, rewrap_space
@@ -238,7 +238,7 @@ def _prove_escrow(label: str, room: Room) -> Facts:
 
 
 def _write_root(label: str, room: Room) -> Facts:
-    spki = spki_of(room, f"tokens/{SigningUse.SITE_ROOT}/{label}")
+    spki = own_key(room, "tokens", SigningUse.SITE_ROOT, label)
     number = archive.newest(room.files.names(), archive.SITE_ROOT)
     if spki_id(site_root(room.files)) != digest(spki):
         number += 1
@@ -247,10 +247,11 @@ def _write_root(label: str, room: Room) -> Facts:
 
 def _issue_keys(label: str, room: Room) -> Facts:
     old, now = last_key_list(room.files).keys, room.now()
-    new = [listed(KeyUse.CHECKPOINT, spki_of(room, f"tokens/{SigningUse.CHECKPOINT}/{label}"), now)]
+    checkpoint = own_key(room, "tokens", SigningUse.CHECKPOINT, label)
+    new = [listed(KeyUse.CHECKPOINT, checkpoint, now)]
     for space, token in sorted(room.brief.site.tokens.items()):
         if space:
-            spki = spki_of(room, f"tokens/{SigningUse.MANIFEST}/{token}")
+            spki = own_key(room, "tokens", SigningUse.MANIFEST, token)
             new.append(listed(KeyUse.MANIFEST, spki, now, space))
     known = {key.kid for key in old}
     return issue_key_list(room, (*old, *(key for key in new if key.kid not in known)))
@@ -278,9 +279,8 @@ def _adopt(label: str, written: WrittenLog, room: Room) -> Facts:
 
 
 def _vault(space: RestoredSpace, label: str, room: Room) -> Recipient:
-    step = f"tokens/vault/{label}"
-    version = int(room.facts[step]["version"])
-    return keeper(space.space, RecipientKind.VAULT, spki_of(room, step), version, room.now())
+    version, spki = own_vault(room, "tokens", label, space.release_class)
+    return keeper(space.space, RecipientKind.VAULT, spki, version, room.now())
 
 
 def _known(room: Room, space: RestoredSpace) -> Space | None:

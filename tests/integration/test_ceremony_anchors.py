@@ -2,6 +2,7 @@
 held under it, and no token comes to trust what it names.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +21,7 @@ from kms.statements.canonical import b64u, canonical, digest
 from kms.statements.keylist import TYP as KEY_LIST
 from kms.statements.register import TYP as REGISTER
 from tests.fixtures.escrowed import hold, order
-from tests.fixtures.founded import founded_site, hold_isolated, plan_path
+from tests.fixtures.founded import founded_site, hold_isolated, killed_at, plan_path
 from tests.fixtures.softhsm import clone_site
 
 SPACE = "create-investment-banking"
@@ -59,9 +60,10 @@ def later(drilled: PracticeSite) -> Iterator[PracticeSite]:
 
 
 def refused(site: PracticeSite, what: str) -> None:
+    lists = sorted(site.state.glob("key-list-*"))
     with pytest.raises(IntegrityFailure, match=what):
         hold_isolated(site, SPACE)
-    assert "space-investment-banking" not in site.pins.read_text()
+    assert sorted(site.state.glob("key-list-*")) == lists
 
 
 def test_the_newest_statements_are_taken(later: PracticeSite) -> None:
@@ -96,6 +98,18 @@ def test_an_older_key_list_under_a_higher_number_does_not_count(site: PracticeSi
     old = (site.state / "key-list-1.jws").read_bytes()
     (site.state / "key-list-2.jws").write_bytes(old)
     refused(site, "key list is not number 1")
+
+
+def test_a_journal_does_not_tell_which_keys_are_the_tokens(site: PracticeSite) -> None:
+    assert killed_at(site, SPACE, "The site root signs a key list")
+    spki = jws.spki_der(ec.generate_private_key(ec.SECP256R1()).public_key())
+    journal = site.state / "ceremonies" / SPACE / "journal.jsonl"
+    lines = [json.loads(line) for line in journal.read_bytes().splitlines()]
+    for line in lines:
+        if line["event"] == "step-done" and line["step"].startswith("token/manifest/"):
+            line["facts"] = {"kid": digest(spki), "spki": b64u(spki)}
+    journal.write_bytes(b"".join(canonical(line) + b"\n" for line in lines))
+    refused(site, "trusts another key as manifest/1")
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -4,7 +4,7 @@ has any key to lose, and tells store, log and key list of it.
 
 from functools import partial
 
-from kms.ceremonies.anchors import escrow_in_force
+from kms.ceremonies.anchors import escrow_in_force, own_key, own_vault
 from kms.ceremonies.ceremony import Ceremony, Needs
 from kms.ceremonies.examples import example
 from kms.ceremonies.holding import so_shares
@@ -15,13 +15,12 @@ from kms.ceremonies.newtoken import (
     make_row_mac,
     make_signing_key,
     make_token,
-    spki_of,
     token_of,
 )
 from kms.ceremonies.plan import Parameters
 from kms.ceremonies.ports import Entry, SigningUse
 from kms.ceremonies.room import Brief, Room
-from kms.ceremonies.state import FIRST, key_list, listed
+from kms.ceremonies.state import key_list, listed
 from kms.ceremonies.step import Facts, Script, Section, Step
 from kms.domain.ids import SpaceName, parse_space
 from kms.domain.models import RecipientKind, ReleaseClass, Space
@@ -128,8 +127,8 @@ def _write_space(wanted: NewSpace, label: str, room: Room) -> Facts:
 
 
 def _write_vault(wanted: NewSpace, label: str, room: Room) -> Facts:
-    spki = spki_of(room, f"token/vault/{label}")
-    record = keeper(wanted.space, RecipientKind.VAULT, spki, FIRST, room.now())
+    version, spki = own_vault(room, "token", label, wanted.release_class)
+    record = keeper(wanted.space, RecipientKind.VAULT, spki, version, room.now())
     return {"leaf": room.records.write(recipient_entry(room, "recipient.register", record))}
 
 
@@ -140,7 +139,7 @@ def _write_escrow(wanted: NewSpace, room: Room) -> Facts:
 
 
 def _issue_key_list(wanted: NewSpace, label: str, room: Room) -> Facts:
-    spki = spki_of(room, f"token/{SigningUse.MANIFEST}/{label}")
+    spki = own_key(room, "token", SigningUse.MANIFEST, label)
     return add_to_key_list(room, listed(KeyUse.MANIFEST, spki, room.now(), wanted.space))
 
 
