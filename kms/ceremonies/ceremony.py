@@ -21,7 +21,8 @@ class Ceremony:
     """One kind. ``title`` and ``purpose`` are source texts of the catalogue; ``example`` is a
     plan (TOML) for the handbook and for ``conclave ceremony plan new``. ``check`` looks at the
     plan's parameters against register and site, without touching anything, and raises
-    InvalidInput; ``precheck`` looks at the site as it is.
+    InvalidInput; ``precheck`` looks at the site as it is. ``makes_root`` is the step that makes a
+    site root, in the kinds that make one: no other step's facts can name one.
     """
 
     name: str
@@ -33,3 +34,4 @@ class Ceremony:
     example: str
     check: Callable[[Brief], None]
     precheck: Callable[[Room], None] = nothing
+    makes_root: str = ""

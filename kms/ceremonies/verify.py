@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from kms.ceremonies.admission import check_admission
 from kms.ceremonies.catalogue import CEREMONIES, read_brief
 from kms.ceremonies.ceremony import Ceremony
+from kms.ceremonies.kinds.initialise_site import SIGNED_REGISTER, FoundSite, founded
 from kms.ceremonies.plan import Plan, parse_plan
 from kms.ceremonies.progress import Progress
 from kms.ceremonies.replay import replay, starts
@@ -55,7 +56,7 @@ def verify_transcript(
     with checking(Check.SIGNATURES):
         signers = _signers(transcript, payload, brief.register, signatures)
     with checking(Check.ROOT):
-        site_root = _site_root(transcript, progress, root)
+        site_root = _site_root(transcript, brief, progress, root)
     with checking(Check.NUMBER):
         _check_number(transcript)
     if previous is not None:
@@ -129,15 +130,29 @@ def _signers(
     return tuple(sorted(signed))
 
 
-def _site_root(transcript: Transcript, progress: Progress, root: ec.EllipticCurvePublicKey) -> str:
-    made = {facts[SITE_ROOT] for facts in progress.facts().values() if SITE_ROOT in facts}
-    named = made or {spki_id(root)}
-    if len(named) > 1:
-        raise VerificationFailed("the ceremony names two site roots")
-    succeeded = not progress.aborted
-    if not transcript.register and succeeded and made != {spki_id(root)}:
+def _site_root(
+    transcript: Transcript, brief: Brief, progress: Progress, root: ec.EllipticCurvePublicKey
+) -> str:
+    step = CEREMONIES[transcript.kind].makes_root
+    if not step or progress.aborted:
+        return spki_id(root)
+    made = progress.facts()[step].get(SITE_ROOT)
+    if not isinstance(made, str) or (not transcript.register and made != spki_id(root)):
         raise VerificationFailed("the site root that the ceremony made is not the pinned one")
-    return str(named.pop())
+    if not transcript.register:
+        _check_founded(brief, progress, root)
+    return made
+
+
+def _check_founded(brief: Brief, progress: Progress, root: ec.EllipticCurvePublicKey) -> None:
+    """Let the root itself say whom it was made for: anybody can name a public key."""
+    parameters = brief.parameters_as(FoundSite)
+    for facts in progress.facts().values():
+        if SIGNED_REGISTER in facts:
+            signed = verify_register(facts[SIGNED_REGISTER], root)
+            if signed == founded(brief.plan, parameters, brief.site, signed.issued):
+                return
+    raise VerificationFailed("the site root did not sign the register that the plan founds")
 
 
 def _check_number(transcript: Transcript) -> None:

@@ -19,6 +19,7 @@ from kms.ceremonies.entries import (
     StepDone,
     StepFailed,
 )
+from kms.ceremonies.kinds import initialise_site
 from kms.ceremonies.kinds.initialise_site import FoundSite
 from kms.ceremonies.plan import parse_plan
 from kms.ceremonies.sitting import Sitting
@@ -38,6 +39,9 @@ from kms.statements.canonical import canonical, digest
 from kms.statements.card import HeldCredential, credential_of, make_card
 from kms.statements.dsse import decode_envelope, encode_envelope, signing_digest
 from kms.statements.jws import private_signer, spki_id
+from kms.statements.jws import sign as jws_sign
+from kms.statements.register import TYP as REGISTER
+from kms.statements.register import encode_register
 from tests.fixtures.ceremonies import (
     BINDING,
     DAY,
@@ -427,22 +431,32 @@ card = "{_card(name)}"
 
 def _card(name):
     credential = credential_of(CredentialKind.SOFTWARE, CAST.keys[name].public_key())
-    return make_card(name, HeldCredential(credential, CAST.signer(name)))
+    held = HeldCredential(credential, CAST.signer(name))
+    return _CARDS.setdefault(name, make_card(name, held))
+
+
+_CARDS = {}
+"""A card is made once: no two signatures are the same, and so no two plans would be."""
 
 
 @pytest.fixture
 def founded(tmp_path, monkeypatch):
     """Return the transcript of a made-up ceremony that founds a site, and the root that it made."""
-    made = new_key().public_key()
+    key = new_key()
+    made = key.public_key()
+
+    def act(room):
+        register = initialise_site.founded(founding_plan(), room.brief.parameters, BINDING, NOW)
+        payload, kid = encode_register(register), spki_id(made)
+        token = jws_sign(payload, typ=REGISTER, kid=kid, signer=private_signer(key))
+        return {"site_root": kid, "register": token}
 
     def script(_brief):
         section = MADE_UP.script(brief_of(CAST))[1]
-        step = replace(
-            section.steps[0], act=lambda _room: {"site_root": spki_id(made)}, check=_pass
-        )
+        step = replace(section.steps[0], act=act, check=_pass)
         return (replace(section, steps=(step,)),)
 
-    kind = replace(MADE_UP, parameters=FoundSite, script=script)
+    kind = replace(MADE_UP, parameters=FoundSite, script=script, makes_root="more/three")
     monkeypatch.setitem(CEREMONIES, MADE_UP.name, kind)
     brief = read_brief(founding_plan(), None, "", BINDING)
     sitting = Sitting.open(tmp_path, kind, brief, NOW)
@@ -474,6 +488,30 @@ def test_a_founding_ceremony_that_names_no_root_is_refused(founded):
         for entry in transcript.entries
     )
     refused(Check.ROOT, told(founded[0], entries=entries), root=founded[1])
+
+
+def test_nobody_founds_a_site_under_a_root_that_did_not_sign_their_register(founded):
+    transcript = read_unverified(founded[0])
+    forged = tuple(
+        msgspec.structs.replace(entry, facts={"site_root": spki_id(ROOT)})
+        if isinstance(entry, StepDone)
+        else entry
+        for entry in transcript.entries
+    )
+    said = refused(Check.ROOT, told(founded[0], entries=forged), root=ROOT)
+    assert "did not sign the register" in said
+
+
+def test_no_other_ceremony_names_a_site_root(envelope):
+    transcript = read_unverified(envelope)
+    theirs = spki_id(new_key().public_key())
+    entries = tuple(
+        msgspec.structs.replace(entry, facts={"site_root": theirs})
+        if isinstance(entry, StepDone)
+        else entry
+        for entry in transcript.entries
+    )
+    assert verify_transcript(told(envelope, entries=entries), ROOT).site_root == spki_id(ROOT)
 
 
 def test_a_founding_ceremony_of_other_people_than_the_plans_is_refused(founded):

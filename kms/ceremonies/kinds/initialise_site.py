@@ -6,9 +6,8 @@ interrupted afterwards, the officers can erase what was left.
 """
 
 import os
-from functools import partial
 
-from kms.ceremonies.anchors import escrow_made
+from kms.ceremonies.anchors import escrow_made, own_key
 from kms.ceremonies.ceremony import Ceremony, Needs
 from kms.ceremonies.distribution import distribute
 from kms.ceremonies.escrow import make_escrow
@@ -21,13 +20,12 @@ from kms.ceremonies.newtoken import (
     make_row_mac,
     make_signing_key,
     make_token,
-    spki_of,
 )
 from kms.ceremonies.persons import NewGroup, NewPerson, found_register
 from kms.ceremonies.plan import Parameters, Plan
 from kms.ceremonies.ports import SharedSecret, SigningUse
 from kms.ceremonies.room import Brief, Room, SiteBinding
-from kms.ceremonies.state import FIRST, listed, write_site_root
+from kms.ceremonies.state import FIRST, current_register, listed, write_site_root
 from kms.ceremonies.step import Facts, Script, Section, Step
 from kms.domain.people import Part, Register
 from kms.errors import AlreadyExists, InvalidInput, NotFound
@@ -36,6 +34,8 @@ from kms.statements.canonical import digest
 from kms.statements.keylist import KeyUse
 
 NAME = "initialise-site"
+SIGNED_REGISTER = "register"
+"""The fact that has the first register, signed: a transcript proves by it whose root it names."""
 SO_SECRET_BYTES = 16
 _ONCE = (archive.SITE_ROOT, archive.REGISTER, archive.KEY_LIST, archive.ESCROW_RECORD)
 
@@ -130,7 +130,7 @@ def _issue(brief: Brief) -> Section:
                 id="issue/key-list",
                 who=Part.ADMINISTRATOR,
                 text="The site root signs the first key list.",
-                act=partial(_issue_key_list, f"site/{SigningUse.CHECKPOINT}/{brief.site.token()}"),
+                act=_issue_key_list,
             ),
             Step(
                 id="issue/escrow",
@@ -176,18 +176,20 @@ def _draw_secret(room: Room) -> Facts:
 
 
 def _write_root(room: Room) -> Facts:
-    spki = spki_of(room, f"site/{SigningUse.SITE_ROOT}/{room.brief.site.token()}")
+    spki = own_key(room, "site", SigningUse.SITE_ROOT, room.brief.site.token())
     return write_site_root(room.files, FIRST, spki)
 
 
 def _issue_register(room: Room) -> Facts:
     brief = room.brief
     parameters = brief.parameters_as(FoundSite)
-    return issue_register(room, founded(brief.plan, parameters, brief.site, room.now()))
+    facts = issue_register(room, founded(brief.plan, parameters, brief.site, room.now()))
+    return {**facts, SIGNED_REGISTER: current_register(room.files)[1]}
 
 
-def _issue_key_list(step: str, room: Room) -> Facts:
-    return issue_key_list(room, [listed(KeyUse.CHECKPOINT, spki_of(room, step), room.now())])
+def _issue_key_list(room: Room) -> Facts:
+    spki = own_key(room, "site", SigningUse.CHECKPOINT, room.brief.site.token())
+    return issue_key_list(room, [listed(KeyUse.CHECKPOINT, spki, room.now())])
 
 
 def _log_escrow(room: Room) -> Facts:
@@ -206,4 +208,5 @@ CEREMONY = Ceremony(
     script=_script,
     example=example(NAME),
     check=_check,
+    makes_root="issue/site-root",
 )

@@ -142,4 +142,5 @@ CEREMONY = Ceremony(
     script=_script,
     example=example(NAME),
     check=_check,
+    makes_root="restore/site-root",
 )
