@@ -62,8 +62,8 @@ _CERTIFIED = "Destroyed"
 _KEYWORDS = frozenset({"help", "hint"})
 """Keyword arguments that are texts."""
 _PATIENTS = (
-    "cli", "ceremonies", "documents", "settings.py", "audit/bundle.py", "client/transport.py",
-    "client/keys.py",
+    "bootstrap", "cli", "ceremonies", "documents", "settings.py", "audit/bundle.py",
+    "client/transport.py", "client/keys.py",
 )  # fmt: skip
 """Where errors arise that people read in the terminal."""
 _CONSTANTS = frozenset({"SUMMARY", "PANEL", "BACKUPS"})
@@ -75,6 +75,7 @@ _TABLES = (DUTIES, CARRIES)
 def source_texts() -> set[str]:
     """Return every text that is shown to people through the catalogue."""
     texts = {text for path in _files() for text in _of_file(path)}
+    texts |= {text for path in sorted(SOURCE.rglob("*.py")) for text in _hints(path)}
     texts |= {
         error.__doc__.partition("\n")[0]
         for error in error_classes()
@@ -128,6 +129,14 @@ def _of_call(node: ast.Call) -> Iterator[str]:
 def _text(node: ast.expr) -> Iterator[str]:
     if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value:
         yield node.value
+
+
+def _hints(path: Path) -> Iterator[str]:
+    """What errors of any layer tell people to do next."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for keyword in node.keywords if isinstance(node, ast.Call) else ():
+            if keyword.arg == "hint":
+                yield from _text(keyword.value)
 
 
 def _commands(tree: ast.Module) -> Iterator[str]:

@@ -88,9 +88,9 @@ def _card_step(
             Ask(person.name, "once {person} has the card with share {place}", values, ENTER),
             Ask(
                 person.name,
-                "the 20 words of SO share {place}, typed or scanned from the card"
+                "the 20 words of SO share {place}, typed or scanned from the new card"
                 if so
-                else "the 33 words of escrow share {place}, typed or scanned from the card",
+                else "the 33 words of escrow share {place}, typed or scanned from the new card",
                 values,
             ),
             Ask(person.name, "the number of the bag with share {place}", values),

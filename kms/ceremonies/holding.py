@@ -12,6 +12,7 @@ from kms.ceremonies.shares import ShareBook, combine, identify, place_of, share_
 from kms.ceremonies.step import Ask, Facts, Step
 from kms.domain.people import Part, Person, Register
 from kms.errors import InvalidInput, ShareRefused, StateNotAllowed
+from kms.i18n import _
 
 SWK = "swk"
 SO_SECRET = "so-secret"  # noqa: S105 -- a name
@@ -19,6 +20,18 @@ MEMORY = {SharedSecret.ESCROW: SWK, SharedSecret.SO: SO_SECRET}
 """Where ``room.memory`` has a secret while its section lasts."""
 
 TRIES = 3
+
+_OWN_CARD = {
+    SharedSecret.SO: "the 20 words of SO share {place}, typed or scanned from the card that "
+    "{person} brought",
+    SharedSecret.ESCROW: "the 33 words of escrow share {place}, typed or scanned from the card "
+    "that {person} brought",
+}
+_NEW_CARD = {
+    SharedSecret.SO: "the 20 words of SO share {place}, typed or scanned from the new card",
+    SharedSecret.ESCROW: "the 33 words of escrow share {place}, typed or scanned from the new card",
+}
+"""A new card and an old one of the same place can be in the room together."""
 
 
 def share_groups(register: Register, secret: SharedSecret) -> tuple[ShareGroup, ...]:
@@ -101,6 +114,7 @@ def share_steps(
 def _share_step(section: str, secret: SharedSecret, person: Person, book: BookFinder) -> Step:
     values = {"person": person.display, "place": place_of(person.group, person.share)}
     so = secret is SharedSecret.SO
+    what = _NEW_CARD if book.own else _OWN_CARD
     return Step(
         id=f"{section}/{secret}-share/{person.name}",
         who=person.name,
@@ -110,15 +124,7 @@ def _share_step(section: str, secret: SharedSecret, person: Person, book: BookFi
         values=values,
         check=partial(_check_holder, person, book),
         act=partial(_take_share, person, book),
-        asks=(
-            Ask(
-                person.name,
-                "the 20 words of SO share {place}, typed or scanned from the card"
-                if so
-                else "the 33 words of escrow share {place}, typed or scanned from the card",
-                values,
-            ),
-        ),
+        asks=(Ask(person.name, what[secret], values),),
     )
 
 
@@ -170,7 +176,7 @@ def combine_given(room: Room, book: ShareBook) -> Facts:
 def _take_share(person: Person, finder: BookFinder, room: Room) -> Facts:
     book = finder.find(room)
     place = place_of(person.group, person.share)
-    text = share_name(book.secret, place, book.generation, book.split) + ":"
+    text = _("{share}:").format(share=share_name(book.secret, place, book.generation, book.split))
     words, facts = take_words(room, person, book, text)
     given(room, book.secret)[place] = words
     return facts

@@ -124,7 +124,7 @@ def _register(session: Session, state: Path | None, site_root: Path | None) -> R
     from kms.statements.register import verify_register  # noqa: PLC0415 -- heavy
 
     folder = state or session.settings().paths.state
-    names = [path.name for path in folder.iterdir()]
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     root = site_root or folder / _newest(names, archive.SITE_ROOT)
     return verify_register(read_text(folder / _newest(names, archive.REGISTER)), read_root(root))
 
@@ -136,6 +136,6 @@ def _newest(names: "Iterable[str]", pattern: str) -> str:
     if not number:
         raise NotFound(
             f"the folder has no {pattern.format(1)}",
-            hint="the register of people is made when the site is initialised",
+            hint="the site is founded by a ceremony: conclave ceremony plan new initialise-site",
         )
     return pattern.format(number)

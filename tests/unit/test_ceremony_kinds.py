@@ -102,6 +102,19 @@ def test_whoever_gives_a_share_is_asked_for_its_words(kind: Ceremony):
             assert any("words of" in ask.what for ask in step.asks)
 
 
+@KINDS
+def test_a_handbook_tells_new_cards_from_those_that_holders_bring(kind: Ceremony):
+    for step in steps_of(kind):
+        cards = [ask.what for ask in step.asks if "words of" in ask.what]
+        new = "-card/" in step.id or step.id.startswith(_FROM_NEW_CARDS)
+        end = "from the new card" if new else "from the card that {person} brought"
+        assert all(card.endswith(end) for card in cards), step.id
+
+
+_FROM_NEW_CARDS = ("site/so-share", "restore/so-share", "tokens/so-share", "pins/new/so-share")
+"""Where tokens are opened by shares that the same ceremony has given out."""
+
+
 def test_the_threshold_of_the_first_group_opens_the_tokens():
     shares = [step.who for step in steps_of(CEREMONIES["create-space"]) if "so-share" in step.id]
     assert shares == ["wang-security", "sun-security", "zhou-security"]

@@ -104,7 +104,7 @@ def test_a_register_that_the_site_root_did_not_sign_is_refused(cli: Cli, state: 
 def test_a_folder_without_a_register_says_where_one_comes_from(cli: Cli, tmp_path: Path) -> None:
     ended = cli("people", "list", "--state", tmp_path)
     assert ended.code == 66
-    assert "initialised" in ended.err
+    assert "conclave ceremony plan new initialise-site" in ended.err
 
 
 @pytest.mark.parametrize(
