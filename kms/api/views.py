@@ -20,6 +20,8 @@ def space(record: Space) -> replies.SpaceOut:
         release_class=record.release_class,
         token=record.token,
         created=rfc3339(record.created),
+        retired=rfc3339(record.retired) if record.retired else None,
+        destroyed=rfc3339(record.destroyed) if record.destroyed else None,
     )
 
 

@@ -11,6 +11,8 @@ _SPACES = (
     Column("Release class", "release_class", word),
     Column("Token", "token"),
     Column("Created", "created"),
+    Column("Retired", "retired"),
+    Column("Destroyed", "destroyed"),
 )
 _RECIPIENTS = (
     Column("Space", "space"),

@@ -38,12 +38,17 @@ class Problem(Wire):
 
 
 class SpaceOut(Wire):
-    """A department's key domain."""
+    """A department's key domain.
+
+    ``retired``: since then no key is minted in it; ``destroyed``: since then its keys are gone.
+    """
 
     space: Space
     release_class: ReleaseClass
     token: Text
     created: Time
+    retired: Time | None = None
+    destroyed: Time | None = None
 
 
 class SpaceList(Wire):
