@@ -21,6 +21,12 @@ _DAYS_TO_EXPIRY = 7
 _COLUMNS = 98
 _LAST_FIELD = re.compile(r"^expires = .*\n+", re.MULTILINE)
 _SPACE = re.compile(r'^space = ".*"$', re.MULTILINE)
+_KEYS = re.compile(
+    r"(?<=^-----BEGIN PUBLIC KEY-----\n)[^-]+|(?<=^card = \")[^\"]+|(?<=^tls_key = \")[^\"]+",
+    re.MULTILINE,
+)
+"""Keys and cards of the example: nobody may sign a plan in which one was forgotten."""
+_FILL_IN = "FILL IN\n"
 _GENERATION = re.compile(r"^generation = [0-9]+$", re.MULTILINE)
 
 
@@ -124,9 +130,15 @@ def _parameters(example: str, known: Known) -> str:
     space = _SPACE.search(text)
     if known.spaces and space and tomllib.loads(space[0])["space"] not in known.spaces:
         text = text.replace(space[0], f"space = {json.dumps(known.spaces[0])}", 1)
+    if known.register:
+        text = _KEYS.sub(_filled, text)
     if known.generation:
         text = _GENERATION.sub(f"generation = {known.generation}", text)
     return text.rstrip("\n") + "\n"
+
+
+def _filled(found: re.Match[str]) -> str:
+    return _FILL_IN if found[0].endswith("\n") else _FILL_IN.strip()
 
 
 def _comment(text: str) -> list[str]:

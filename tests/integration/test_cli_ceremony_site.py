@@ -23,6 +23,10 @@ def new_plan(cli: Cli, site: PracticeSite, kind: str, folder: Path) -> Path:
     plan = folder / f"{kind}.toml"
     ended = cli("--config", site.config, "ceremony", "plan", "new", kind, "--out", plan)
     assert ended.code == 0, ended.err
+    text, example = plan.read_text(), CEREMONIES[kind].example
+    if "FILL IN" in text:
+        head, mark, _ = text.partition("[parameters]\n")
+        plan.write_text(head + mark + example.partition(mark)[2])
     if kind == "create-space":
         plan.write_text(plan.read_text().replace('"treasury"', '"lending"'))
         text = site.config.read_text()
