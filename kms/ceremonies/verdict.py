@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kms.audit.checks import Said
-from kms.ceremonies.transcript import Transcript
+from kms.ceremonies.transcript import Result, Transcript
+from kms.ceremonies.words import digest_words
 from kms.domain.text import visible
 from kms.errors import ConclaveError, VerificationFailed
 from kms.i18n import Language
+from kms.statements.canonical import unb64u
 
 
 class Check(StrEnum):
@@ -33,28 +35,28 @@ SENTENCES: dict[Check, Said] = {
         "仪式记录格式规范，不含未知字段", "The transcript is canonical and has no unknown field"
     ),
     Check.PLAN: Said(
-        "批准请求与所附计划逐字节一致", "The request for approval is for exactly the plan within"
+        "批准请求与所附计划书逐字节一致", "The request for approval is for exactly the plan within"
     ),
     Check.REGISTER: Said(
-        "人员名录由事先固定的站点根密钥签名，首次仪式则为其计划所设",
+        "人员登记册由事先固定的站点根密钥签名，首次仪式则由其计划书设立",
         "The register of people is signed by the pinned site root, or, in a site's first ceremony, "
         "founded by the plan",
     ),
     Check.SCRIPT: Said(
-        "计划属于已知仪式，与人员名录和站点相符",
+        "计划书属于已知种类，与人员登记册和站点相符",
         "The plan is of a known kind and fits register and site",
     ),
     Check.STEPS: Said(
-        "各部分、各步骤均按计划依次完成，未完成的均已撤销",
+        "各节、各步骤均按计划书依次完成，未完成的均已撤销",
         "Sections and steps are those of the plan, in order, each done; what was not was undone",
     ),
     Check.TIMES: Said("时间从不倒退", "Times never go back"),
     Check.APPROVALS: Said(
-        "动手之前已获足够人员批准，且仅针对此请求",
+        "执行之前已达法定人数批准，且仅针对此请求",
         "A quorum approved exactly this request before anything was done",
     ),
     Check.SIGNATURES: Said(
-        "每位参加者均以本人凭证签署本记录",
+        "每位参加者均以本人凭证签署本仪式记录",
         "Everybody who took part signed the transcript with a credential of their own",
     ),
     Check.ROOT: Said(
@@ -66,6 +68,9 @@ SENTENCES: dict[Check, Said] = {
     ),
     Check.PREVIOUS: Said("本记录紧接所给的前一记录", "It follows the transcript that was given"),
 }
+
+
+_RESULTS = {Result.SUCCEEDED: "成功", Result.ABORTED: "已放弃"}
 
 
 class TranscriptRefused(VerificationFailed):
@@ -114,10 +119,17 @@ class Verified:
         site, names = visible(told.site), ", ".join(self.signers)
         return Said(
             f"密钥仪式 {told.ceremony}（{told.kind}）· 站点 {site} · 第 {told.sequence} 号记录\n"
-            f"结果 {told.result} · 签署人 {names}\nSHA-256 {self.sha256}",
+            f"结果 {_RESULTS[told.result]} · 签署人 {names}\n{self._digest('以单词表示')}",
             f"Key ceremony {told.ceremony} ({told.kind}) · site {site} · transcript "
-            f"{told.sequence}\nresult {told.result} · signed by {names}\nSHA-256 {self.sha256}",
+            f"{told.sequence}\nresult {told.result} · signed by {names}\n"
+            f"{self._digest('the same in words')}",
         )
+
+    def _digest(self, in_words: str) -> str:
+        """Name the transcript as its signers compared it, and as the log does."""
+        raw = unb64u(self.sha256)
+        words = " ".join(digest_words(raw))
+        return f"SHA-256 {raw.hex()} ({self.sha256})\n{in_words} {words}"
 
     def _end(self) -> Said:
         return Said("结论：全部通过。", "Conclusion: everything holds.")

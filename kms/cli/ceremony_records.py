@@ -1,6 +1,7 @@
 """ceremony list, show, verify, print: what ceremonies have left. They change nothing."""
 
 import time
+from base64 import urlsafe_b64decode
 from pathlib import Path
 from typing import Annotated
 
@@ -14,12 +15,18 @@ from kms.cli.session import Session
 from kms.errors import TooLarge
 from kms.i18n import language
 
+
+def _hex(sha256: str) -> str:
+    """Return a digest as the ceremony's terminal and its papers have it."""
+    return urlsafe_b64decode(f"{sha256}=").hex()
+
+
 _LIST = (
     Column("Ceremony", "id"),
     Column("Kind", "kind"),
     Column("State", "state", word),
     Column("Since", "time"),
-    Column("SHA-256 of the transcript", "transcript"),
+    Column("SHA-256 of the transcript", "transcript", _hex),
 )
 _SHOW = (
     *_LIST,
@@ -60,7 +67,13 @@ def show(session: Session, ceremony: IdArgument, state: StateOption = None) -> N
     document = records_view.detail(folder, int(time.time()))
     done = [one["step"] for one in document["steps"] if one["outcome"] == "done"]
     said = [one["text"] for one in document["exceptions"]]
-    row = {**document, "done": len(done), "said": "; ".join(said) or None}
+    row = {
+        **document,
+        "approved": document["approved"] or None,
+        "signed": document["signed"] or None,
+        "done": len(done),
+        "said": "; ".join(said) or None,
+    }
     session.output.record(document, row, _SHOW)
 
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kms.cli.ceremony_plan import PlanArgument, check_people
-from kms.cli.output import Column
+from kms.cli.output import Column, word
 from kms.cli.register import register
 from kms.cli.session import Session
+from kms.errors import StateNotAllowed
 from kms.i18n import _
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ IdArgument = Annotated[str, typer.Argument(help="The ceremony's id, as its plan 
 
 _DONE = (
     Column("Ceremony", "id"),
-    Column("Result", "result"),
+    Column("Result", "result", word),
     Column("Transcript", "file"),
     Column("SHA-256 of the transcript", "sha256"),
     Column("The same in words", "words", " ".join),
@@ -106,7 +107,7 @@ def run(
     if not place.recorded:
         with place.room() as room:
             sitting.hold(room)
-    _close(session, sitting)
+    _close(session, sitting, place)
 
 
 def _call(session: Session, place: "Desk", sitting: "Sitting", plan: "Plan") -> None:
@@ -123,11 +124,23 @@ def _call(session: Session, place: "Desk", sitting: "Sitting", plan: "Plan") -> 
     note(_("To approve: SHA-256 {sha256}").format(sha256=sitting.sha256.hex()))
     note(_("The same in words: {words}").format(words=" ".join(digest_words(sitting.sha256))))
     note(_("Folder: {folder}").format(folder=sitting.folder))
+    _say_how_to_sign(session, place)
+    if place.busy():
+        note(_("The service still runs: stop it before the last approval."))
     attendance.await_approvals(sitting, session.output)
     note(_("The quorum is met."))
 
 
-def _close(session: Session, sitting: "Sitting") -> None:
+def _say_how_to_sign(session: Session, place: "Desk") -> None:
+    """Say what everybody types now, at their own terminal."""
+    said = _("Everybody signs at their own terminal: {command}")
+    command = f"conclave ceremony sign {place.brief.plan.file.id} --person NAME --token LABEL"
+    if place.settings.ceremonies.software_credentials:
+        command += " | --key FILE"
+    session.output.note(said.format(command=command))
+
+
+def _close(session: Session, sitting: "Sitting", place: "Desk") -> None:
     """Wait for the signatures of the transcript, and say where it lies."""
     from kms.ceremonies.folder import Folder  # noqa: PLC0415 -- heavy
     from kms.ceremonies.words import digest_words  # noqa: PLC0415 -- heavy
@@ -139,6 +152,7 @@ def _close(session: Session, sitting: "Sitting") -> None:
     note, words = session.output.note, list(digest_words(sha256))
     note(_("To sign: SHA-256 of the transcript {sha256}").format(sha256=sha256.hex()))
     note(_("The same in words: {words}").format(words=" ".join(words)))
+    _say_how_to_sign(session, place)
     attendance.await_signatures(sitting.missing_signatures, session.output)
     document = {
         "id": sitting.request.ceremony,
@@ -170,7 +184,7 @@ def abort(
     if not place.recorded:
         with place.room() as room:
             sitting.abort(room)
-    _close(session, sitting)
+    _close(session, sitting, place)
 
 
 def exception(
@@ -182,5 +196,11 @@ def exception(
     from kms.ceremonies.journal import Journal  # noqa: PLC0415 -- heavy
     from kms.cli.records_view import folder_of  # noqa: PLC0415 -- heavy
 
-    Journal.open(folder_of(session, ceremony)).add_exception(text, int(time.time()))
+    journal = Journal.open(folder_of(session, ceremony))
+    if journal.progress.recorded:
+        raise StateNotAllowed(
+            f"the ceremony {ceremony} is over, its transcript is written",
+            hint="write it on the printed transcript by hand, and sign it there",
+        )
+    journal.add_exception(text, int(time.time()))
     session.output.note(_("It stands on the exception sheet."))

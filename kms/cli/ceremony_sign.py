@@ -140,7 +140,11 @@ def _confirm(person: str, due: "Due") -> None:
             return
         if not typed:
             break
-    raise Abandoned("the last word was not typed: nothing was signed")
+        print(_("That is not the last of the eight words above."), file=sys.stderr)  # noqa: T201
+    raise Abandoned(
+        "the last word was not typed: nothing was signed",
+        hint="if the words differ from the administrator's, say stop: somebody has another plan",
+    )
 
 
 def _check_held(known: "Register", name: str, held: "HeldCredential") -> None:

@@ -36,6 +36,7 @@ from kms.errors import (
 )
 from kms.i18n import _
 from kms.settings import Settings
+from kms.store.lock import WriterBusy, WriterLock
 
 STEPS = (
     Column("Section", "section"),
@@ -71,6 +72,14 @@ class Desk:
         """Call the ceremony, or find that it was called; raise AlreadyExists, StateNotAllowed."""
         now = int(time.time())
         return Sitting.open(self.settings.paths.state, self.ceremony, self.brief, now)
+
+    def busy(self) -> bool:
+        """Whether the service, or another ceremony, holds the store just now."""
+        try:
+            WriterLock(self.settings.paths.database).release()
+        except WriterBusy:
+            return True
+        return False
 
     def room(self) -> AbstractContextManager[Room]:
         """Take the store and the tokens; raise StoreUnavailable while the service runs."""

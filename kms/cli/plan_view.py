@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from kms.ceremonies.ceremony import Ceremony
@@ -81,9 +82,11 @@ def show_plan(output: Output, document: dict[str, Any]) -> None:
 
 
 def note_plan(output: Output, document: dict[str, Any]) -> None:
-    """Show the same as remarks, for a command whose result is something else."""
+    """Show the same as remarks, for a command whose result is something else; without the plan's
+    words, since on that screen people compare those of what they sign.
+    """
     row, columns = _fields_of(document)
-    for one in columns:
+    for one in columns[:-1]:
         output.note(f"{_(one.heading)}: {one.show(row[one.field])}")
 
 
@@ -137,7 +140,7 @@ def _named(value: str) -> str:
             return f"{name} SPKI {spki_id(key)}"
         if value.startswith("eyJ"):
             return read_card(value).credential.kid
-    except (ValueError, VerificationFailed):
+    except (ValueError, UnsupportedAlgorithm, VerificationFailed):
         return value
     return value
 

@@ -1,6 +1,7 @@
 """Turns functions into commands: translated help, the global options, errors as exit codes."""
 
 import inspect
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -14,6 +15,9 @@ from kms.cli.session import Options, Session
 from kms.errors import AlreadyExists, ConclaveError, Forbidden, InvalidInput, NotFound
 from kms.i18n import _
 
+_UsageError: Any = typer.BadParameter.__mro__[1]
+"""What Typer raises for a wrong command line; it has no public name."""
+
 
 class _Translated:
     """Shows the help of every option in the present language, Typer's own options included."""
@@ -25,6 +29,29 @@ class _Translated:
             one.help = _(one.help or "")
             one.rich_help_panel = _(one.rich_help_panel or "") or None
         return found
+
+    def make_context(self, *args: Any, **values: Any) -> Any:
+        """Read the command line; raise what is wrong with it in the present language."""
+        try:
+            return super().make_context(*args, **values)  # type: ignore[misc]
+        except _UsageError as error:
+            if type(error).__name__ == "NoArgsIsHelpError":
+                raise
+            raise _UsageError(_told(error.format_message()), error.ctx) from None
+
+
+def _told(text: str) -> str:
+    """Return what Typer says of a command line, whose commonest texts it cannot translate."""
+    if found := re.fullmatch(r"Missing (?:option|argument) (.+?)\.(?: .*)?", text, re.DOTALL):
+        return _("{name} is missing.").format(name=found[1])
+    if found := re.fullmatch(r"No such option: (\S+)(?: \(Possible options: (.*)\))?", text):
+        said = _("There is no option {name}.").format(name=found[1])
+        perhaps = _("Perhaps: {names}").format(names=found[2])
+        return f"{said} {perhaps}" if found[2] else said
+    wrong = r"Invalid value for (.+?)(?: \(env var: .+?\))?: (?:Value error, )?(.*)"
+    if found := re.fullmatch(wrong, text, re.DOTALL):
+        return _("{name} has a wrong value: {reason}").format(name=found[1], reason=found[2])
+    return text
 
 
 class Command(_Translated, TyperCommand):

@@ -9,15 +9,18 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from kms.ceremonies.catalogue import CEREMONIES
+from kms.ceremonies.blank import Known, blank_plan
+from kms.ceremonies.catalogue import CEREMONIES, read_brief
 from kms.ceremonies.certificate import Certificate, Destroyed
 from kms.ceremonies.folder import Folder
 from kms.ceremonies.journal import Journal
 from kms.ceremonies.plan import parse_plan
 from kms.ceremonies.request import make_request
+from kms.ceremonies.sample import example_brief, example_site
 from kms.ceremonies.software import new_software_credential
 from kms.ceremonies.words import digest_words
 from kms.cli.premises import founding_brief
+from kms.errors import InvalidInput, VerificationFailed
 from kms.practice.layout import PEOPLE, SITE_TOKEN
 from kms.practice.plans import Writer, plan_time
 from kms.statements.canonical import encode_record, unb64u
@@ -81,6 +84,17 @@ def test_a_new_plan_never_overwrites_a_file(cli: Cli, config: Path, tmp_path: Pa
     out = tmp_path / "mine.toml"
     assert cli("--config", config, "ceremony", "plan", "new", "drill", "--out", out).code == 0
     assert cli("--config", config, "ceremony", "plan", "new", "drill", "--out", out).code == 73
+
+
+@pytest.mark.parametrize("kind", ["recover", "register-recipient", "replace-officer"])
+def test_a_new_plan_has_no_key_that_nobody_of_the_site_holds(kind: str) -> None:
+    example = example_brief(CEREMONIES[kind])
+    known = Known(example.site.site, ("treasury",), 1, example.register, ())
+    text = blank_plan(CEREMONIES[kind], known, int(time.time()))
+    assert "FILL IN" in text
+    assert not re.search(r'"eyJ|^MII|tls_key = "[^F]', text, re.MULTILINE)
+    with pytest.raises((InvalidInput, VerificationFailed)):
+        read_brief(parse_plan(text.encode()), known.register, "", example_site(example.plan))
 
 
 def test_a_checked_plan_shows_its_digest_in_words_and_who_must_sign(
@@ -178,6 +192,17 @@ def test_nothing_is_written_for_a_wrong_word_key_or_person(
     assert not Folder(folder).approvals()
 
 
+def test_only_one_set_of_eight_words_is_on_the_screen_of_whoever_signs(
+    cli: Cli, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    type_in(monkeypatch, "wrong", last_word(folder))
+    code, shown = sign(cli, folder, "wang-security", tmp_path / "wang-security.pem")
+    assert code == 0
+    assert "That is not the last of the eight words above." in shown
+    plans = " ".join(digest_words(Folder(folder).plan().sha256))
+    assert plans not in shown
+
+
 # --- what is there -------------------------------------------------------------------------------
 
 
@@ -189,6 +214,17 @@ def test_a_called_ceremony_is_listed_and_its_exceptions_are_shown(
     assert cli("--config", config, "ceremony", "exception", folder.name, "a bag is torn").code == 0
     shown = json.loads(cli("--config", config, "ceremony", "show", folder.name, "--json").out)
     assert [told["text"] for told in shown["exceptions"]] == ["a bag is torn"]
+
+
+def test_nothing_is_added_to_a_ceremony_that_is_over(
+    cli: Cli, config: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal.open(folder)
+    journal.progress.recorded = "the transcript's digest"
+    monkeypatch.setattr(Journal, "open", lambda _folder: journal)
+    ended = cli("--config", config, "ceremony", "exception", folder.name, "too late")
+    assert ended.code == 75
+    assert "on the printed transcript by hand" in ended.err
 
 
 def test_a_file_that_is_no_transcript_is_no_verdict_but_a_refusal(cli: Cli, tmp_path: Path) -> None:

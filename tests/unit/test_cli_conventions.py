@@ -263,6 +263,21 @@ def test_help_is_chinese_down_to_typers_own_words() -> None:
     assert "Options" not in text.replace("[OPTIONS]", "")
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (["people", "show"], "缺少 'name'。"),
+        (["ceremony", "verify", "x"], "缺少 '--site-root'。"),
+        (["people", "list", "--stat", "x"], "没有选项 --stat。 是否为：--state"),
+        (["--lang", "fr", "people", "list"], "'--lang' 的值有误："),
+    ],
+)
+def test_a_wrong_command_line_is_answered_in_chinese(line: list[str], told: str) -> None:
+    ended = conclave(*line)
+    assert ended.returncode == 64
+    assert told in ended.stderr
+
+
 def test_chinese_help_is_not_cut_off_on_a_narrow_terminal() -> None:
     commands = re.findall("^### conclave (.+)$", cli_reference(), re.MULTILINE)
     code = (
