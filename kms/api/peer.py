@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -182,5 +183,5 @@ def _certified(der: bytes | None) -> Peer:
         certificate = x509.load_der_x509_certificate(der)
         expires = certificate.not_valid_after_utc.timestamp()
         return Peer(spki=spki_id(certificate.public_key()), expires=expires)
-    except ValueError:  # a key or field that we cannot read names nobody
+    except (ValueError, UnsupportedAlgorithm):  # a key or field that we cannot read names nobody
         return Peer()

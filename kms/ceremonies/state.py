@@ -6,6 +6,7 @@ written already is left as it is.
 
 from collections.abc import Sequence
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -168,7 +169,11 @@ def _read_text(files: Files, pattern: str, what: str) -> str:
 
 
 def _root(files: Files, number: int) -> ec.EllipticCurvePublicKey:
-    return _p256(load_pem_public_key(files.read(archive.SITE_ROOT.format(number))))
+    name = archive.SITE_ROOT.format(number)
+    try:
+        return _p256(load_pem_public_key(files.read(name)))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise IntegrityFailure(f"{name} is not a public key in PEM") from error
 
 
 def _p256(key: object) -> ec.EllipticCurvePublicKey:

@@ -73,14 +73,15 @@ def _read(path: Path) -> bytes:
 
 def read_root(path: Path) -> "ec.EllipticCurvePublicKey":
     """Return the pinned site root of a PEM file (P-256 public key); raise InvalidInput."""
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 -- heavy
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 -- heavy
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
         load_pem_public_key,
     )
 
     try:
         key = load_pem_public_key(read_text(path).encode())
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise InvalidInput(f"{path} is not a public key in PEM") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise InvalidInput(f"{path} is not a P-256 public key")
@@ -89,14 +90,15 @@ def read_root(path: Path) -> "ec.EllipticCurvePublicKey":
 
 def read_private_key(path: Path, password: bytes | None) -> "rsa.RSAPrivateKey":
     """Return a recipient's RSA private key of a PEM file; raise InvalidInput."""
-    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415 -- heavy
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 -- heavy
+    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
         load_pem_private_key,
     )
 
     try:
         key = load_pem_private_key(read_text(path).encode(), password)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, UnsupportedAlgorithm):
         raise InvalidInput(
             f"{path} is not a private key in PEM", hint="an encrypted one needs --password-fd"
         ) from None

@@ -2,8 +2,12 @@
 
 import re
 
-_HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""Controls, line separators and marks of writing direction: what can move or hide other text."""
+_HIDDEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u2069\ufeff"
+    r"\U000e0000-\U000e007f]"
+)
+"""Controls, line separators, marks of writing direction, characters without width: what can move or
+hide other text, or make two texts look alike."""
 
 
 def visible(text: str) -> str:

@@ -7,6 +7,7 @@ certificates that may not issue others.
 import hashlib
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -19,6 +20,13 @@ from kms.statements import jws
 LEAST_RSA_BITS = 3072
 _EXPONENT = 65537
 _OCTET_STRING_HEAD = 2
+_NO_ANCHOR = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 def key_id(spki: bytes) -> bytes:
@@ -49,8 +57,9 @@ def load_anchor(certificate: bytes) -> x509.Certificate:
     """Return a certificate (DER) that may issue devices' certificates; raise InvalidInput."""
     try:
         anchor = x509.load_der_x509_certificate(certificate)
+        anchor.public_key()
         constraints = anchor.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except (ValueError, x509.ExtensionNotFound) as error:
+    except _NO_ANCHOR as error:
         raise InvalidInput("an anchor is an X.509 certificate with basic constraints") from error
     if not constraints.ca:
         raise InvalidInput("the certificate is not one of an authority")
@@ -73,5 +82,5 @@ def read_p256(token: Token, handle: Handle) -> bytes:
 def _load(spki: bytes) -> PublicKeyTypes:
     try:
         return serialization.load_der_public_key(spki)
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise InvalidInput("not a public key") from error

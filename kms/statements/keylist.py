@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
@@ -54,7 +55,7 @@ def load_ec(spki: bytes, kid: str) -> ec.EllipticCurvePublicKey:
     """Return a P-256 public key whose id is ``kid``; raise VerificationFailed."""
     try:
         key = load_der_public_key(spki)
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise VerificationFailed("a listed key is not a public key") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise VerificationFailed("a listed key is not on P-256")

@@ -7,6 +7,7 @@ whose drill is due from the register of people, which the site root signed.
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
@@ -101,7 +102,7 @@ def _register(state: Path) -> Register:
         if not isinstance(root, ec.EllipticCurvePublicKey):
             raise ConfigurationError("the site root is not an EC key")
         return verify_register(token, root)
-    except (OSError, ValueError, ConclaveError) as error:
+    except (OSError, ValueError, UnsupportedAlgorithm, ConclaveError) as error:
         raise ConfigurationError(
             f"the register of people cannot be read: {state}", hint="initialise the site first"
         ) from error
