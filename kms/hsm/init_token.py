@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kms.errors import AlreadyExists, HsmUnavailable, PinError
+from kms.hardening import harden
 from kms.hsm.cryptoki import (
     CLOSE_ALL_SESSIONS,
     FINALIZE,
@@ -94,6 +95,10 @@ def check_pin(profile: Profile, pin: str) -> None:
 
 @contextmanager
 def _loaded(profile: Profile) -> Iterator[Cryptoki]:
+    """Load the module; a started process does not inherit what keeps its parent's memory to itself,
+    and this one has PINs.
+    """
+    harden()
     module = Cryptoki(profile.module)
     check("C_Initialize", module.function(INITIALIZE, _POINTER)(None))
     try:

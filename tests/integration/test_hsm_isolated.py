@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from kms.errors import AlreadyExists, HsmUnavailable, PinError
-from kms.hsm.init_token import init_token
+from kms.hardening import leaves_core
+from kms.hsm.init_token import _loaded, init_token
 from kms.hsm.isolated import run_isolated
 from kms.hsm.profile import load_profile
 from kms.practice.site import PROFILE
@@ -28,6 +29,15 @@ def refuse(secret: str) -> None:
 
 def die(secret: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def core_with_pins() -> bool:
+    with _loaded(load_profile(PROFILE)):
+        return leaves_core()
+
+
+def test_the_process_that_gets_an_officers_pin_keeps_its_memory_to_itself(softhsm: SoftHsm):
+    assert run_isolated(softhsm.site.environment, core_with_pins) is False
 
 
 def test_arguments_reach_the_process_by_a_pipe_alone():
