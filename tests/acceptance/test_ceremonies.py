@@ -77,7 +77,7 @@ def test_refusals(tmp_path: Path, figure: Figure) -> None:
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> list[Stage]:
     """Practice sites with meetings that are put back before every trial, one for each processor."""
-    first = Stage.fresh(tmp_path_factory.mktemp("ceremonies"))
+    first = Stage.of(fresh_site(tmp_path_factory.mktemp("ceremonies")))
     others = range(len(os.sched_getaffinity(0)) - 1)
     return [first, *(first.twin(tmp_path_factory.mktemp("twin")) for _ in others)]
 

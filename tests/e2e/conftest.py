@@ -4,12 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from kms.practice import PracticeSite
+from tests.fixtures.softhsm import clone_site
 from tests.practice.service import Service, serving
-from tests.scenarios.site import fresh_site
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(
+    practice_master: PracticeSite, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
     """A served practice site of the module's own."""
-    with serving(fresh_site(tmp_path_factory.mktemp("site"))) as running:
+    site = clone_site(practice_master, tmp_path_factory.mktemp("site") / "site")
+    with serving(site) as running:
         yield running

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from kms.practice import PracticeSite
+from tests.fixtures.softhsm import clone_site
 from tests.practice.service import serving
 from tests.scenarios import kills
 from tests.scenarios.kill_points import PHASES
 from tests.scenarios.kills import RECOVERY_SECONDS, Report
-from tests.scenarios.site import fresh_site
 
 SEED = 8
 OFTEN = 9
@@ -24,8 +24,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def site(place: Path) -> PracticeSite:
-    return fresh_site(place)
+def site(practice_master: PracticeSite, place: Path) -> PracticeSite:
+    return clone_site(practice_master, place / "site")
 
 
 @pytest.fixture(scope="module")

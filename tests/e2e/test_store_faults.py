@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from kms.practice import PracticeSite
+from tests.fixtures.softhsm import clone_site
 from tests.practice.service import Service, serving
 from tests.scenarios import store_faults
-from tests.scenarios.site import fresh_site
 from tests.scenarios.store_faults import FAULTS, REFUSED, Report
 
 CONFIGURATION = 78
@@ -41,8 +42,10 @@ def test_an_older_database_is_not_served_and_the_newest_is(
     assert "rolled back" in rollback.message
 
 
-def test_a_full_disk_refuses_what_does_not_fit_and_is_no_end(tmp_path: Path) -> None:
-    site = fresh_site(tmp_path)
+def test_a_full_disk_refuses_what_does_not_fit_and_is_no_end(
+    practice_master: PracticeSite, tmp_path: Path
+) -> None:
+    site = clone_site(practice_master, tmp_path / "site")
     with store_faults.on_small_disk(site.state), serving(site) as service:
         report = store_faults.run_full_disk(service, tmp_path)
     seen = report.faults["full"]

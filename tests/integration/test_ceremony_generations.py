@@ -119,29 +119,29 @@ AFTER = (
 )
 
 
-@pytest.mark.parametrize("sentence", BEFORE)
 def test_killed_before_anything_is_replaced_the_old_generation_is_in_force(
-    filled: Filled, sentence: str
+    filled: Filled,
 ) -> None:
     site = filled.site
     plan = order(site, "new-generation", DISTRUST)
-    kill_at(site, plan, sentence)
-    with serving(site) as service:
-        status = look(service)
-        assert (status.attention, status.covered) == (False, EPOCHS)
+    for sentence in BEFORE:
+        kill_at(site, plan, sentence)
+        with serving(site) as service:
+            status = look(service)
+            assert (status.attention, status.covered) == (False, EPOCHS), sentence
     hold(site, plan)
     _check_replaced(site)
 
 
-@pytest.mark.parametrize("sentence", AFTER)
-def test_killed_while_it_is_replaced_every_key_stays_covered_until_it_is_ended(
-    filled: Filled, sentence: str
+def test_killed_again_and_again_while_it_is_replaced_every_key_stays_covered(
+    filled: Filled,
 ) -> None:
     site = filled.site
     plan = order(site, "new-generation", DISTRUST)
-    kill_at(site, plan, sentence)
-    with serving(site) as service:
-        assert look(service).covered == EPOCHS
+    for sentence in AFTER:
+        kill_at(site, plan, sentence)
+        with serving(site) as service:
+            assert look(service).covered == EPOCHS, sentence
     hold(site, plan)
     _check_replaced(site)
 

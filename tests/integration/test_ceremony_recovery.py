@@ -1,8 +1,7 @@
 """Keys out of escrow on real tokens: with the site's own tokens there, and when they are gone."""
 
 import base64
-import json
-import shutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,6 +43,7 @@ from tests.fixtures.escrowed import (
 from tests.fixtures.softhsm import clone_site
 from tests.fixtures.store import TestClock
 from tests.practice.service import serving
+from tests.scenarios.restoration import burn, restore_parameters
 
 EPOCHS = 4
 HEIR = rsa.generate_private_key(65537, 3072)
@@ -52,7 +52,6 @@ PEM = (
     .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     .decode()
 )
-SERVERS = {"treasury": ("server", ("ms-a", "ms-b")), "investment-banking": (None, ())}
 
 
 @pytest.fixture(scope="module")
@@ -67,17 +66,6 @@ def master(practice_master: PracticeSite, tmp_path_factory: pytest.TempPathFacto
 def filled(master: Filled) -> Iterator[Filled]:
     with TemporaryDirectory(prefix="cv-") as folder:
         yield Filled(clone_site(master.site, Path(folder, "s")), master.meeting, master.keys)
-
-
-def burn(site: PracticeSite) -> None:
-    """Lose every token; database, state directory and cards are kept."""
-    (tokens,) = (
-        Path(line.partition("=")[2].strip())
-        for line in site.softhsm.read_text().splitlines()
-        if line.startswith("directories.tokendir")
-    )
-    shutil.rmtree(tokens)
-    tokens.mkdir()
 
 
 def recovery(filled: Filled, which: str, **changes: object) -> Path:
@@ -141,20 +129,22 @@ def test_a_whole_meeting_comes_back_and_a_new_generation_is_owed(filled: Filled)
         assert not look(service).attention
 
 
-@pytest.mark.parametrize(
-    "sentence",
-    [
-        "gives share security/2 of the share wrapping key",
-        "The empty token recovery",
-        "The token opens each escrow envelope",
-        "The token recovery is erased",
-    ],
+RECOVERING = (
+    "gives share security/2 of the share wrapping key",
+    "The empty token recovery",
+    "The token opens each escrow envelope",
+    "The token recovery is erased",
 )
-def test_a_recovery_that_was_killed_is_ended_by_the_next_run(filled: Filled, sentence: str) -> None:
+
+
+def test_a_recovery_that_was_killed_again_and_again_is_ended_by_the_next_run(
+    filled: Filled,
+) -> None:
     site = filled.site
     burn(site)
     plan = recovery(filled, "epochs = [0, 1]")
-    kill_at(site, plan, sentence)
+    for sentence in RECOVERING:
+        kill_at(site, plan, sentence)
     facts = hold(site, plan)
     found = delivered(site)
     assert [opener(site).open_recovered(found[n]).base_key for n in (0, 1)] == [
@@ -171,21 +161,19 @@ def test_two_of_five_and_one_of_three_recover_nothing(filled: Filled) -> None:
     assert not delivered(filled.site)
 
 
-@pytest.mark.parametrize(
-    ("which", "refusal"),
-    [
-        ("epochs = [9]", NotFound),
-        ("epochs = []", InvalidInput),
-        ("epochs = [0, 0]", InvalidInput),
-        ("epochs = [0]\nall = true", InvalidInput),
-        ("epochs = [-1]", InvalidInput),
-    ],
-)
-def test_an_order_that_names_no_keys_of_the_meeting_is_refused(
-    filled: Filled, which: str, refusal: type[ConclaveError]
-) -> None:
-    with pytest.raises(refusal):
-        hold(filled.site, recovery(filled, which))
+NO_KEYS: dict[str, type[ConclaveError]] = {
+    "epochs = [9]": NotFound,
+    "epochs = []": InvalidInput,
+    "epochs = [0, 0]": InvalidInput,
+    "epochs = [0]\nall = true": InvalidInput,
+    "epochs = [-1]": InvalidInput,
+}
+
+
+def test_an_order_that_names_no_keys_of_the_meeting_is_refused(filled: Filled) -> None:
+    for number, (which, refusal) in enumerate(NO_KEYS.items()):
+        with pytest.raises(refusal):
+            hold(filled.site, recovery(filled, which, name=f"order-{number}"))
     assert not delivered(filled.site)
 
 
@@ -196,37 +184,8 @@ def test_the_sites_own_token_is_not_taken_for_a_recovery(filled: Filled) -> None
         hold(filled.site, plan)
 
 
-def restoration(site: PracticeSite, **changes: object) -> Path:
-    """Write a plan that names the log's head as it is, and the servers of the trusted space."""
-    store = SqliteStore.open(site.state / "conclave.db", TestClock())
-    try:
-        size = store.tree_size()
-        root = base64.b64encode(store.root(size)).decode()
-        rows = [json.loads(one.row.body) for one in store.recipients(SPACE)]
-        authority = [json.loads(one.row.body) for one in store.recipients("investment-banking")]
-    finally:
-        store.close()
-    named = [("treasury", "server", one) for one in rows if one["kind"] == "server"]
-    named += [
-        ("investment-banking", "roster-authority", one)
-        for one in authority
-        if one["kind"] == "server"
-    ]
-    told = {"size": size, "root": root, **changes}
-    text = f'log = {{ size = {told["size"]}, root = "{told["root"]}" }}\n'
-    for space, release in (("treasury", "trusted"), ("investment-banking", "roster")):
-        text += f'[[parameters.spaces]]\nspace = "{space}"\nrelease_class = "{release}"\n'
-    for space, kind, one in named:
-        text += (
-            f'[[parameters.recipients]]\nspace = "{space}"\nkind = "{kind}"\n'
-            f'name = "{one["name"]}"\nrecipient = "{one["recipient"]}"\n'
-        )
-    pem = site.device_ca.read_text()
-    text += (
-        '[[parameters.anchors]]\nspace = "investment-banking"\nname = "practice-device-ca"\n'
-        f'certificate = """\n{pem}"""\n'
-    )
-    return order(site, "restore-site", text)
+def restoration(site: PracticeSite) -> Path:
+    return order(site, "restore-site", restore_parameters(site))
 
 
 def _restored(filled: Filled) -> None:
@@ -251,25 +210,25 @@ def test_a_burned_site_comes_back_on_empty_tokens_and_goes_on_minting(filled: Fi
     _restored(filled)
 
 
-@pytest.mark.parametrize(
-    "sentence",
-    [
-        "The program splits the SO secret",
-        "The token space-treasury generates a new vault key",
-        "The new site root signs a key list",
-        "The new site root signs the register",
-        "The new tokens seal every row",
-        "takes over the head of the log",
-        "opens every key of treasury",
-        "The log tells of the restoration",
-    ],
+RESTORING = (
+    "The program splits the SO secret",
+    "The token space-treasury generates a new vault key",
+    "The new site root signs a key list",
+    "The new site root signs the register",
+    "The new tokens seal every row",
+    "takes over the head of the log",
+    "opens every key of treasury",
+    "The log tells of the restoration",
 )
-def test_a_restoration_that_was_killed_is_ended_by_the_next_run(
-    filled: Filled, sentence: str
+
+
+def test_a_restoration_that_was_killed_again_and_again_is_ended_by_the_next_run(
+    filled: Filled,
 ) -> None:
     burn(filled.site)
     plan = restoration(filled.site)
-    kill_at(filled.site, plan, sentence)
+    for sentence in RESTORING:
+        kill_at(filled.site, plan, sentence)
     hold(filled.site, plan)
     _restored(filled)
 
@@ -279,12 +238,20 @@ def test_a_site_with_its_tokens_is_not_restored(filled: Filled) -> None:
         hold(filled.site, restoration(filled.site))
 
 
-@pytest.mark.parametrize("change", [{"root": base64.b64encode(bytes(32)).decode()}, {"size": 3}])
-def test_a_log_that_is_not_the_plans_is_refused(filled: Filled, change: dict[str, object]) -> None:
+def test_a_log_that_is_not_the_plans_is_refused(filled: Filled) -> None:
     site = filled.site
     burn(site)
-    with pytest.raises(IntegrityFailure, match="audit log"):
-        hold(site, restoration(site, **change))
+    for number, (old, new) in enumerate(
+        (
+            (r"(?m)^root = .*$", f'root = "{base64.b64encode(bytes(32)).decode()}"'),
+            (r"(?m)^size = .*$", "size = 3"),
+        )
+    ):
+        parameters, changed = re.subn(old, new, restore_parameters(site))
+        assert changed
+        plan = order(site, "restore-site", parameters, name=f"restore-{number}")
+        with pytest.raises(IntegrityFailure, match="audit log"):
+            hold(site, plan)
     assert not (site.state / "site-root-2.pem").exists()
 
 
@@ -312,17 +279,21 @@ def test_a_space_in_use_is_not_destroyed(filled: Filled) -> None:
         hold(filled.site, order(filled.site, "destroy-space", f'space = "{SPACE}"\n'))
 
 
-@pytest.mark.parametrize(
-    "sentence",
-    ["Every envelope of every meeting", "is erased with everything", "destruction certificate"],
+DESTROYING = (
+    "Every envelope of every meeting",
+    "is erased with everything",
+    "destruction certificate",
 )
-def test_a_destruction_that_was_killed_is_ended_by_the_next_run(
-    filled: Filled, sentence: str
+
+
+def test_a_destruction_that_was_killed_again_and_again_is_ended_by_the_next_run(
+    filled: Filled,
 ) -> None:
     site = filled.site
     hold(site, order(site, "retire-space", f'space = "{SPACE}"\n'))
     plan = order(site, "destroy-space", f'space = "{SPACE}"\n')
-    kill_at(site, plan, sentence)
+    for sentence in DESTROYING:
+        kill_at(site, plan, sentence)
     hold(site, plan)
     assert len(details(site, "space.destroy")) == 1
     assert len(details(site, "meeting.destroy")) == 1

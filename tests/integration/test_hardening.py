@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import kms.hardening
+from tests.fixtures.softhsm import clone_site
 from tests.practice.service import Service, serving
-from tests.scenarios.site import fresh_site
 
 NOBODY = 65534
 AS_ROOT = os.getuid() == 0
@@ -52,8 +52,9 @@ def test_the_same_user_cannot_read_a_hardened_process():
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    with serving(fresh_site(tmp_path_factory.mktemp("site"))) as running:
+def service(practice_master, tmp_path_factory):
+    site = clone_site(practice_master, tmp_path_factory.mktemp("site") / "site")
+    with serving(site) as running:
         yield running
 
 

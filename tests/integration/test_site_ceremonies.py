@@ -174,21 +174,21 @@ def test_a_new_officer_gets_shares_and_old_ones_still_combine(practice_site: Pra
 # --- interruptions --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "step",
-    [
-        "officers/so-prove",
-        "site/initialise/site",
-        "site/pin/site",
-        "escrow/escrow-write",
-        "issue/key-list",
-        "issue/register",
-    ],
+FOUNDING = (
+    "officers/so-prove",
+    "site/initialise/site",
+    "site/pin/site",
+    "escrow/escrow-write",
+    "issue/key-list",
+    "issue/register",
 )
-def test_a_site_is_founded_in_spite_of_an_interruption(step: str):
+
+
+def test_a_site_is_founded_in_spite_of_every_interruption():
     with tempfile.TemporaryDirectory(prefix="cv-") as folder:
         site, config, plan = unfounded(Path(folder, "s"))
-        interrupt(site, plan, step, config)
+        for step in FOUNDING:
+            interrupt(site, plan, step, config)
         held = hold(site, plan, config=config)
         assert labels(held, "site/dump/site") >= {"site-root/1", "checkpoint/1", "row-mac/1"}
         files = StateFiles(site.state)
@@ -205,14 +205,19 @@ def with_third_space(site: PracticeSite) -> None:
     site.config.write_text(f'{text}\n[[hsm.tokens]]\nlabel = "space-l"\nspace = "lending"\n')
 
 
-@pytest.mark.parametrize(
-    "step",
-    ["token/initialise/space-l", "token/pin/space-l", "register/space", "register/key-list"],
+CREATING = (
+    "token/initialise/space-l",
+    "token/pin/space-l",
+    "register/space",
+    "register/key-list",
 )
-def test_a_space_is_made_in_spite_of_an_interruption(practice_site: PracticeSite, step: str):
+
+
+def test_a_space_is_made_in_spite_of_every_interruption(practice_site: PracticeSite):
     with_third_space(practice_site)
     plan = plan_of("create-space", LENDING)
-    interrupt(practice_site, plan, step)
+    for step in CREATING:
+        interrupt(practice_site, plan, step)
     held = hold(practice_site, plan)
     assert {"vault", "escrow"} == set(recipients(practice_site, "lending"))
     assert spaces(practice_site)["lending"].token == "space-l"
@@ -222,10 +227,10 @@ def test_a_space_is_made_in_spite_of_an_interruption(practice_site: PracticeSite
     hold(practice_site, plan_of("register-recipient", LENDING))
 
 
-@pytest.mark.parametrize("step", ["so/so-prove", "escrow/escrow-prove", "issue/register"])
-def test_a_replacement_is_brought_to_its_end(practice_site: PracticeSite, step: str):
+def test_a_replacement_is_brought_to_its_end(practice_site: PracticeSite):
     plan = plan_of("replace-officer")
-    interrupt(practice_site, plan, step)
+    for step in ("so/so-prove", "escrow/escrow-prove", "issue/register"):
+        interrupt(practice_site, plan, step)
     hold(practice_site, plan)
     files = StateFiles(practice_site.state)
     assert current_register(files)[0].version == 2
@@ -245,10 +250,10 @@ def test_trust_that_was_interrupted_is_undone_and_given_anew(practice_site: Prac
     assert "server/ms-1" in labels(held, f"token/dump/{TREASURY}")
 
 
-@pytest.mark.parametrize("step", ["revoke/token", "revoke/record"])
-def test_a_revocation_is_brought_to_its_end(practice_site: PracticeSite, step: str):
+def test_a_revocation_is_brought_to_its_end(practice_site: PracticeSite):
     plan = plan_of("revoke-recipient", ('name = "ms-1"', 'name = "ms-a"'))
-    interrupt(practice_site, plan, step)
+    for step in ("revoke/token", "revoke/record"):
+        interrupt(practice_site, plan, step)
     held = hold(practice_site, plan)
     assert "server/ms-a" not in labels(held, f"revoke/dump/{TREASURY}")
     assert recipients(practice_site)["ms-a"].revoked

@@ -32,7 +32,6 @@ from tests.scenarios.ceremony_cases import CASES, LENDING, TREASURY, Case, Start
 from tests.scenarios.doomed import Point
 from tests.scenarios.restoration import burn
 from tests.scenarios.rooms import Room, rooms
-from tests.scenarios.site import fresh_site
 
 
 class Ending(StrEnum):
@@ -52,9 +51,8 @@ class Stage:
         shutil.copytree(site.directory, self._kept / "site", ignore=_sockets)
 
     @classmethod
-    def fresh(cls, directory: Path) -> "Stage":
-        """Make a site, and open a meeting in each space."""
-        site = fresh_site(directory)
+    def of(cls, site: PracticeSite) -> "Stage":
+        """Open a meeting in each space of a fresh practice site; the folder beside it is taken."""
         with serving(site) as service:
             meetings = rooms(service)
             for room in meetings:
@@ -77,9 +75,9 @@ class Stage:
         plan = case.plan(self.site, meetings)
         doomed.kill(self.site, self._config, plan, point)
         if case.lives:
-            if point.forward:
-                self._take_out(case.erased)
-            self._check_meetings(meetings, case)
+            erased = case.erased if point.forward else ""
+            self._take_out(erased)
+            self._check_meetings(meetings, case, covered=not erased)
         if ending is Ending.RESUMED:
             doomed.hold(self.site, self._config, plan)
             self._take_out(case.erased)
@@ -159,9 +157,10 @@ class Stage:
         root = archive.SITE_ROOT.format(archive.newest(names, archive.SITE_ROOT))
         self.site.site_root.write_bytes((self.site.state / root).read_bytes())
 
-    def _check_meetings(self, meetings: list[Room], case: Case) -> None:
-        """The service starts; what was minted before is read, and a key is minted; escrow covers
-        all of it.
+    def _check_meetings(self, meetings: list[Room], case: Case, *, covered: bool = True) -> None:
+        """The service starts; what was minted before is read, and a key is minted. Escrow covers
+        all of it; nobody can say so (``covered``) while a space waits for its destruction whose
+        token the service has no more.
         """
         with self._own_pins(), serving(self.site) as service:
             if case.start is Start.UNFOUNDED:
@@ -174,9 +173,8 @@ class Stage:
                     _check_readable(room, service)
                     _mint(room, "suspicion")
                 _check_readable(room, service)
-            with service.console() as console:
-                found = console.escrow()
-        assert found.covered == found.epochs > 0
+            if covered:
+                _check_covered(service)
 
     @contextmanager
     def _own_pins(self) -> Iterator[None]:
@@ -229,6 +227,12 @@ def sweep(stages: Sequence[Stage], case: Case) -> Counter[Ending]:
 
 def _sockets(folder: str, names: list[str]) -> list[str]:
     return [name for name in names if Path(folder, name).is_socket()]
+
+
+def _check_covered(service: Service) -> None:
+    with service.console() as console:
+        found = console.escrow()
+    assert found.covered == found.epochs > 0
 
 
 def _go_on(room: Room, service: Service) -> None:
