@@ -23,19 +23,27 @@ def newest_issue(store: Store, what: Issued, but: str) -> Issue:
     one number the first counts: nothing is issued twice.
     """
     newest, names = Issue(0, ""), _NUMBERED[what]
-    for leaf in _leaves(store, what):
+    for leaf in _leaves(store, what.value):
         number, sha256 = (leaf.details.get(name) for name in names)
-        if leaf.actor == but or not isinstance(number, int) or number <= newest.number:
+        if leaf.outcome is not Outcome.SUCCEEDED or leaf.actor == but:
             continue
-        newest = Issue(number, str(sha256))
+        if isinstance(number, int) and number > newest.number:
+            newest = Issue(number, str(sha256))
     return newest
 
 
-def _leaves(store: Store, what: Issued) -> Iterator[Leaf]:
-    position, mark = 0, b'"action":' + canonical(what.value)
+def last_transcript(store: Store, but: str) -> str:
+    """Return the digest of the last transcript that a leaf of another actor than ``but`` names."""
+    last = ""
+    for leaf in _leaves(store, "ceremony.run"):
+        if leaf.actor != but:
+            last = str(leaf.details.get("transcript", last))
+    return last
+
+
+def _leaves(store: Store, action: str) -> Iterator[Leaf]:
+    position, mark = 0, b'"action":' + canonical(action)
     while page := store.leaves(position, _PAGE):
         position += len(page)
         found = (decode_leaf(data) for data in page if mark in data)
-        yield from (
-            leaf for leaf in found if (leaf.action, leaf.outcome) == (what.value, Outcome.SUCCEEDED)
-        )
+        yield from (leaf for leaf in found if leaf.action == action)

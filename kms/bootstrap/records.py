@@ -16,7 +16,7 @@ from kms.bootstrap.checked import (
     read,
     space_rows,
 )
-from kms.bootstrap.issued import newest_issue
+from kms.bootstrap.issued import last_transcript, newest_issue
 from kms.bootstrap.own_leaves import OwnLeaves
 from kms.ceremonies.ports import CeremonyToken, Entry, Issue, Issued
 from kms.ceremonies.room import Brief
@@ -129,6 +129,10 @@ class StoreRecords:
     def ended(self) -> str:
         """Return the digest of the transcript that the log names as this ceremony's; or nothing."""
         return self._own.transcript
+
+    def last_transcript(self) -> str:
+        """Return the digest of the transcript that the log names last, apart from its own."""
+        return last_transcript(self._store, self._own.actor)
 
     def sign_head(self) -> None:
         """Let the site's token sign the head, and store the checkpoint; nothing if that is done, or

@@ -24,8 +24,18 @@ class Link:
 
 def newest_transcript(ceremonies: Path) -> Link:
     """Return the newest transcript in the folder of all ceremonies; raise IntegrityFailure."""
-    links = [link for path in sorted(ceremonies.glob("[!.]*/")) if (link := _link(path))]
-    return max(links, key=lambda link: link.sequence, default=Link(0, ""))
+    return max(_links(ceremonies), key=lambda link: link.sequence, default=Link(0, ""))
+
+
+def check_kept(ceremonies: Path, told: str) -> None:
+    """Raise IntegrityFailure unless the transcript that the log names last (empty: none) is there:
+    without it the next one would take its number.
+    """
+    if told and all(link.sha256 != told for link in _links(ceremonies)):
+        raise IntegrityFailure(
+            f"the transcript {told} that the log names last is gone",
+            hint="bring the newest folder of ceremonies back",
+        )
 
 
 def check_alone(folder: Path) -> None:
@@ -42,6 +52,10 @@ def check_alone(folder: Path) -> None:
                 f"the ceremony {other.name} has begun and is not over",
                 hint="bring it to its end by conclave ceremony run, or abort it",
             )
+
+
+def _links(ceremonies: Path) -> list[Link]:
+    return [link for path in sorted(ceremonies.glob("[!.]*/")) if (link := _link(path))]
 
 
 def _link(path: Path) -> Link | None:

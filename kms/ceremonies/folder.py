@@ -4,6 +4,8 @@ The programs of its people meet here: each adds files of its own, nobody overwri
 here is checked by whoever reads it.
 """
 
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import msgspec
 
 from kms.ceremonies.durable import keep, write_new
 from kms.ceremonies.journal import PLAN, REQUEST
-from kms.ceremonies.plan import Plan, parse_plan
+from kms.ceremonies.plan import MAX_BYTES, Plan, parse_plan
 from kms.ceremonies.request import check_request
 from kms.errors import InvalidInput, NotFound, VerificationFailed
 from kms.statements.approval import ApprovalRequest
@@ -42,12 +44,12 @@ class Folder:
 
     def plan(self) -> Plan:
         """Return the plan; raise InvalidInput."""
-        return parse_plan((self.path / PLAN).read_bytes())
+        return parse_plan(_whole(self.path / PLAN))
 
     def request(self) -> ApprovalRequest:
         """Return the request, checked against the plan; raise VerificationFailed."""
         try:
-            request = decode_record((self.path / REQUEST).read_bytes(), ApprovalRequest)
+            request = decode_record(_whole(self.path / REQUEST), ApprovalRequest)
         except InvalidInput as error:
             raise VerificationFailed("the request for approval was altered") from error
         check_request(request, self.plan())
@@ -95,6 +97,19 @@ class Folder:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         write_new(path, data)
         return path
+
+
+def _whole(path: Path) -> bytes:
+    """Return a small plain file, such as one on a stranger's memory stick; raise InvalidInput."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        data = file.read(MAX_BYTES + 1) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    if data is None or len(data) > MAX_BYTES:
+        raise InvalidInput(f"{path} is not a plain file of at most {MAX_BYTES} bytes")
+    return data
 
 
 def _files(folder: Path, suffix: str) -> Iterator[tuple[str, bytes]]:

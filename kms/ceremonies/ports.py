@@ -429,6 +429,12 @@ class Records(Protocol):
         """
         ...
 
+    def last_transcript(self) -> str:
+        """Return the digest of the transcript of the last ceremony that ended before this one;
+        empty if there is none.
+        """
+        ...
+
     def sign_head(self) -> None:
         """Let the site's token sign the log's head, and store the checkpoint; nothing if the token
         is lost.

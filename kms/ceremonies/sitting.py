@@ -15,7 +15,7 @@ from kms.audit.leaf import Outcome
 from kms.ceremonies import engine
 from kms.ceremonies.admission import Approvals, Call, admit, check_admission, gather
 from kms.ceremonies.ceremony import Ceremony
-from kms.ceremonies.chain import check_alone, newest_transcript
+from kms.ceremonies.chain import check_alone, check_kept, newest_transcript
 from kms.ceremonies.entries import Deviation, Recorded
 from kms.ceremonies.folder import CEREMONIES, Folder
 from kms.ceremonies.journal import Journal
@@ -88,6 +88,7 @@ class Sitting:
         nothing is repeated.
         """
         check_alone(self.folder)
+        check_kept(self.folder.parent, room.records.last_transcript())
         self._check_once(room)
         journal = Journal.open(self.folder)
         if journal.progress.aborted:

@@ -1,5 +1,6 @@
 """A ceremony from the call to the signed transcript, killed at every write."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -318,6 +319,21 @@ def test_a_folder_that_was_put_back_does_not_let_approvals_count_twice(tmp_path)
     with pytest.raises(IntegrityFailure, match="the log tells of this ceremony's end"):
         reopened(tmp_path).hold(room)
     assert room.files.names() == ()
+
+
+def test_no_number_is_given_twice_when_the_newest_transcript_is_gone(tmp_path):
+    first = called(CAST, tmp_path, BRIEF)
+    room = room_of(BRIEF, tmp_path)
+    first.hold(room)
+    for name in room.files.names():
+        room.files.remove(name)
+    shutil.move(first.folder, tmp_path / "away")
+    other = brief_of(CAST, "trial-2")
+    second = called(CAST, tmp_path, other)
+    with pytest.raises(IntegrityFailure, match="names last is gone"):
+        second.hold(room_of(other, tmp_path))
+    shutil.move(tmp_path / "away", first.folder)
+    assert decode_transcript(second.hold(room_of(other, tmp_path))).sequence == 2
 
 
 def test_a_transcript_that_somebody_put_there_is_not_logged(tmp_path):

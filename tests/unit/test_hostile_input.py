@@ -3,12 +3,14 @@ them moves what is shown beside them.
 """
 
 import base64
+import os
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from kms.ceremonies.folder import Folder
 from kms.ceremonies.plan import parse_plan
 from kms.ceremonies.state import site_root
 from kms.ceremonies.trusted import TrustedKind, load_public
@@ -120,3 +122,20 @@ def test_a_site_root_that_is_no_key_is_named(tmp_path: Path) -> None:
     (tmp_path / "site-root-1.pem").write_text("nothing")
     with pytest.raises(IntegrityFailure, match=r"site-root-1\.pem"):
         site_root(FolderFiles(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "endless"])
+def test_a_folder_on_a_strangers_stick_neither_hangs_nor_fills_the_memory(
+    tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "request.json").write_text("{}")
+    path = tmp_path / "plan.toml"
+    if kind == "link":
+        path.symlink_to("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.touch()
+        os.truncate(path, 1 << 40)
+    with pytest.raises(InvalidInput, match=r"plan\.toml"):
+        Folder(tmp_path).plan()
