@@ -4,14 +4,16 @@ import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import httpx2
 from starlette.requests import Request
 
+from kms.api import views
 from kms.api.context import Context
 from kms.api.idempotency import Idempotency
 from kms.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
-from kms.domain.models import Principal, PrincipalKind, Role
+from kms.domain.models import Principal, PrincipalKind, ReleaseClass, Role, Space
 from kms.operations import OPERATIONS
 from kms.ports import Unit
 from kms.usecases.services import Call
@@ -43,6 +45,13 @@ async def opened(client: httpx2.AsyncClient, key: str = "k", **body: object) -> 
 
 def code(answer: httpx2.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["code"]
+
+
+def test_a_space_says_since_when_it_is_retired_or_destroyed() -> None:
+    record = Space(TREASURY, ReleaseClass.TRUSTED, "space-treasury", created=1)
+    assert (views.space(record).retired, views.space(record).destroyed) == (None, None)
+    gone = views.space(replace(record, retired=2, destroyed=3))
+    assert (gone.retired, gone.destroyed) == ("1970-01-01T00:00:02Z", "1970-01-01T00:00:03Z")
 
 
 def test_a_repeated_create_gets_the_first_ones_answer() -> None:
