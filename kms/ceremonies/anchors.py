@@ -21,7 +21,6 @@ ESCROW_KEY = "escrow/escrow-key"
 """The step that makes an escrow key, in every ceremony that makes one."""
 
 _PUBLIC = "PUBLIC_KEY"
-_HINT = "bring the newest state directory back: the tokens and the log are right"
 
 
 def check_trusted(token: CeremonyToken, label: str, spki: bytes) -> None:
@@ -73,9 +72,8 @@ def check_register(room: Room, *, ahead: bool = False) -> None:
     if ahead and version > last.number:
         return
     if (version, register_digest(brief.register_token)) != (last.number, last.sha256):
-        raise IntegrityFailure(
-            f"the register of people is not number {last.number}, which the log names last",
-            hint=_HINT,
+        raise _stale(
+            f"the register of people is not number {last.number}, which the log names last"
         )
 
 
@@ -88,10 +86,7 @@ def escrow_in_force(room: Room) -> EscrowRecord:
         raise NotFound("the site has no escrow key", hint="hold the ceremony initialise-site first")
     record = read_escrow(room.files, last.number)
     if (record.generation, digest(record.key)) != (last.number, last.sha256):
-        raise IntegrityFailure(
-            f"the escrow key is not that of generation {last.number} that the log names",
-            hint=_HINT,
-        )
+        raise _stale(f"the escrow key is not that of generation {last.number} that the log names")
     return record
 
 
@@ -112,6 +107,10 @@ def _check_key_list(room: Room) -> None:
     sha256 = digest(room.files.read(archive.KEY_LIST.format(number)))
     stale = number < last.number or (number == last.number and sha256 != last.sha256)
     if stale or key_list(room.files).version != number:
-        raise IntegrityFailure(
-            f"the key list is not number {last.number}, which the log names last", hint=_HINT
-        )
+        raise _stale(f"the key list is not number {last.number}, which the log names last")
+
+
+def _stale(text: str) -> IntegrityFailure:
+    return IntegrityFailure(
+        text, hint="bring the newest state directory back: tokens and log are right"
+    )
