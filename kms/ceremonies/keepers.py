@@ -15,6 +15,7 @@ from kms.ceremonies.step import Facts, Step
 from kms.domain.ids import RecipientId, SpaceName
 from kms.domain.models import Recipient, RecipientKind, ReleaseClass
 from kms.domain.people import Part
+from kms.i18n import _
 from kms.statements.canonical import digest
 
 
@@ -77,6 +78,10 @@ def end_record(room: Room, record: Recipient) -> int:
 
 def _trust_escrow(label: str, room: Room) -> Facts:
     record = escrow_in_force(room)
+    text = _(
+        "Escrow key {kid}, generation {generation}: is it that of the transcript that made it?"
+    )
+    room.people.say(text.format(kid=digest(record.key), generation=record.generation))
     room.tokens(label).trust_escrow(record.generation, record.key)
     return {"generation": record.generation, **key_facts(record.key)}
 
