@@ -58,7 +58,10 @@ def _say(say: Callable[[str], None], found: "EscrowOut") -> None:
         if not one.blob and one.destroyed is None:
             say(_("MISSING: the private half of generation {number}").format(number=one.generation))
     for owed in found.obligations:
-        text = _("OWED: generation {number} must be replaced, since ceremony {ceremony}")
+        text = _(
+            "OWED: generation {number} must be replaced, since ceremony {ceremony}; plan "
+            "new-generation"
+        )
         say(text.format(number=owed.generation, ceremony=owed.ceremony))
     for holder in (one for one in found.holders if one.overdue):
         text = _("OVERDUE: the drill of {person} since {due}")

@@ -88,7 +88,9 @@ def _script(brief: Brief) -> Script:
                     id="destroy/certificate",
                     who=Part.ADMINISTRATOR,
                     text="The destruction certificate is written, and log and store tell of the "
-                    "destruction.",
+                    "destruction. Before the service starts again, the token {token} is taken out "
+                    "of its configuration and its PIN document.",
+                    values={"token": label},
                     act=partial(_certify, name, label),
                 ),
             ),

@@ -133,7 +133,8 @@ def _recover_section(brief: Brief, values: dict[str, str]) -> Section:
                 id="recover/deliver",
                 who=Part.ADMINISTRATOR,
                 text="The token opens each escrow envelope of the order, checks its commitment, "
-                "and wraps the key to the recipient {recipient}. A file is written for each.",
+                "and wraps the key to the recipient {recipient}. A file for each "
+                "is written to the folder recovered of the state directory.",
                 values=values,
                 act=_deliver,
                 verify=_verify_files,
