@@ -103,11 +103,15 @@ def run(
             place.check()
             return
         sitting = place.sit()
-    _call(session, place, sitting, read)
-    if not place.recorded:
-        with place.room() as room:
-            sitting.hold(room)
-    _close(session, sitting, place)
+    try:
+        _call(session, place, sitting, read)
+        if not place.recorded:
+            with place.room() as room:
+                sitting.hold(room)
+        _close(session, sitting, place)
+    except KeyboardInterrupt:
+        session.output.note(_("Interrupted. Nothing is lost: the same command goes on."))
+        raise
 
 
 def _call(session: Session, place: "Desk", sitting: "Sitting", plan: "Plan") -> None:
@@ -135,9 +139,9 @@ def _say_how_to_sign(session: Session, place: "Desk") -> None:
     """Say what everybody types now, at their own terminal."""
     said = _("Everybody signs at their own terminal: {command}")
     command = f"conclave ceremony sign {place.brief.plan.file.id} --person NAME --token LABEL"
-    if place.settings.ceremonies.software_credentials:
-        command += " | --key FILE"
     session.output.note(said.format(command=command))
+    if place.settings.ceremonies.software_credentials:
+        session.output.note(_("With a key in a file: --key FILE in the place of --token LABEL."))
 
 
 def _close(session: Session, sitting: "Sitting", place: "Desk") -> None:
