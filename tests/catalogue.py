@@ -17,10 +17,10 @@ from babel.messages.pofile import read_po, write_po
 import kms
 from kms.ceremonies.catalogue import CEREMONIES
 from kms.ceremonies.ceremony import Ceremony
-from kms.ceremonies.handbook import CARRIES, DUTIES
-from kms.ceremonies.sample import example_brief
-from kms.ceremonies.signing import What
-from kms.ceremonies.transcript import Result
+from kms.ceremonies.paper.handbook import CARRIES, DUTIES
+from kms.ceremonies.paper.sample import example_brief
+from kms.ceremonies.people.signing import What
+from kms.ceremonies.record.transcript import Result
 from kms.cli.exits import MEANINGS
 from kms.cli.people import Standing
 from kms.cli.records_view import Stage

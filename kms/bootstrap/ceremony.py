@@ -16,11 +16,11 @@ from kms.bootstrap.clock import SystemClock
 from kms.bootstrap.files import StateFiles
 from kms.bootstrap.own_leaves import OwnLeaves
 from kms.bootstrap.records import StoreRecords
-from kms.ceremonies.anchors import check_register, check_statements
-from kms.ceremonies.folder import CEREMONIES
 from kms.ceremonies.plan import Plan
 from kms.ceremonies.ports import CeremonyToken, Entry, People, PinBox
+from kms.ceremonies.record.folder import CEREMONIES
 from kms.ceremonies.room import Brief, Room, SiteBinding
+from kms.ceremonies.steps.anchors import check_register, check_statements
 from kms.errors import ConclaveError, StoreUnavailable
 from kms.hsm.officer import OfficerToken
 from kms.hsm.profile import load_profile

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kms.ceremonies.durable import sync_folder, write_new
+from kms.ceremonies.record.durable import sync_folder, write_new
 from kms.errors import InvalidInput, NotFound, StoreUnavailable
 
 _PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}", re.ASCII)

@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any, cast
 
 from kms.bootstrap.clock import SystemClock
-from kms.ceremonies.folder import CEREMONIES, TRANSCRIPT, Folder
+from kms.ceremonies.record.folder import CEREMONIES, TRANSCRIPT, Folder
 from kms.domain.ids import SpaceName
 from kms.domain.models import Recipient, RecipientKind, ReleaseClass, Space
 from kms.errors import StoreUnavailable

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Container, Mapping
 from contextlib import suppress
 
-from kms.ceremonies.entries import (
+from kms.ceremonies.record.entries import (
     Aborted,
     Resumed,
     SectionBegun,
@@ -19,7 +19,7 @@ from kms.ceremonies.entries import (
     StepFailed,
     UndoFailed,
 )
-from kms.ceremonies.journal import Journal
+from kms.ceremonies.record.journal import Journal
 from kms.ceremonies.room import Room
 from kms.ceremonies.step import Script, Section, Step
 from kms.errors import ConclaveError, InvalidInput, StateNotAllowed

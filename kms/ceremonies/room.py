@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from kms.ceremonies.plan import Parameters, Plan
 from kms.ceremonies.ports import CeremonyToken, Files, People, PinBox, Records
-from kms.ceremonies.step import Facts
 from kms.domain.people import Register
 from kms.errors import InvalidInput
 
 _P = TypeVar("_P", bound=Parameters)
+
+
+Facts: TypeAlias = dict[str, Any]
+"""What came of a step, for the transcript: canonical builtins, nothing secret."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,18 +13,23 @@ import msgspec
 
 from kms.audit.leaf import Outcome
 from kms.ceremonies import engine
-from kms.ceremonies.admission import Approvals, Call, admit, check_admission, gather
 from kms.ceremonies.ceremony import Ceremony
-from kms.ceremonies.chain import check_alone, check_kept, newest_transcript
-from kms.ceremonies.entries import Deviation, Recorded
-from kms.ceremonies.folder import CEREMONIES, Folder
-from kms.ceremonies.journal import Journal
-from kms.ceremonies.replay import replay
-from kms.ceremonies.request import make_request, register_digest
+from kms.ceremonies.people.admission import Approvals, Call, admit, check_admission, gather
+from kms.ceremonies.people.signatures import check_signatures, seal
+from kms.ceremonies.people.signing import sign_into
+from kms.ceremonies.record.chain import check_alone, check_kept, newest_transcript
+from kms.ceremonies.record.entries import Deviation, Recorded
+from kms.ceremonies.record.folder import CEREMONIES, Folder
+from kms.ceremonies.record.journal import Journal
+from kms.ceremonies.record.replay import replay
+from kms.ceremonies.record.request import make_request, register_digest
+from kms.ceremonies.record.transcript import (
+    Result,
+    Transcript,
+    decode_transcript,
+    encode_transcript,
+)
 from kms.ceremonies.room import Brief, Room
-from kms.ceremonies.signatures import check_signatures, seal
-from kms.ceremonies.signing import sign_into
-from kms.ceremonies.transcript import Result, Transcript, decode_transcript, encode_transcript
 from kms.errors import (
     AlreadyExists,
     ConclaveError,

@@ -8,24 +8,19 @@ section that is interrupted is undone, last step first, and done again from its 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from kms.ceremonies.room import Room
-
-Facts: TypeAlias = dict[str, Any]
-"""What came of a step, for the transcript: canonical builtins, nothing secret."""
-
+from kms.ceremonies.room import Facts, Room
 
 ENTER = "[Enter]"
 """What handbooks have for a line in which nothing but Enter is typed."""
 
 
-def nothing(_room: "Room") -> None:
+def nothing(_room: Room) -> None:
     """Do nothing: the step has nothing to check, or nothing to undo."""
 
 
-def accept(_room: "Room", _facts: Facts) -> None:
+def accept(_room: Room, _facts: Facts) -> None:
     """Accept: the act proves itself."""
 
 
@@ -56,11 +51,11 @@ class Step:
     id: str
     who: str
     text: str
-    act: Callable[["Room"], Facts]
+    act: Callable[[Room], Facts]
     values: Mapping[str, str] = field(default_factory=dict)
-    check: Callable[["Room"], None] = nothing
-    verify: Callable[["Room", Facts], None] = accept
-    undo: Callable[["Room"], None] = nothing
+    check: Callable[[Room], None] = nothing
+    verify: Callable[[Room, Facts], None] = accept
+    undo: Callable[[Room], None] = nothing
     confirm: str = ""
     asks: tuple[Ask, ...] = ()
 

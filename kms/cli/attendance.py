@@ -6,7 +6,7 @@ Waiting changes nothing: whoever stops it can go on later.
 import time
 from collections.abc import Callable, Sequence
 
-from kms.ceremonies.quorum import Missing
+from kms.ceremonies.people.quorum import Missing
 from kms.ceremonies.sitting import Sitting
 from kms.cli.output import Output
 from kms.errors import QuorumNotMet

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kms.bootstrap.pins import MemoryPins
-from kms.ceremonies.durable import write_new
+from kms.ceremonies.record.durable import write_new
 from kms.cli.pins import Prompt, read_pin_document
 from kms.errors import AlreadyExists, InvalidInput, PinError
 from kms.settings import Settings

@@ -52,7 +52,7 @@ def new(
     Without a register of people, so before the first ceremony, people are those of the example.
     That of restore-site names log, spaces and recipients as the store has them, unchecked.
     """
-    from kms.ceremonies.durable import write_new  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.record.durable import write_new  # noqa: PLC0415 -- heavy
     from kms.cli import premises  # noqa: PLC0415 -- heavy
 
     ceremony = premises.kind_of(kind)
@@ -79,8 +79,8 @@ def _surveyed(session: Session) -> str:
 def _filled_in(ceremony: "Ceremony", place: "Premises", parameters: str) -> str:
     import time  # noqa: PLC0415 -- for this command alone
 
-    from kms.ceremonies.blank import Known, blank_plan  # noqa: PLC0415 -- heavy
-    from kms.ceremonies.folder import CEREMONIES  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.paper.blank import Known, blank_plan  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.record.folder import CEREMONIES  # noqa: PLC0415 -- heavy
 
     folder = place.state / CEREMONIES
     known = Known(
@@ -125,7 +125,7 @@ def check_people(ceremony: "Ceremony", brief: "Brief") -> None:
     import time  # noqa: PLC0415 -- for this command alone
 
     from kms.ceremonies.engine import check_script  # noqa: PLC0415 -- heavy
-    from kms.ceremonies.quorum import check_roster  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.people.quorum import check_roster  # noqa: PLC0415 -- heavy
 
     now = int(time.time())
     if brief.plan.file.expires.timestamp() <= now:
@@ -150,8 +150,8 @@ def handbook(
         return
     import time  # noqa: PLC0415 -- for this command alone
 
-    from kms.ceremonies import handbook as book  # noqa: PLC0415 -- heavy
-    from kms.ceremonies.durable import write_new  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.paper import handbook as book  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.record.durable import write_new  # noqa: PLC0415 -- heavy
     from kms.cli import premises  # noqa: PLC0415 -- heavy
 
     read = premises.read_plan(plan)
@@ -168,7 +168,7 @@ def handbook(
 
 def _whole_handbook(session: Session, pdf: Path | None) -> None:
     from kms.ceremonies.catalogue import CEREMONIES  # noqa: PLC0415 -- heavy
-    from kms.ceremonies.handbook_whole import whole_handbook  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.paper.handbook_whole import whole_handbook  # noqa: PLC0415 -- heavy
 
     if pdf is not None:
         raise InvalidInput("--pdf goes with a plan", hint="docs/handbook has the whole handbook")

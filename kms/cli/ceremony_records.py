@@ -60,7 +60,7 @@ def list_ceremonies(session: Session, state: StateOption = None) -> None:
 
 def show(session: Session, ceremony: IdArgument, state: StateOption = None) -> None:
     """Show one ceremony: how far it is, who signed, what went otherwise."""
-    from kms.ceremonies.folder import Folder  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.record.folder import Folder  # noqa: PLC0415 -- heavy
     from kms.cli import records_view  # noqa: PLC0415 -- heavy
 
     folder = Folder(records_view.folder_of(session, ceremony, state))
@@ -90,8 +90,8 @@ def verify(
     Needs nothing but the file and the site root: register, approvals, script and signatures are
     all in it.
     """
-    from kms.ceremonies.verdict import TranscriptRefused  # noqa: PLC0415 -- heavy
-    from kms.ceremonies.verify import verify_transcript  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.verification.verdict import TranscriptRefused  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.verification.verify import verify_transcript  # noqa: PLC0415 -- heavy
     from kms.cli import verdict_view  # noqa: PLC0415 -- heavy
 
     root, before = read_root(site_root), _read(previous) if previous else None
@@ -115,7 +115,7 @@ def print_document(
 
     It prints what the file says; whether that holds, conclave ceremony verify tells.
     """
-    from kms.ceremonies.durable import write_new  # noqa: PLC0415 -- for this command alone
+    from kms.ceremonies.record.durable import write_new  # noqa: PLC0415 -- for this command alone
     from kms.cli.papers import paper_of  # noqa: PLC0415 -- heavy
     from kms.documents.pdf import render_pdf  # noqa: PLC0415 -- loads the typesetter
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kms.ceremonies.plan import Plan
-    from kms.ceremonies.transcript import Transcript
+    from kms.ceremonies.record.transcript import Transcript
     from kms.cli.premises import Premises
     from kms.domain.models import ReleaseClass
 
@@ -55,8 +55,8 @@ def rehearse(
     has no meetings and a log of its own: re-escrowing has nothing to do, and recover and
     restore-site, whose plans name meetings or the log, cannot be rehearsed.
     """
-    from kms.ceremonies.durable import write_new  # noqa: PLC0415 -- heavy
-    from kms.ceremonies.transcript import read_unverified  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.record.durable import write_new  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.record.transcript import read_unverified  # noqa: PLC0415 -- heavy
     from kms.cli import premises  # noqa: PLC0415 -- heavy
     from kms.practice import rehearsal  # noqa: PLC0415 -- heavy
     from kms.practice.site import PROFILE  # noqa: PLC0415 -- heavy
@@ -80,7 +80,7 @@ def _spaces(place: "Premises", plan: "Plan", told: list[str]) -> "Mapping[str, R
     """Return the site's spaces with their release classes, as far as records or options tell; what
     nobody tells is what fits the plan.
     """
-    from kms.ceremonies.trusted import TrustedKind, class_of  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.steps.trusted import TrustedKind, class_of  # noqa: PLC0415 -- heavy
     from kms.cli.records_view import release_classes  # noqa: PLC0415 -- heavy
     from kms.domain.models import ReleaseClass  # noqa: PLC0415 -- heavy
 
@@ -112,7 +112,7 @@ def _show(session: Session, transcript: "Transcript", plan: "Plan") -> None:
 
 def _rows(transcript: "Transcript", plan: "Plan") -> list[dict[str, Any]]:
     from kms.ceremonies.catalogue import ceremony_of, read_brief  # noqa: PLC0415 -- heavy
-    from kms.ceremonies.entries import StepDone  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.record.entries import StepDone  # noqa: PLC0415 -- heavy
     from kms.cli.desk import rows  # noqa: PLC0415 -- heavy
     from kms.cli.papers import register_in  # noqa: PLC0415 -- heavy
 

@@ -116,7 +116,7 @@ def run(
 
 def _call(session: Session, place: "Desk", sitting: "Sitting", plan: "Plan") -> None:
     """Show what is to be approved, and wait for it, unless that is over."""
-    from kms.ceremonies.words import digest_words  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.people.words import digest_words  # noqa: PLC0415 -- heavy
     from kms.cli import attendance, plan_view  # noqa: PLC0415 -- heavy
 
     document = plan_view.plan_document(plan, place.ceremony, place.brief.register)
@@ -146,8 +146,8 @@ def _say_how_to_sign(session: Session, place: "Desk") -> None:
 
 def _close(session: Session, sitting: "Sitting", place: "Desk") -> None:
     """Wait for the signatures of the transcript, and say where it lies."""
-    from kms.ceremonies.folder import Folder  # noqa: PLC0415 -- heavy
-    from kms.ceremonies.words import digest_words  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.people.words import digest_words  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.record.folder import Folder  # noqa: PLC0415 -- heavy
     from kms.cli import attendance  # noqa: PLC0415 -- heavy
     from kms.cli.records_view import payload_digest, transcript_of  # noqa: PLC0415 -- heavy
 
@@ -178,7 +178,7 @@ def abort(
 
     The transcript says so, and everybody signs it as after any ceremony.
     """
-    from kms.ceremonies.folder import Folder  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.record.folder import Folder  # noqa: PLC0415 -- heavy
     from kms.cli import desk  # noqa: PLC0415 -- heavy
     from kms.cli.records_view import folder_of  # noqa: PLC0415 -- heavy
 
@@ -197,7 +197,7 @@ def exception(
     text: Annotated[str, typer.Argument(help="What went otherwise than written, in a line.")],
 ) -> None:
     """Put a line on the exception sheet of a ceremony that goes on; the transcript has it."""
-    from kms.ceremonies.journal import Journal  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.record.journal import Journal  # noqa: PLC0415 -- heavy
     from kms.cli.records_view import folder_of  # noqa: PLC0415 -- heavy
 
     journal = Journal.open(folder_of(session, ceremony))

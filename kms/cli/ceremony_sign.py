@@ -28,8 +28,8 @@ from kms.hardening import harden
 from kms.i18n import _
 
 if TYPE_CHECKING:
-    from kms.ceremonies.folder import Folder
-    from kms.ceremonies.signing import Due
+    from kms.ceremonies.people.signing import Due
+    from kms.ceremonies.record.folder import Folder
     from kms.domain.people import Register
     from kms.statements.card import HeldCredential
 
@@ -68,8 +68,8 @@ def sign(
     Shows what is signed and its digest as eight words. Compare all eight with those of the
     administrator's terminal, then type the last one: that is your word that they are the same.
     """
-    from kms.ceremonies import signing  # noqa: PLC0415 -- heavy
-    from kms.ceremonies.folder import Folder  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.people import signing  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.record.folder import Folder  # noqa: PLC0415 -- heavy
     from kms.cli.records_view import folder_of  # noqa: PLC0415 -- heavy
 
     harden()
@@ -112,8 +112,8 @@ def _check_person(known: "Register", name: str) -> None:
 
 
 def _show(session: Session, folder: "Folder", due: "Due", known: "Register") -> None:
-    from kms.ceremonies.signing import What  # noqa: PLC0415 -- heavy
-    from kms.ceremonies.words import digest_words  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.people.signing import What  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.people.words import digest_words  # noqa: PLC0415 -- heavy
     from kms.cli import plan_view, premises, records_view  # noqa: PLC0415 -- heavy
 
     note = session.output.note
@@ -129,7 +129,7 @@ def _show(session: Session, folder: "Folder", due: "Due", known: "Register") -> 
 
 def _confirm(person: str, due: "Due") -> None:
     """Return once the person typed the last of the words; raise Abandoned."""
-    from kms.ceremonies.words import digest_words  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.people.words import digest_words  # noqa: PLC0415 -- heavy
 
     wanted = digest_words(due.sha256)[-1]
     text = _("Compare all eight words with the administrator's terminal. The last one:")
@@ -149,7 +149,7 @@ def _confirm(person: str, due: "Due") -> None:
 
 def _check_held(known: "Register", name: str, held: "HeldCredential") -> None:
     """Raise VerificationFailed unless the credential is the person's own, whoever it is instead."""
-    from kms.ceremonies.signatures import holder_of  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.people.signatures import holder_of  # noqa: PLC0415 -- heavy
 
     holder, _credential = holder_of(known, held.credential.kid)
     if holder != name:
@@ -160,8 +160,8 @@ def _write(
     folder: "Folder", due: "Due", person: str, held: "HeldCredential", known: "Register"
 ) -> Path:
     """Sign, look whether it counts, and only then write it."""
-    from kms.ceremonies.quorum import check_approval  # noqa: PLC0415 -- heavy
-    from kms.ceremonies.signing import What, sign_into  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.people.quorum import check_approval  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.people.signing import What, sign_into  # noqa: PLC0415 -- heavy
     from kms.statements.approval import Approval, sign_approval  # noqa: PLC0415 -- heavy
     from kms.statements.canonical import b64u  # noqa: PLC0415 -- heavy
 

@@ -81,7 +81,7 @@ def new(
             _initialise(session, token, fresh.pin)
         held = fresh.generate()
     elif key and token is None:
-        from kms.ceremonies.software import new_software_credential  # noqa: PLC0415 -- heavy
+        from kms.ceremonies.people.software import new_software_credential  # noqa: PLC0415 -- heavy
 
         held = new_software_credential(key, new_password(password_fd))
     else:
@@ -136,7 +136,7 @@ def _initialise(session: Session, label: str, pin: str) -> None:
 
 
 def _hand_out(session: Session, person: str, held: "HeldCredential", out: Path) -> None:
-    from kms.ceremonies.durable import write_new  # noqa: PLC0415 -- for these commands alone
+    from kms.ceremonies.record.durable import write_new  # noqa: PLC0415 -- for these commands alone
     from kms.statements.card import make_card, read_card  # noqa: PLC0415 -- heavy
 
     token = make_card(person, held)

@@ -11,11 +11,11 @@ from pathlib import Path
 from kms.bootstrap.ceremony import ceremony_room, log_refused_plan
 from kms.ceremonies import engine
 from kms.ceremonies.ceremony import Ceremony
-from kms.ceremonies.folder import CEREMONIES
-from kms.ceremonies.journal import Journal
 from kms.ceremonies.plan import Plan
 from kms.ceremonies.ports import People, PinBox
-from kms.ceremonies.progress import Progress
+from kms.ceremonies.record.folder import CEREMONIES
+from kms.ceremonies.record.journal import Journal
+from kms.ceremonies.record.progress import Progress
 from kms.ceremonies.room import Brief, Room
 from kms.ceremonies.sitting import Sitting
 from kms.ceremonies.step import Section

@@ -4,12 +4,12 @@ It believes what the files say: verifying is another command.
 """
 
 from kms.ceremonies.catalogue import ceremony_of, read_brief
-from kms.ceremonies.certificate import Certificate
-from kms.ceremonies.certificate_paper import certificate_paper
+from kms.ceremonies.paper.certificate_paper import certificate_paper
+from kms.ceremonies.paper.printout import transcript_paper
+from kms.ceremonies.people.signatures import holder_of
 from kms.ceremonies.plan import parse_plan
-from kms.ceremonies.printout import transcript_paper
-from kms.ceremonies.signatures import holder_of
-from kms.ceremonies.transcript import PAYLOAD_TYPE, Transcript, decode_transcript
+from kms.ceremonies.record.transcript import PAYLOAD_TYPE, Transcript, decode_transcript
+from kms.ceremonies.steps.certificate import Certificate
 from kms.documents.paper import Paper
 from kms.domain.people import Register
 from kms.errors import InvalidInput, VerificationFailed

@@ -9,9 +9,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from kms.ceremonies.ceremony import Ceremony
+from kms.ceremonies.people.quorum import needed_groups
+from kms.ceremonies.people.words import digest_words
 from kms.ceremonies.plan import Plan
-from kms.ceremonies.quorum import needed_groups
-from kms.ceremonies.words import digest_words
 from kms.cli.output import Column, Output
 from kms.domain.people import Part, Register
 from kms.errors import VerificationFailed

@@ -8,11 +8,11 @@ from pathlib import Path
 from kms.bootstrap.files import StateFiles
 from kms.ceremonies.catalogue import CEREMONIES, read_brief
 from kms.ceremonies.ceremony import Ceremony
-from kms.ceremonies.folder import CEREMONIES as FOLDER
-from kms.ceremonies.folder import Folder
 from kms.ceremonies.plan import Plan, parse_plan
+from kms.ceremonies.record.folder import CEREMONIES as FOLDER
+from kms.ceremonies.record.folder import Folder
 from kms.ceremonies.room import Brief, SiteBinding
-from kms.ceremonies.state import current_register, key_list, register_of
+from kms.ceremonies.steps.state import current_register, key_list, register_of
 from kms.cli.session import Session
 from kms.domain.people import CredentialKind, Register
 from kms.errors import InvalidInput, NotFound

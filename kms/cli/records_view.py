@@ -6,11 +6,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from kms.ceremonies.entries import Deviation, Started, StepDone, StepFailed
-from kms.ceremonies.folder import CEREMONIES as FOLDER
-from kms.ceremonies.folder import TRANSCRIPT, Folder
-from kms.ceremonies.journal import REQUEST, Journal
-from kms.ceremonies.transcript import Transcript, decode_transcript
+from kms.ceremonies.record.entries import Deviation, Started, StepDone, StepFailed
+from kms.ceremonies.record.folder import CEREMONIES as FOLDER
+from kms.ceremonies.record.folder import TRANSCRIPT, Folder
+from kms.ceremonies.record.journal import REQUEST, Journal
+from kms.ceremonies.record.transcript import Transcript, decode_transcript
 from kms.cli.output import Output, moment
 from kms.cli.session import Session
 from kms.domain.models import ReleaseClass

@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from kms.api.problem import STATUS
 from kms.ceremonies.catalogue import CEREMONIES
-from kms.ceremonies.handbook_whole import whole_handbook
+from kms.ceremonies.paper.handbook_whole import whole_handbook
 from kms.cli.app import build
 from kms.cli.exits import EXIT_BY_CODE, MEANINGS, Exit
 from kms.cli.output import first_line

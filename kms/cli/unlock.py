@@ -59,7 +59,7 @@ class Place:
         if self.token and self.key is None:
             return self.on_token(session, self.token).open()
         if self.key and self.token is None:
-            from kms.ceremonies.software import open_software_credential  # noqa: PLC0415 -- heavy
+            from kms.ceremonies.people.software import open_software_credential  # noqa: PLC0415 -- heavy
 
             return open_software_credential(self.key, self._password)
         raise one_place()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kms.ceremonies.verdict import SENTENCES, Check, TranscriptRefused, Verified
+from kms.ceremonies.verification.verdict import SENTENCES, Check, TranscriptRefused, Verified
 from kms.i18n import Language, language
 
 

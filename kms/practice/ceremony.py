@@ -12,13 +12,13 @@ from kms.bootstrap.ceremony import ceremony_room, site_binding
 from kms.bootstrap.files import StateFiles
 from kms.bootstrap.pins import MemoryPins
 from kms.ceremonies.catalogue import ceremony_of, read_brief
-from kms.ceremonies.folder import CEREMONIES, Folder
+from kms.ceremonies.people.software import open_software_credential
 from kms.ceremonies.plan import Plan, parse_plan
 from kms.ceremonies.ports import People, PinBox
+from kms.ceremonies.record.folder import CEREMONIES, Folder
 from kms.ceremonies.room import Brief
 from kms.ceremonies.sitting import Sitting, sign_into
-from kms.ceremonies.software import open_software_credential
-from kms.ceremonies.state import current_register, register_of
+from kms.ceremonies.steps.state import current_register, register_of
 from kms.errors import NotFound
 from kms.practice.files import replace
 from kms.practice.layout import PEOPLE, PracticeSite

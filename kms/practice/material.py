@@ -7,7 +7,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from kms.ceremonies.software import new_software_credential
+from kms.ceremonies.people.software import new_software_credential
 from kms.domain.models import ReleaseClass
 from kms.practice import certificates
 from kms.practice.files import PUBLIC, write_certificate, write_key, write_new

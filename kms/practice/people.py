@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kms.ceremonies.ports import ShareCard, SharedSecret
-from kms.ceremonies.shares import place_of, share_name
+from kms.ceremonies.steps.shares import place_of, share_name
 from kms.errors import NotFound
 from kms.practice.files import write_new
 from kms.practice.layout import BANNER

@@ -14,9 +14,9 @@ from pathlib import Path
 from kms.bootstrap.ceremony import site_binding
 from kms.bootstrap.pins import MemoryPins
 from kms.ceremonies.catalogue import read_brief
+from kms.ceremonies.people.software import new_software_credential, open_software_credential
 from kms.ceremonies.plan import Plan, parse_plan
 from kms.ceremonies.room import Brief, SiteBinding
-from kms.ceremonies.software import new_software_credential, open_software_credential
 from kms.domain.models import ReleaseClass
 from kms.domain.people import Credential, Person, Register
 from kms.errors import StateNotAllowed

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from kms.ceremonies.folder import Folder
 from kms.ceremonies.plan import parse_plan
-from kms.ceremonies.request import check_request
-from kms.ceremonies.transcript import PAYLOAD_TYPE
-from kms.ceremonies.verify import verify_transcript
+from kms.ceremonies.record.folder import Folder
+from kms.ceremonies.record.request import check_request
+from kms.ceremonies.record.transcript import PAYLOAD_TYPE
+from kms.ceremonies.verification.verify import verify_transcript
 from kms.errors import ConclaveError
 from kms.statements.canonical import canonical
 from kms.statements.dsse import decode_envelope, encode_envelope

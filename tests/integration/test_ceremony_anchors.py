@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kms.bootstrap.files import StateFiles
-from kms.ceremonies.state import current_register
+from kms.ceremonies.steps.state import current_register
 from kms.domain.people import Part
 from kms.errors import IntegrityFailure
 from kms.practice import PracticeSite

@@ -9,7 +9,7 @@ import pytest
 
 from kms.audit.checks import Verdict
 from kms.bootstrap.files import StateFiles
-from kms.ceremonies.certificate import read_certificate
+from kms.ceremonies.steps.certificate import read_certificate
 from kms.errors import InvalidInput, NotFound, PinError
 from kms.hsm.isolated import run_isolated
 from kms.hsm.officer import OfficerToken

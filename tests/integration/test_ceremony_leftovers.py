@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.keywrap import aes_key_unwrap_with_padding
 
 from kms.bootstrap.files import StateFiles
 from kms.bootstrap.pins import derive_so_pin
-from kms.ceremonies.generations import read_escrow_blob, share_books
 from kms.ceremonies.ports import SharedSecret
-from kms.ceremonies.shares import combine, share_name
+from kms.ceremonies.steps.generations import read_escrow_blob, share_books
+from kms.ceremonies.steps.shares import combine, share_name
 from kms.practice import PracticeSite
 from kms.practice.people import CardFolder
 from tests.fixtures.founded import founded_site, hold_isolated

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from kms.audit.checks import Verdict
 from kms.audit.leaf import decode_leaf
 from kms.bootstrap.files import StateFiles
-from kms.ceremonies.certificate import read_certificate
+from kms.ceremonies.steps.certificate import read_certificate
 from kms.client.keys import EnvelopeOpener, SiteTrust
 from kms.errors import (
     ConclaveError,

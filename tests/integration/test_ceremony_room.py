@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from kms.audit.leaf import Leaf, Outcome, Phase, decode_leaf
-from kms.ceremonies.verify import verify_transcript
+from kms.ceremonies.verification.verify import verify_transcript
 from kms.errors import AlreadyExists, StoreUnavailable
 from kms.practice import PracticeSite
 from kms.statements import archive

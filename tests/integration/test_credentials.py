@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pkcs11 import Attribute, Mechanism, ObjectClass
 
-from kms.ceremonies.software import new_software_credential, open_software_credential
+from kms.ceremonies.people.software import new_software_credential, open_software_credential
 from kms.domain.people import CredentialKind
 from kms.errors import AlreadyExists, HsmUnavailable, InvalidInput, NotFound, PinError
 from kms.hsm.credential import LABEL, TokenCredential

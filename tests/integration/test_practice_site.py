@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pkcs11 import ObjectClass
 
 from kms.ceremonies.plan import parse_plan
-from kms.ceremonies.transcript import read_unverified
-from kms.ceremonies.verify import verify_transcript
+from kms.ceremonies.record.transcript import read_unverified
+from kms.ceremonies.verification.verify import verify_transcript
 from kms.domain.models import Recipient, RecipientKind, ReleaseClass, Role, Space
 from kms.errors import AlreadyExists, IntegrityFailure, ProfileError
 from kms.hsm import templates

@@ -14,12 +14,12 @@ from kms.audit.bundle import Evidence, write_bundle
 from kms.audit.checks import Check, Verdict
 from kms.audit.verify import verify_bundle
 from kms.bootstrap.files import StateFiles
-from kms.ceremonies.generations import share_books
 from kms.ceremonies.ports import SharedSecret
-from kms.ceremonies.shares import combine, share_name
-from kms.ceremonies.state import current_register, key_list, site_root
-from kms.ceremonies.transcript import read_unverified
-from kms.ceremonies.verify import verify_transcript
+from kms.ceremonies.record.transcript import read_unverified
+from kms.ceremonies.steps.generations import share_books
+from kms.ceremonies.steps.shares import combine, share_name
+from kms.ceremonies.steps.state import current_register, key_list, site_root
+from kms.ceremonies.verification.verify import verify_transcript
 from kms.domain.models import Recipient, Space
 from kms.errors import AlreadyExists, NotFound, ShareRefused, StateNotAllowed
 from kms.practice import PracticeSite

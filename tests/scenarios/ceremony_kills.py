@@ -17,10 +17,10 @@ from queue import SimpleQueue
 
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from kms.ceremonies.folder import CEREMONIES, TRANSCRIPT
 from kms.ceremonies.plan import parse_plan
-from kms.ceremonies.transcript import Result
-from kms.ceremonies.verify import verify_transcript
+from kms.ceremonies.record.folder import CEREMONIES, TRANSCRIPT
+from kms.ceremonies.record.transcript import Result
+from kms.ceremonies.verification.verify import verify_transcript
 from kms.practice import PracticeSite
 from kms.practice.site import PROFILE, prepare
 from kms.settings import load

@@ -15,10 +15,10 @@ import pexpect
 
 from kms.bootstrap.ceremony import ceremony_room
 from kms.ceremonies.catalogue import ceremony_of
-from kms.ceremonies.folder import Folder
+from kms.ceremonies.people.software import new_software_credential, open_software_credential
 from kms.ceremonies.plan import parse_plan
+from kms.ceremonies.record.folder import Folder
 from kms.ceremonies.sitting import Sitting, sign_into
-from kms.ceremonies.software import new_software_credential, open_software_credential
 from kms.errors import ConclaveError
 from kms.hsm.isolated import run_isolated
 from kms.i18n import Language, speak

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pkcs11 import ObjectClass
 
-from kms.ceremonies.transcript import read_unverified
+from kms.ceremonies.record.transcript import read_unverified
 from kms.domain.models import ReleaseClass
 from kms.errors import ConclaveError
 from kms.hsm import templates

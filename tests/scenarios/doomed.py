@@ -9,9 +9,9 @@ from pathlib import Path
 
 from kms.bootstrap.ceremony import ceremony_room
 from kms.ceremonies.catalogue import ceremony_of
-from kms.ceremonies.entries import Entry, StepBegun, StepDone
-from kms.ceremonies.journal import Journal
 from kms.ceremonies.plan import parse_plan
+from kms.ceremonies.record.entries import Entry, StepBegun, StepDone
+from kms.ceremonies.record.journal import Journal
 from kms.ceremonies.sitting import Sitting, sign_into
 from kms.errors import HsmUnavailable
 from kms.hsm.isolated import run_isolated

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from kms.ceremonies.ports import ShareGroup
-from kms.ceremonies.shares import combine, split
+from kms.ceremonies.steps.shares import combine, split
 from kms.client.api import Client
 from kms.client.keys import EnvelopeOpener, EpochKey, SiteTrust
 from kms.client.sframe import FrameOpener, FrameSealer, fresh_counter

@@ -14,14 +14,14 @@ import pytest
 from kms.bootstrap.ceremony import ceremony_room, site_binding
 from kms.bootstrap.files import StateFiles
 from kms.ceremonies.catalogue import CEREMONIES, ceremony_of, read_brief
-from kms.ceremonies.entries import Entry, StepDone
-from kms.ceremonies.folder import CEREMONIES as FOLDER
-from kms.ceremonies.folder import Folder
-from kms.ceremonies.journal import Journal
 from kms.ceremonies.plan import Plan, parse_plan
+from kms.ceremonies.record.entries import Entry, StepDone
+from kms.ceremonies.record.folder import CEREMONIES as FOLDER
+from kms.ceremonies.record.folder import Folder
+from kms.ceremonies.record.journal import Journal
 from kms.ceremonies.room import Brief
 from kms.ceremonies.sitting import Sitting, sign_into
-from kms.ceremonies.state import current_register, register_of
+from kms.ceremonies.steps.state import current_register, register_of
 from kms.errors import HsmUnavailable, NotFound
 from kms.hsm.isolated import run_isolated
 from kms.i18n import Language, speak

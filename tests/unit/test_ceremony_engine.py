@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kms.ceremonies import engine
-from kms.ceremonies.entries import (
+from kms.ceremonies.record.entries import (
     Aborted,
     Deviation,
     Resumed,
@@ -18,8 +18,8 @@ from kms.ceremonies.entries import (
     StepFailed,
     UndoFailed,
 )
-from kms.ceremonies.journal import Journal
-from kms.ceremonies.request import make_request
+from kms.ceremonies.record.journal import Journal
+from kms.ceremonies.record.request import make_request
 from kms.ceremonies.step import Section, Step
 from kms.errors import IntegrityFailure, InvalidInput, StateNotAllowed
 from kms.i18n import Language, speak

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kms.ceremonies.entries import (
+from kms.ceremonies.record.entries import (
     Aborted,
     Deviation,
     Recorded,
@@ -21,8 +21,8 @@ from kms.ceremonies.entries import (
     decode_entry,
     encode_entry,
 )
-from kms.ceremonies.journal import Journal
-from kms.ceremonies.request import make_request
+from kms.ceremonies.record.journal import Journal
+from kms.ceremonies.record.request import make_request
 from kms.errors import (
     AlreadyExists,
     IntegrityFailure,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shamir_mnemonic.wordlist import WORDLIST
 
 from kms.ceremonies.ports import Share, SharedSecret, ShareGroup
-from kms.ceremonies.shares import (
+from kms.ceremonies.steps.shares import (
     LENGTHS,
     Fault,
     ShareBook,

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from kms.ceremonies.entries import Refused, Resumed
-from kms.ceremonies.journal import Journal
-from kms.ceremonies.signing import What, due, sign_into
+from kms.ceremonies.people.signing import What, due, sign_into
+from kms.ceremonies.record.entries import Refused, Resumed
+from kms.ceremonies.record.journal import Journal
+from kms.ceremonies.record.transcript import Result, decode_transcript
 from kms.ceremonies.sitting import Sitting
-from kms.ceremonies.transcript import Result, decode_transcript
 from kms.errors import (
     AlreadyExists,
     Forbidden,

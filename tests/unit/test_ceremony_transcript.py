@@ -9,7 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kms.ceremonies.catalogue import CEREMONIES, read_brief
-from kms.ceremonies.entries import (
+from kms.ceremonies.kinds import initialise_site
+from kms.ceremonies.kinds.initialise_site import FoundSite
+from kms.ceremonies.plan import parse_plan
+from kms.ceremonies.record.entries import (
     Deviation,
     Recorded,
     Resumed,
@@ -19,19 +22,16 @@ from kms.ceremonies.entries import (
     StepDone,
     StepFailed,
 )
-from kms.ceremonies.kinds import initialise_site
-from kms.ceremonies.kinds.initialise_site import FoundSite
-from kms.ceremonies.plan import parse_plan
-from kms.ceremonies.sitting import Sitting
-from kms.ceremonies.transcript import (
+from kms.ceremonies.record.transcript import (
     PAYLOAD_TYPE,
     Result,
     decode_transcript,
     encode_transcript,
     read_unverified,
 )
-from kms.ceremonies.verdict import Check, TranscriptRefused
-from kms.ceremonies.verify import verify_transcript
+from kms.ceremonies.sitting import Sitting
+from kms.ceremonies.verification.verdict import Check, TranscriptRefused
+from kms.ceremonies.verification.verify import verify_transcript
 from kms.domain.people import CredentialKind
 from kms.errors import VerificationFailed
 from kms.i18n import Language

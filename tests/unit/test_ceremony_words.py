@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shamir_mnemonic.wordlist import WORD_INDEX_MAP
 
-from kms.ceremonies.words import digest_words
+from kms.ceremonies.people.words import digest_words
 from kms.errors import InvalidInput
 
 

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from kms.ceremonies.blank import Known, blank_plan
 from kms.ceremonies.catalogue import CEREMONIES, read_brief
-from kms.ceremonies.certificate import Certificate, Destroyed
-from kms.ceremonies.folder import Folder
-from kms.ceremonies.journal import Journal
+from kms.ceremonies.paper.blank import Known, blank_plan
+from kms.ceremonies.paper.sample import example_brief, example_site
+from kms.ceremonies.people.software import new_software_credential
+from kms.ceremonies.people.words import digest_words
 from kms.ceremonies.plan import parse_plan
-from kms.ceremonies.request import make_request
-from kms.ceremonies.sample import example_brief, example_site
-from kms.ceremonies.software import new_software_credential
-from kms.ceremonies.words import digest_words
+from kms.ceremonies.record.folder import Folder
+from kms.ceremonies.record.journal import Journal
+from kms.ceremonies.record.request import make_request
+from kms.ceremonies.steps.certificate import Certificate, Destroyed
 from kms.cli.premises import founding_brief
 from kms.errors import InvalidInput, VerificationFailed
 from kms.practice.layout import PEOPLE, SITE_TOKEN

@@ -8,10 +8,10 @@ import pytest
 
 from kms.ceremonies.catalogue import CEREMONIES
 from kms.ceremonies.ceremony import Ceremony
-from kms.ceremonies.handbook import handbook, render_markdown, render_pdf
-from kms.ceremonies.handbook_whole import whole_handbook
+from kms.ceremonies.paper.handbook import handbook, render_markdown, render_pdf
+from kms.ceremonies.paper.handbook_whole import whole_handbook
+from kms.ceremonies.paper.sample import example_brief
 from kms.ceremonies.room import Brief
-from kms.ceremonies.sample import example_brief
 from kms.ceremonies.step import Step
 from kms.documents.markdown import render_markdown as markdown
 from kms.documents.paper import Heading, Move, Paper, Paragraph, Source, Table, Typed

@@ -10,10 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from kms.ceremonies.folder import Folder
 from kms.ceremonies.plan import parse_plan
-from kms.ceremonies.state import site_root
-from kms.ceremonies.trusted import TrustedKind, load_public
+from kms.ceremonies.record.folder import Folder
+from kms.ceremonies.steps.state import site_root
+from kms.ceremonies.steps.trusted import TrustedKind, load_public
 from kms.cli.inputs import read_private_key, read_root
 from kms.cli.plan_view import spoken
 from kms.domain.text import visible

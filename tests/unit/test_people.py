@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kms.ceremonies.persons import (
+from kms.ceremonies.people.persons import (
     DAY,
     DRILL_SECONDS,
     NewGroup,

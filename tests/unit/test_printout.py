@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from kms.ceremonies.entries import Deviation, Refused, StepDone, StepFailed
-from kms.ceremonies.printout import transcript_paper
-from kms.ceremonies.transcript import PAYLOAD_TYPE, Transcript, decode_transcript
+from kms.ceremonies.paper.printout import transcript_paper
+from kms.ceremonies.record.entries import Deviation, Refused, StepDone, StepFailed
+from kms.ceremonies.record.transcript import PAYLOAD_TYPE, Transcript, decode_transcript
 from kms.documents.markdown import render_markdown
 from kms.documents.pdf import render_pdf
 from kms.i18n import Language, speak

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kms.ceremonies.ceremony import Needs
+from kms.ceremonies.people.quorum import check_approval, check_quorum, check_roster, missing
 from kms.ceremonies.plan import PlanFile
-from kms.ceremonies.quorum import check_approval, check_quorum, check_roster, missing
 from kms.domain.people import Register
 from kms.errors import ConclaveError, InvalidInput, QuorumNotMet, VerificationFailed
 from kms.statements.approval import Approval, ApprovalRequest

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kms.ceremonies.ports import ShareCard, SharedSecret, ShareGroup
-from kms.ceremonies.shares import share_name
+from kms.ceremonies.steps.shares import share_name
 from kms.errors import NotFound
 from kms.practice.people import CardBox, CardFolder, CardsInMemory, ScriptedPeople
 

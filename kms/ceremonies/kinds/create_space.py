@@ -4,24 +4,24 @@ has any key to lose, and tells store, log and key list of it.
 
 from functools import partial
 
-from kms.ceremonies.anchors import escrow_in_force, own_key, own_vault
 from kms.ceremonies.ceremony import Ceremony, Needs
 from kms.ceremonies.examples import example
-from kms.ceremonies.holding import so_shares
-from kms.ceremonies.issuing import add_to_key_list
-from kms.ceremonies.keepers import keeper, make_vault, recipient_entry, trust_escrow
-from kms.ceremonies.newtoken import (
+from kms.ceremonies.plan import Parameters
+from kms.ceremonies.ports import Entry, SigningUse
+from kms.ceremonies.room import Brief, Facts, Room
+from kms.ceremonies.step import Script, Section, Step
+from kms.ceremonies.steps.anchors import escrow_in_force, own_key, own_vault
+from kms.ceremonies.steps.holding import so_shares
+from kms.ceremonies.steps.issuing import add_to_key_list
+from kms.ceremonies.steps.keepers import keeper, make_vault, recipient_entry, trust_escrow
+from kms.ceremonies.steps.newtoken import (
     finish_token,
     make_row_mac,
     make_signing_key,
     make_token,
     token_of,
 )
-from kms.ceremonies.plan import Parameters
-from kms.ceremonies.ports import Entry, SigningUse
-from kms.ceremonies.room import Brief, Room
-from kms.ceremonies.state import key_list, listed
-from kms.ceremonies.step import Facts, Script, Section, Step
+from kms.ceremonies.steps.state import key_list, listed
 from kms.domain.ids import SpaceName, parse_space
 from kms.domain.models import RecipientKind, ReleaseClass, Space
 from kms.domain.people import Part

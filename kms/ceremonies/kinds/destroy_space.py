@@ -7,16 +7,16 @@ from functools import partial
 from itertools import groupby
 
 from kms.ceremonies.ceremony import Ceremony, Needs
-from kms.ceremonies.certificate import Destroyed, write_certificate
 from kms.ceremonies.examples import example
-from kms.ceremonies.holding import so_shares
-from kms.ceremonies.newtoken import token_of
 from kms.ceremonies.plan import Parameters
 from kms.ceremonies.ports import Entry
-from kms.ceremonies.replacing import vault_of
-from kms.ceremonies.rewrapping import read_readers, site_trust
-from kms.ceremonies.room import Brief, Room
-from kms.ceremonies.step import Facts, Script, Section, Step
+from kms.ceremonies.room import Brief, Facts, Room
+from kms.ceremonies.step import Script, Section, Step
+from kms.ceremonies.steps.certificate import Destroyed, write_certificate
+from kms.ceremonies.steps.holding import so_shares
+from kms.ceremonies.steps.newtoken import token_of
+from kms.ceremonies.steps.replacing import vault_of
+from kms.ceremonies.steps.rewrapping import read_readers, site_trust
 from kms.domain.ids import RecipientId, SpaceName, parse_space
 from kms.domain.models import Epoch, Meeting, Space
 from kms.domain.people import Part

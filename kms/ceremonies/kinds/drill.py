@@ -8,14 +8,14 @@ from functools import partial
 
 from kms.ceremonies.ceremony import Ceremony, Needs
 from kms.ceremonies.examples import example
-from kms.ceremonies.generations import BookFinder, read_escrow, read_escrow_blob
-from kms.ceremonies.holding import SWK, combine_given, quorum, share_groups, share_steps
-from kms.ceremonies.issuing import issue_register, log
-from kms.ceremonies.persons import drill_register
+from kms.ceremonies.people.persons import drill_register
 from kms.ceremonies.plan import Parameters
 from kms.ceremonies.ports import EscrowPair, SharedSecret
-from kms.ceremonies.room import Brief, Room
-from kms.ceremonies.step import Facts, Script, Section, Step
+from kms.ceremonies.room import Brief, Facts, Room
+from kms.ceremonies.step import Script, Section, Step
+from kms.ceremonies.steps.generations import BookFinder, read_escrow, read_escrow_blob
+from kms.ceremonies.steps.holding import SWK, combine_given, quorum, share_groups, share_steps
+from kms.ceremonies.steps.issuing import issue_register, log
 from kms.domain.people import Part, Person
 from kms.errors import InvalidInput
 

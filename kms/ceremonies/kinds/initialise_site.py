@@ -7,26 +7,26 @@ interrupted afterwards, the officers can erase what was left.
 
 import os
 
-from kms.ceremonies.anchors import escrow_made, own_key
 from kms.ceremonies.ceremony import Ceremony, Needs
-from kms.ceremonies.distribution import distribute
-from kms.ceremonies.escrow import make_escrow
 from kms.ceremonies.examples import example
-from kms.ceremonies.generations import first, own_book, share_books
-from kms.ceremonies.holding import SO_SECRET, so_shares
-from kms.ceremonies.issuing import issue_key_list, issue_register, log
-from kms.ceremonies.newtoken import (
+from kms.ceremonies.people.persons import NewGroup, NewPerson, found_register
+from kms.ceremonies.plan import Parameters, Plan
+from kms.ceremonies.ports import SharedSecret, SigningUse
+from kms.ceremonies.room import Brief, Facts, Room, SiteBinding
+from kms.ceremonies.step import Script, Section, Step
+from kms.ceremonies.steps.anchors import escrow_made, own_key
+from kms.ceremonies.steps.distribution import distribute
+from kms.ceremonies.steps.escrow import make_escrow
+from kms.ceremonies.steps.generations import first, own_book, share_books
+from kms.ceremonies.steps.holding import SO_SECRET, so_shares
+from kms.ceremonies.steps.issuing import issue_key_list, issue_register, log
+from kms.ceremonies.steps.newtoken import (
     finish_token,
     make_row_mac,
     make_signing_key,
     make_token,
 )
-from kms.ceremonies.persons import NewGroup, NewPerson, found_register
-from kms.ceremonies.plan import Parameters, Plan
-from kms.ceremonies.ports import SharedSecret, SigningUse
-from kms.ceremonies.room import Brief, Room, SiteBinding
-from kms.ceremonies.state import FIRST, current_register, listed, write_site_root
-from kms.ceremonies.step import Facts, Script, Section, Step
+from kms.ceremonies.steps.state import FIRST, current_register, listed, write_site_root
 from kms.domain.people import Part, Register
 from kms.errors import AlreadyExists, InvalidInput, NotFound
 from kms.statements import archive

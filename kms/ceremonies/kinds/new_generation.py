@@ -5,16 +5,18 @@ officers share. Every key is wrapped to the new generation before anything old i
 from enum import StrEnum
 
 from kms.ceremonies.ceremony import Ceremony, Needs
-from kms.ceremonies.escrow import make_escrow
 from kms.ceremonies.examples import example
-from kms.ceremonies.generations import next_generation
-from kms.ceremonies.holding import quorum, so_shares
-from kms.ceremonies.issuing import issue_register
-from kms.ceremonies.officers import change_pins, draw_so_secret
-from kms.ceremonies.persons import NewPerson, change_register
+from kms.ceremonies.people.persons import NewPerson, change_register
 from kms.ceremonies.plan import Parameters
 from kms.ceremonies.ports import SharedSecret
-from kms.ceremonies.replacing import (
+from kms.ceremonies.room import Brief, Facts, Room
+from kms.ceremonies.step import Script, Section, Step
+from kms.ceremonies.steps.escrow import make_escrow
+from kms.ceremonies.steps.generations import next_generation
+from kms.ceremonies.steps.holding import quorum, so_shares
+from kms.ceremonies.steps.issuing import issue_register
+from kms.ceremonies.steps.officers import change_pins, draw_so_secret
+from kms.ceremonies.steps.replacing import (
     announce,
     certify,
     count_cards,
@@ -24,8 +26,6 @@ from kms.ceremonies.replacing import (
     rewrap_keys,
     trust_new,
 )
-from kms.ceremonies.room import Brief, Room
-from kms.ceremonies.step import Facts, Script, Section, Step
 from kms.domain.people import Part, Register
 from kms.errors import InvalidInput
 

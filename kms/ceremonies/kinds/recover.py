@@ -7,18 +7,18 @@ prove. The log tells of the recovery before anything is delivered.
 
 import hmac
 
-from kms.ceremonies.anchors import escrow_in_force
 from kms.ceremonies.ceremony import Ceremony, Needs
 from kms.ceremonies.examples import example
-from kms.ceremonies.generations import read_escrow_blob
-from kms.ceremonies.holding import SWK, escrow_shares
 from kms.ceremonies.plan import Parameters
 from kms.ceremonies.ports import Entry, EscrowOpener
-from kms.ceremonies.rewrapping import Readers, item_of, read_readers, site_trust
-from kms.ceremonies.room import Brief, Room
-from kms.ceremonies.state import file_facts
-from kms.ceremonies.step import Facts, Script, Section, Step
-from kms.ceremonies.trusted import TrustedKind, load_public
+from kms.ceremonies.room import Brief, Facts, Room
+from kms.ceremonies.step import Script, Section, Step
+from kms.ceremonies.steps.anchors import escrow_in_force
+from kms.ceremonies.steps.generations import read_escrow_blob
+from kms.ceremonies.steps.holding import SWK, escrow_shares
+from kms.ceremonies.steps.rewrapping import Readers, item_of, read_readers, site_trust
+from kms.ceremonies.steps.state import file_facts
+from kms.ceremonies.steps.trusted import TrustedKind, load_public
 from kms.domain.ids import MeetingId, SpaceName, parse_epoch, parse_meeting, parse_space
 from kms.domain.models import Epoch, RecipientKind
 from kms.domain.people import Part

@@ -6,16 +6,16 @@ distrust the secrets themselves have to change, by new-generation.
 """
 
 from kms.ceremonies.ceremony import Ceremony, Needs
-from kms.ceremonies.distribution import distribute
 from kms.ceremonies.examples import example
-from kms.ceremonies.generations import next_split
-from kms.ceremonies.holding import escrow_shares, so_shares
-from kms.ceremonies.issuing import issue_register
-from kms.ceremonies.persons import NewGroup, NewPerson, change_register
+from kms.ceremonies.people.persons import NewGroup, NewPerson, change_register
 from kms.ceremonies.plan import Parameters
 from kms.ceremonies.ports import SharedSecret
-from kms.ceremonies.room import Brief, Room
-from kms.ceremonies.step import Ask, Facts, Script, Section, Step
+from kms.ceremonies.room import Brief, Facts, Room
+from kms.ceremonies.step import Ask, Script, Section, Step
+from kms.ceremonies.steps.distribution import distribute
+from kms.ceremonies.steps.generations import next_split
+from kms.ceremonies.steps.holding import escrow_shares, so_shares
+from kms.ceremonies.steps.issuing import issue_register
 from kms.domain.people import Part, Register
 from kms.domain.text import visible
 from kms.errors import InvalidInput

@@ -10,19 +10,21 @@ from dataclasses import replace
 
 from kms.ceremonies.ceremony import Ceremony, Needs
 from kms.ceremonies.examples import example
-from kms.ceremonies.generations import next_generation, own_book
-from kms.ceremonies.holding import escrow_shares, so_shares
-from kms.ceremonies.keepers import trust_escrow
-from kms.ceremonies.newtoken import (
+from kms.ceremonies.plan import Parameters
+from kms.ceremonies.ports import SharedSecret, SigningUse
+from kms.ceremonies.room import Brief, Room
+from kms.ceremonies.step import Script, Section, Step
+from kms.ceremonies.steps.generations import next_generation, own_book
+from kms.ceremonies.steps.holding import escrow_shares, so_shares
+from kms.ceremonies.steps.keepers import trust_escrow
+from kms.ceremonies.steps.newtoken import (
     finish_token,
     make_row_mac,
     make_signing_key,
     make_token,
 )
-from kms.ceremonies.officers import draw_so_secret
-from kms.ceremonies.plan import Parameters
-from kms.ceremonies.ports import SharedSecret, SigningUse
-from kms.ceremonies.restoring import (
+from kms.ceremonies.steps.officers import draw_so_secret
+from kms.ceremonies.steps.restoring import (
     RestoredSpace,
     TrustedAnchor,
     TrustedRecipient,
@@ -30,9 +32,7 @@ from kms.ceremonies.restoring import (
     make_vault,
     restore_section,
 )
-from kms.ceremonies.room import Brief, Room
-from kms.ceremonies.step import Script, Section, Step
-from kms.ceremonies.trusted import TrustedKind, label_of, load_public
+from kms.ceremonies.steps.trusted import TrustedKind, label_of, load_public
 from kms.domain.ids import parse_recipient
 from kms.errors import InvalidInput, StateNotAllowed
 

@@ -7,13 +7,13 @@ from functools import partial
 
 from kms.ceremonies.ceremony import Ceremony, Needs
 from kms.ceremonies.examples import example
-from kms.ceremonies.holding import so_shares
-from kms.ceremonies.keepers import end_record
-from kms.ceremonies.newtoken import dump_token, token_of
 from kms.ceremonies.plan import Parameters
-from kms.ceremonies.room import Brief, Room
-from kms.ceremonies.step import Facts, Script, Section, Step
-from kms.ceremonies.trusted import (
+from kms.ceremonies.room import Brief, Facts, Room
+from kms.ceremonies.step import Script, Section, Step
+from kms.ceremonies.steps.holding import so_shares
+from kms.ceremonies.steps.keepers import end_record
+from kms.ceremonies.steps.newtoken import dump_token, token_of
+from kms.ceremonies.steps.trusted import (
     TrustedKind,
     anchor_entry,
     label_of,

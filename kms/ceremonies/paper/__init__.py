@@ -1,0 +1,1 @@
+"""What people read of ceremonies: handbooks, blank plans, printed transcripts."""

@@ -1,0 +1,1 @@
+"""Whose word counts in a ceremony: register rules, approvals, quorum, signatures."""

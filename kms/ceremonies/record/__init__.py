@@ -1,0 +1,1 @@
+"""What is kept of a ceremony: its folder, journal, transcript, and their chain."""
