@@ -33,6 +33,8 @@ MADE = ("four", "one", "three", "two")
 @pytest.fixture(autouse=True)
 def english():
     speak(Language.EN)
+    yield
+    speak(Language.ZH)
 
 
 class Stage:
