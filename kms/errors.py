@@ -5,11 +5,14 @@ ConclaveError
 │   └── ShareRefused        share_refused
 ├── Unauthenticated         unauthenticated
 ├── Forbidden               forbidden
+│   ├── ApprovalRequired    approval_required
 │   └── QuorumNotMet        quorum_not_met
 ├── NotFound                not_found
 ├── Conflict                conflict
 │   ├── AlreadyExists       already_exists
 │   ├── StateNotAllowed     state_not_allowed
+│   ├── OnHold              on_hold
+│   ├── Retained            retained
 │   ├── PreconditionFailed  precondition_failed
 │   └── IdempotencyKeyReused idempotency_key_reused
 ├── TooLarge                too_large
@@ -23,7 +26,9 @@ ConclaveError
 ├── FrameRefused            frame_refused
 ├── VerificationFailed      verification_failed
 ├── Abandoned               ceremony_abandoned
+├── AssertionRequired       assertion_required
 ├── Unavailable             unavailable
+│   ├── Sealed              sealed
 │   ├── HsmUnavailable      hsm_unavailable
 │   ├── StoreUnavailable    store_unavailable
 │   └── AuditUnavailable    audit_unavailable
@@ -77,6 +82,12 @@ class Forbidden(ConclaveError):
     code = "forbidden"
 
 
+class ApprovalRequired(Forbidden):
+    """It is carried out by an approved request alone."""
+
+    code = "approval_required"
+
+
 class QuorumNotMet(Forbidden):
     """Too few people, or the wrong ones, approved it."""
 
@@ -105,6 +116,18 @@ class StateNotAllowed(Conflict):
     """The operation is not allowed in the present state."""
 
     code = "state_not_allowed"
+
+
+class OnHold(Conflict):
+    """A legal hold forbids the destruction."""
+
+    code = "on_hold"
+
+
+class Retained(Conflict):
+    """The time for which it has to be kept is not over."""
+
+    code = "retained"
 
 
 class PreconditionFailed(Conflict):
@@ -189,6 +212,20 @@ class Unavailable(ConclaveError):
     """A part that the operation needs is down; trying later may help."""
 
     code = "unavailable"
+
+
+class AssertionRequired(ConclaveError):
+    """A confidential meeting's envelope wants a fresh assertion of who is there, with both
+    factors.
+    """
+
+    code = "assertion_required"
+
+
+class Sealed(Unavailable):
+    """The space or the whole box was sealed by an officer: no key operation until the unsealing."""
+
+    code = "sealed"
 
 
 class HsmUnavailable(Unavailable):

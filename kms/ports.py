@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kms.audit.leaf import LeafDraft
+from kms.domain.approvals import RequestState
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import Envelope, Meeting, Roster, RotationReason
 from kms.domain.rows import Row, RowKind, SealedRow
@@ -21,7 +22,8 @@ class MintOrder:
     ``trusted`` space its list of registered recipients. ``meeting`` is the meeting's record as it
     will be once the epoch is stored, ``meeting_version`` its row's version; the worker returns
     both rows with their MACs. ``others`` are further rows of the same space to MAC (the roster,
-    a cancelled epoch). ``activates`` and ``retires`` are whole seconds.
+    a cancelled epoch). ``activates`` and ``retires`` are whole seconds. ``share`` is the row by
+    which both spaces approved that the meeting's partner receives its keys too.
     """
 
     site: str
@@ -34,6 +36,7 @@ class MintOrder:
     retires: int
     now: int
     others: tuple[Row, ...]
+    share: SealedRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,51 @@ class Minted:
 
     envelopes: tuple[Envelope, ...]
     rows: tuple[SealedRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """Rows that need approval: ``request`` is the row of the request that permits them, executed,
+    and ``register`` the register of people (JWS) under which its approvals were given.
+    """
+
+    request: Row
+    rows: tuple[Row, ...]
+    register: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResealItem:
+    """An epoch's row, and its envelope to the vault key ``source``, to be wrapped to the newest."""
+
+    epoch: SealedRow
+    source: RecipientId
+    blob: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """For each item, in order: the newest vault key's envelope, and the epoch's next row, whose
+    last addendum names it.
+    """
+
+    envelopes: tuple[Envelope, ...]
+    rows: tuple[SealedRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CertifyOrder:
+    """What a destruction certificate is made from: the executed request's row, the register (JWS)
+    that its approvals were given under, the rows of all epochs that it destroyed; ``executor`` the
+    caller that carried it out; ``closed_by`` when older backups are closed at the latest.
+    """
+
+    request: SealedRow
+    register: str
+    epochs: tuple[SealedRow, ...]
+    executor: str
+    now: int
+    closed_by: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +116,14 @@ class RowKeeper(Protocol):
         """Return the rows with their MACs; raise HsmUnavailable."""
         ...
 
+    async def seal_approved(self, approved: Approved) -> list[SealedRow]:
+        """Return the request's row and then the rows that it permits, with their MACs.
+
+        The worker verifies request, approvals and quorum itself. Raise VerificationFailed,
+        QuorumNotMet, Forbidden for rows that the request does not permit, HsmUnavailable.
+        """
+        ...
+
     async def check_rows(self, rows: Sequence[SealedRow]) -> None:
         """Raise IntegrityFailure unless every MAC holds, HsmUnavailable.
 
@@ -86,6 +142,24 @@ class SpaceHsm(RowKeeper, Protocol):
     async def mint(self, order: MintOrder) -> Minted:
         """Mint one epoch: generate, wrap, commit, sign. Raise VerificationFailed for a roster
         that does not hold, HsmUnavailable when it is unknown whether it took place.
+        """
+        ...
+
+    async def reseal(self, items: Sequence[ResealItem], now: int) -> Resealed:
+        """Wrap epochs' keys to the newest vault key. Raise IntegrityFailure for an envelope that
+        does not open or is of another context, HsmUnavailable.
+        """
+        ...
+
+    async def retire_vault(self, version: int) -> None:
+        """Destroy an older vault key pair on the token; nothing if it is gone already. Raise
+        Forbidden for the newest, HsmUnavailable.
+        """
+        ...
+
+    async def certify(self, order: CertifyOrder) -> str:
+        """Return the signed destruction certificate (statements/destruction.py). Raise
+        VerificationFailed, IntegrityFailure, Forbidden, HsmUnavailable.
         """
         ...
 
@@ -171,7 +245,46 @@ class PutCheckpoint:
     note: str
 
 
-Change = PutRow | PutMac | PutEnvelopes | DropEnvelopes | DropEnvelope | PutReply | PutCheckpoint
+@dataclass(frozen=True, slots=True)
+class PutCertificate:
+    """Store the destruction certificate (JWS) of an executed request, once."""
+
+    request: str
+    jws: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeLease:
+    """Take or renew a lease: Conflict while another holder's has not ended at ``now``. Seconds."""
+
+    name: str
+    holder: str
+    now: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutMark:
+    """Remember a number that nothing depends on but convenience: how far a reader of the log came,
+    whether work is paused. Not sealed.
+    """
+
+    name: str
+    value: int
+
+
+Change = (
+    PutRow
+    | PutMac
+    | PutEnvelopes
+    | DropEnvelopes
+    | DropEnvelope
+    | PutReply
+    | PutCheckpoint
+    | PutCertificate
+    | TakeLease
+    | PutMark
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +351,70 @@ class Store(Protocol):
         self, space: SpaceName, meeting: MeetingId, epoch: int, recipient: RecipientId
     ) -> bytes | None:
         """Return one envelope's blob."""
+        ...
+
+    def present_epochs(
+        self, space: SpaceName, after: tuple[str, int], limit: int
+    ) -> list[SealedRow]:
+        """Return a page of a space's epochs that are active, suspended or compromised, by meeting
+        and epoch, after one of them (("", -1) for all): open meetings have theirs among them.
+        """
+        ...
+
+    def epochs_kept_for(
+        self, space: SpaceName, recipient: RecipientId, after: tuple[str, int], limit: int
+    ) -> list[SealedRow]:
+        """Return a page of a space's epochs that a recipient has an envelope of, by meeting and
+        epoch, after one of them (("", -1) for all).
+        """
+        ...
+
+    def count_kept_for(self, space: SpaceName, recipient: RecipientId) -> int:
+        """Return of how many epochs a recipient has an envelope."""
+        ...
+
+    def count_envelopes(self, space: SpaceName, meeting: MeetingId, epoch: int) -> int:
+        """Return how many envelopes of an epoch are stored."""
+        ...
+
+    def requests(self, state: RequestState, after: str, limit: int) -> list[SealedRow]:
+        """Return a page of the requests in a state, by id, after one id."""
+        ...
+
+    def request(self, request: str) -> SealedRow | None:
+        """Return the request of that id, whatever its space."""
+        ...
+
+    def grants(self, space: SpaceName) -> list[SealedRow]:
+        """Return every grant of a space."""
+        ...
+
+    def holds(self, space: SpaceName) -> list[SealedRow]:
+        """Return every legal hold of a space."""
+        ...
+
+    def shares(self, space: SpaceName) -> list[SealedRow]:
+        """Return the shares of a space's meetings."""
+        ...
+
+    def certificate(self, request: str) -> str | None:
+        """Return the destruction certificate (JWS) of an executed request."""
+        ...
+
+    def lease(self, name: str) -> tuple[str, int] | None:
+        """Return holder and end (seconds since 1970) of a lease."""
+        ...
+
+    def mark(self, name: str, default: int) -> int:
+        """Return a remembered number."""
+        ...
+
+    def uses(self, space: SpaceName, meeting: MeetingId, epoch: int) -> int:
+        """Return how many envelopes were served of a meeting's latest served epoch; 0 of others."""
+        ...
+
+    def grant_used(self, grant: str) -> str:
+        """Return when a grant last let somebody do something (RFC 3339), empty: never."""
         ...
 
     def reply(self, principal: str, key: str) -> Reply | None:

@@ -129,6 +129,16 @@ class Rotation(_Section, frozen=True):
     """How long before its start an epoch can be fetched, after a join or a rotation by hand."""
     epoch_seconds: Annotated[int, msgspec.Meta(ge=60)] = 86_400
     """An epoch's maximum age, the manifest's exp: clients stop using it then."""
+    interval_seconds: Annotated[int, msgspec.Meta(ge=0)] = 3600
+    """How long after an epoch's start the next one is made, where a space's policy says nothing
+    else; 0: only its maximum age ends it."""
+    retention_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """How long after a meeting's end its keys are kept at least, where a space's policy says
+    nothing else."""
+    catch_up_per_second: Positive = 20
+    """How many epochs a second are made at most after a standstill, or when many are due."""
+    reseal_per_second: Positive = 200
+    """How many epochs a second are wrapped to a new vault key at most, beside other work."""
 
 
 class Ceremonies(_Section, frozen=True):

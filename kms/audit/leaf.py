@@ -14,6 +14,9 @@ import msgspec
 from kms.errors import InvalidInput
 from kms.statements.canonical import check_exact
 
+GRANT = ";grant="
+"""Stands in ``auth`` before the grant that let the caller do it, at its end."""
+
 
 class Phase(StrEnum):
     """Where in an operation the leaf stands."""

@@ -22,7 +22,7 @@ from kms.ceremonies.ports import CeremonyToken, Entry, Issue, Issued
 from kms.ceremonies.room import Brief
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import Epoch, Meeting, Recipient, Space
-from kms.domain.rows import Record, Row, RowKind, SealedRow, row_key
+from kms.domain.rows import Record, Row, RowKind, SealedRow, row_key, row_space
 from kms.domain.states import KeyState, MeetingState
 from kms.errors import ConfigurationError, IntegrityFailure
 from kms.ports import (
@@ -189,7 +189,7 @@ class StoreRecords:
     # parts
 
     def _token_of(self, row: Row) -> CeremonyToken:
-        space = "" if row.kind is RowKind.SPACE else row.key.split("/", 2)[1]
+        space = row_space(row.key, row.kind)
         try:
             return self._tokens(self._site.token(space))
         except KeyError:

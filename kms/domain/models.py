@@ -35,9 +35,19 @@ class RotationReason(StrEnum):
     LEAVE = "leave"
     MANUAL = "manual"
     SUSPICION = "suspicion"
+    TIME = "time"
+    USES = "uses"
+    COMPROMISE = "compromise"
 
 
-URGENT = frozenset({RotationReason.OPEN, RotationReason.LEAVE, RotationReason.SUSPICION})
+URGENT = frozenset(
+    {
+        RotationReason.OPEN,
+        RotationReason.LEAVE,
+        RotationReason.SUSPICION,
+        RotationReason.COMPROMISE,
+    }
+)
 """Reasons whose epoch starts at once instead of being published ahead."""
 
 
@@ -46,7 +56,7 @@ class Space:
     """A department's key domain and the token that keeps its keys.
 
     ``retired``: since then nothing is minted in it; ``destroyed``: since then its token is empty
-    and its keys are gone. Both are 0 before.
+    and its keys are gone; ``sealed``: since then it is out of service. Each is 0 otherwise.
     """
 
     space: SpaceName
@@ -55,6 +65,7 @@ class Space:
     created: int
     retired: int = 0
     destroyed: int = 0
+    sealed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +92,10 @@ class Recipient:
 class Meeting:
     """One meeting. ``next_epoch`` is published but not yet active; ``last_epoch`` the highest
     number ever minted, since a cancelled epoch's number is not used again.
+
+    ``closed``: when it ended, else 0. ``host``: the host's device, if only its invitations put
+    devices on the roster (a confidential meeting), else empty. ``partner``: the space whose vault
+    receives the keys too, else empty. ``media``: the media cipher that its server last reported.
     """
 
     space: SpaceName
@@ -91,6 +106,10 @@ class Meeting:
     last_epoch: int
     roster_version: int
     created: int
+    closed: int = 0
+    host: str = ""
+    partner: str = ""
+    media: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ class Credential:
 @dataclass(frozen=True, slots=True)
 class Person:
     """One person. ``group`` and ``share`` (place in the group, from 1) are an officer's alone.
+    ``spaces`` are those whose operations the person may approve; empty: every space.
 
     Times in whole seconds; ``removed`` is 0 while the person is in office.
     """
@@ -58,10 +59,15 @@ class Person:
     drill_due: int
     removed: int = 0
     replaced_by: str = ""
+    spaces: tuple[str, ...] = ()
 
     def in_office(self, now: int) -> bool:
         """Whether the person may act at ``now``."""
         return not self.removed and self.term_from <= now < self.term_until
+
+    def reaches(self, space: str) -> bool:
+        """Whether the person may approve for a space; for the site (empty) only who may for all."""
+        return not self.spaces or space in self.spaces
 
 
 @dataclass(frozen=True, slots=True)

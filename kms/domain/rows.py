@@ -7,9 +7,24 @@ row-MAC key) covers kind, key, version and body; the last leaf about the row rep
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kms.domain.approvals import Request
+from kms.domain.grants import Grant, Hold, Share
 from kms.domain.models import Epoch, Meeting, Recipient, Roster, Space
+from kms.domain.policies import SitePolicy, SpacePolicy
 
-Record = Space | Recipient | Meeting | Roster | Epoch
+Record = (
+    Space
+    | Recipient
+    | Meeting
+    | Roster
+    | Epoch
+    | SpacePolicy
+    | SitePolicy
+    | Request
+    | Grant
+    | Hold
+    | Share
+)
 
 
 class RowKind(StrEnum):
@@ -20,6 +35,12 @@ class RowKind(StrEnum):
     MEETING = "meeting"
     ROSTER = "roster"
     EPOCH = "epoch"
+    POLICY = "policy"
+    SITE_POLICY = "site-policy"
+    REQUEST = "request"
+    GRANT = "grant"
+    HOLD = "hold"
+    SHARE = "share"
 
 
 RECORD_TYPES: dict[RowKind, type[Record]] = {
@@ -28,6 +49,12 @@ RECORD_TYPES: dict[RowKind, type[Record]] = {
     RowKind.MEETING: Meeting,
     RowKind.ROSTER: Roster,
     RowKind.EPOCH: Epoch,
+    RowKind.POLICY: SpacePolicy,
+    RowKind.SITE_POLICY: SitePolicy,
+    RowKind.REQUEST: Request,
+    RowKind.GRANT: Grant,
+    RowKind.HOLD: Hold,
+    RowKind.SHARE: Share,
 }
 
 
@@ -49,16 +76,29 @@ class SealedRow:
     mac: bytes
 
 
+def row_space(key: str, kind: RowKind) -> str:
+    """Return whose token seals a row: a space's, or the site's (empty)."""
+    if kind in {RowKind.SPACE, RowKind.SITE_POLICY}:
+        return ""
+    return key.split("/", 2)[1]
+
+
+_KEYS: dict[type[Record], tuple[RowKind, tuple[str, ...]]] = {
+    Space: (RowKind.SPACE, ("space",)),
+    Recipient: (RowKind.RECIPIENT, ("space", "recipient")),
+    Meeting: (RowKind.MEETING, ("space", "meeting")),
+    Roster: (RowKind.ROSTER, ("space", "meeting")),
+    Epoch: (RowKind.EPOCH, ("space", "meeting", "epoch")),
+    SpacePolicy: (RowKind.POLICY, ("space",)),
+    SitePolicy: (RowKind.SITE_POLICY, ("name",)),
+    Request: (RowKind.REQUEST, ("space", "id")),
+    Grant: (RowKind.GRANT, ("space", "grant")),
+    Hold: (RowKind.HOLD, ("space", "hold")),
+    Share: (RowKind.SHARE, ("space", "meeting")),
+}
+
+
 def row_key(record: Record) -> str:
     """Return the record's unique key, such as ``meeting/treasury/0193...``."""
-    match record:
-        case Space():
-            return f"space/{record.space}"
-        case Recipient():
-            return f"recipient/{record.space}/{record.recipient}"
-        case Meeting():
-            return f"meeting/{record.space}/{record.meeting}"
-        case Roster():
-            return f"roster/{record.space}/{record.meeting}"
-        case Epoch():
-            return f"epoch/{record.space}/{record.meeting}/{record.epoch}"
+    kind, names = _KEYS[type(record)]
+    return "/".join([kind, *(str(getattr(record, name)) for name in names)])

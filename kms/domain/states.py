@@ -26,13 +26,21 @@ class MeetingState(StrEnum):
 
 _K = KeyState
 TRANSITIONS: dict[KeyState, frozenset[KeyState]] = {
-    _K.PRE_ACTIVATION: frozenset({_K.ACTIVE, _K.DESTROYED}),
-    _K.ACTIVE: frozenset({_K.DEACTIVATED}),
-    _K.SUSPENDED: frozenset(),
-    _K.DEACTIVATED: frozenset({_K.DESTROYED}),
-    _K.COMPROMISED: frozenset(),
+    _K.PRE_ACTIVATION: frozenset({_K.ACTIVE, _K.COMPROMISED, _K.DESTROYED}),
+    _K.ACTIVE: frozenset({_K.SUSPENDED, _K.DEACTIVATED, _K.COMPROMISED}),
+    _K.SUSPENDED: frozenset({_K.ACTIVE, _K.DEACTIVATED, _K.COMPROMISED}),
+    _K.DEACTIVATED: frozenset({_K.COMPROMISED, _K.DESTROYED}),
+    _K.COMPROMISED: frozenset({_K.DESTROYED}),
     _K.DESTROYED: frozenset(),
 }
+"""A suspended key is deactivated before it is destroyed: only what no longer protects goes. One
+that is compromised before it starts never becomes active."""
+
+IN_USE = frozenset({_K.ACTIVE, _K.SUSPENDED})
+"""States of a meeting's present epoch that end with the next one."""
+
+SERVED = frozenset({_K.PRE_ACTIVATION, _K.ACTIVE, _K.DEACTIVATED})
+"""States in which envelopes are released."""
 
 
 def check_transition(old: KeyState, new: KeyState) -> None:

@@ -7,6 +7,7 @@ back as the error it named. Nothing is ever sent twice.
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -17,6 +18,8 @@ from kms.errors import ConclaveError, HsmUnavailable, InvalidInput, NotFound
 from kms.hsm.channel import Frames, encode
 from kms.hsm.messages import (
     Answer,
+    Certified,
+    Certify,
     CheckpointSigned,
     CheckRows,
     Command,
@@ -28,13 +31,28 @@ from kms.hsm.messages import (
     Mint,
     MintDone,
     Request,
+    Reseal,
+    ResealDone,
     Response,
+    RetireVault,
     RowsSealed,
+    SealApproved,
     SealRows,
     SignCheckpoint,
     TreeHead,
 )
-from kms.ports import Minted, MintOrder, RowKeeper, SiteHsm, SpaceHsm, TokenInfo
+from kms.ports import (
+    Approved,
+    CertifyOrder,
+    Minted,
+    MintOrder,
+    Resealed,
+    ResealItem,
+    RowKeeper,
+    SiteHsm,
+    SpaceHsm,
+    TokenInfo,
+)
 from kms.settings import Settings
 
 _ROWS_PER_REQUEST = 256
@@ -157,6 +175,15 @@ class Worker:
             sealed.extend((await self._ask(SealRows(part), RowsSealed)).rows)
         return sealed
 
+    async def seal_approved(self, approved: Approved) -> list[SealedRow]:
+        """Return the request's row and the rows that it permits, with their MACs."""
+        sealed: list[SealedRow] = []
+        for part in _parts(approved.rows):
+            command = SealApproved(replace(approved, rows=part))
+            answer = await self._ask(command, RowsSealed)
+            sealed.extend(answer.rows[1:] if sealed else answer.rows)
+        return sealed
+
     async def check_rows(self, rows: Sequence[SealedRow]) -> None:
         """Raise IntegrityFailure unless every MAC holds; without rows the worker is asked too."""
         for part in _parts(rows) if rows else ((),):
@@ -207,6 +234,18 @@ class SpaceWorker(Worker):
     async def mint(self, order: MintOrder) -> Minted:
         """Mint one epoch; never sent twice."""
         return (await self._ask(Mint(order), MintDone)).minted
+
+    async def reseal(self, items: Sequence[ResealItem], now: int) -> Resealed:
+        """Wrap epochs' keys to the newest vault key."""
+        return (await self._ask(Reseal(tuple(items), now), ResealDone)).resealed
+
+    async def retire_vault(self, version: int) -> None:
+        """Destroy an older vault key pair."""
+        await self._ask(RetireVault(version), Done)
+
+    async def certify(self, order: CertifyOrder) -> str:
+        """Return the signed destruction certificate."""
+        return (await self._ask(Certify(order), Certified)).certificate
 
 
 class SiteWorker(Worker):

@@ -7,7 +7,7 @@ whole use case; no message lets a caller choose bytes to sign or blobs to unwrap
 import msgspec
 
 from kms.domain.rows import Row, SealedRow
-from kms.ports import Minted, MintOrder, TokenInfo
+from kms.ports import Approved, CertifyOrder, Minted, MintOrder, Resealed, ResealItem, TokenInfo
 
 MAX_FRAME = 8 << 20
 
@@ -22,6 +22,31 @@ class SealRows(msgspec.Struct, frozen=True, tag="seal-rows", forbid_unknown_fiel
     """MAC rows; each must be the canonical form of a typed record of this token's space."""
 
     rows: tuple[Row, ...]
+
+
+class SealApproved(msgspec.Struct, frozen=True, tag="seal-approved", forbid_unknown_fields=True):
+    """MAC rows that an approved request permits."""
+
+    approved: Approved
+
+
+class Reseal(msgspec.Struct, frozen=True, tag="reseal", forbid_unknown_fields=True):
+    """Wrap epochs' keys to the newest vault key (space tokens)."""
+
+    items: tuple[ResealItem, ...]
+    now: int
+
+
+class RetireVault(msgspec.Struct, frozen=True, tag="retire-vault", forbid_unknown_fields=True):
+    """Destroy an older vault key pair (space tokens)."""
+
+    version: int
+
+
+class Certify(msgspec.Struct, frozen=True, tag="certify", forbid_unknown_fields=True):
+    """Sign a destruction certificate (space tokens)."""
+
+    order: CertifyOrder
 
 
 class CheckRows(msgspec.Struct, frozen=True, tag="check-rows", forbid_unknown_fields=True):
@@ -50,7 +75,18 @@ class Describe(msgspec.Struct, frozen=True, tag="describe", forbid_unknown_field
     """Ask for TokenInfo."""
 
 
-Command = Mint | SealRows | CheckRows | SignCheckpoint | LastCheckpoint | Describe
+Command = (
+    Mint
+    | SealRows
+    | SealApproved
+    | CheckRows
+    | Reseal
+    | RetireVault
+    | Certify
+    | SignCheckpoint
+    | LastCheckpoint
+    | Describe
+)
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,13 +103,25 @@ class MintDone(msgspec.Struct, frozen=True, tag="minted", forbid_unknown_fields=
 
 
 class RowsSealed(msgspec.Struct, frozen=True, tag="rows-sealed", forbid_unknown_fields=True):
-    """Answer to SealRows, in the same order."""
+    """Answer to SealRows and SealApproved, in the same order."""
 
     rows: tuple[SealedRow, ...]
 
 
 class Done(msgspec.Struct, frozen=True, tag="done", forbid_unknown_fields=True):
-    """Answer to CheckRows: all hold."""
+    """Answer to CheckRows: all hold; to RetireVault: it is gone."""
+
+
+class ResealDone(msgspec.Struct, frozen=True, tag="resealed", forbid_unknown_fields=True):
+    """Answer to Reseal."""
+
+    resealed: Resealed
+
+
+class Certified(msgspec.Struct, frozen=True, tag="certified", forbid_unknown_fields=True):
+    """Answer to Certify."""
+
+    certificate: str
 
 
 class CheckpointSigned(msgspec.Struct, frozen=True, tag="checkpoint", forbid_unknown_fields=True):
@@ -102,7 +150,17 @@ class Failed(msgspec.Struct, frozen=True, tag="failed", forbid_unknown_fields=Tr
     message: str
 
 
-Answer = MintDone | RowsSealed | Done | CheckpointSigned | TreeHead | Described | Failed
+Answer = (
+    MintDone
+    | RowsSealed
+    | Done
+    | ResealDone
+    | Certified
+    | CheckpointSigned
+    | TreeHead
+    | Described
+    | Failed
+)
 
 
 class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

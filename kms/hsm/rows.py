@@ -6,8 +6,7 @@ The site's token seals Space records; a space's token seals that space's other r
 import hmac
 from collections.abc import Iterable
 
-from kms.domain.models import Space
-from kms.domain.rows import Record, Row, SealedRow
+from kms.domain.rows import Record, Row, RowKind, SealedRow, row_key, row_space
 from kms.errors import Forbidden, IntegrityFailure
 from kms.hsm.keyring import Keyring
 from kms.statements.canonical import mac_input, read_row
@@ -39,9 +38,6 @@ class RowSealer:
                 raise IntegrityFailure("a stored row is not what the service wrote")
 
     def _check_own(self, record: Record) -> None:
-        if self._space:
-            own = record.space == self._space and not isinstance(record, Space)
-        else:
-            own = isinstance(record, Space)
-        if not own:
+        kind = RowKind(row_key(record).partition("/")[0])
+        if row_space(row_key(record), kind) != self._space:
             raise Forbidden("this token does not seal that record")

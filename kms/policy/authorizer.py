@@ -4,6 +4,7 @@ It denies whatever the policies do not permit, and whatever they cannot decide.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -53,9 +54,9 @@ class Authorizer:
         """
         place = folder or resources.files("kms.policy")
         files = sorted(place.iterdir(), key=lambda file: file.name)
-        text = "\n".join(file.read_text("utf-8") for file in files if file.name.endswith(".cedar"))
         try:
-            schema = cedarpy.Schema.from_str((place / "schema.cedarschema").read_text("utf-8"))
+            text = _text(files, ".cedar")
+            schema = cedarpy.Schema.from_str(_text(files, ".cedarschema"))
             policies = cedarpy.PolicySet.from_str(text)
             checked = cedarpy.validate_policies(text, schema)
         except (OSError, ValueError) as error:
@@ -95,6 +96,10 @@ class Authorizer:
         except ValueError as error:
             raise Forbidden("the policies could not decide") from error
         return answer.allowed and not answer.diagnostics.errors
+
+
+def _text(files: Sequence[Traversable], suffix: str) -> str:
+    return "\n".join(file.read_text("utf-8") for file in files if file.name.endswith(suffix))
 
 
 def _whose(operation_id: str) -> str:

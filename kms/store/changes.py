@@ -5,10 +5,11 @@ Runs on the caller's side, so that a bad unit never reaches the batch of others.
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import starmap
 from typing import Any
 
+from kms.domain.approvals import Request
 from kms.domain.models import Epoch
 from kms.domain.rows import Row, SealedRow
 from kms.errors import Conflict
@@ -16,11 +17,14 @@ from kms.ports import (
     Change,
     DropEnvelope,
     DropEnvelopes,
+    PutCertificate,
     PutCheckpoint,
     PutEnvelopes,
     PutMac,
+    PutMark,
     PutReply,
     PutRow,
+    TakeLease,
 )
 from kms.statements.canonical import read_row
 from kms.store.statements import TABLES, Statements, in_chunks
@@ -30,20 +34,23 @@ from kms.store.statements import TABLES, Statements, in_chunks
 class Step:
     """One statement and its parameters.
 
-    ``follows`` demands that it changes exactly one row; ``erases`` asks that what it deletes
-    leaves the write-ahead log soon.
+    ``follows`` demands that it changes exactly one row, ``takes`` that it returns one; ``erases``
+    asks that what it deletes leaves the write-ahead log soon.
     """
 
     sql: str
     parameters: tuple[Any, ...]
     follows: bool = False
     erases: bool = False
+    takes: bool = False
 
     def apply(self, connection: sqlite3.Connection) -> None:
         """Run it; raise Conflict if a row's version does not follow, or what the driver raises."""
         done = connection.execute(self.sql, self.parameters)
         if self.follows and done.rowcount != 1:
             raise Conflict("the row's version does not follow the stored one")
+        if self.takes and done.fetchone() is None:
+            raise Conflict("another holder has the lease")
 
 
 def steps_of(changes: Iterable[Change], statements: Statements) -> list[Step]:
@@ -69,20 +76,29 @@ def _steps(change: Change, statements: Statements) -> Iterator[Step]:
             yield Step(drop.sql, which, erases=True)
         case DropEnvelope():
             yield _drop_envelope(change, statements)
-        case PutReply():
-            remember = statements.insert_reply
-            reply = remember.bind(
-                principal=change.principal,
-                key=change.key,
-                request=change.request,
-                status=change.status,
-                body=change.body,
-                created=change.created,
-            )
-            yield Step(remember.sql, reply)
-        case PutCheckpoint():
-            sign = statements.insert_checkpoint
-            yield Step(sign.sql, sign.bind(size=change.size, note=change.note))
+        case TakeLease():
+            yield _take_lease(change, statements)
+        case PutReply() | PutCheckpoint() | PutCertificate() | PutMark():
+            yield _remember(change, statements)
+
+
+def _remember(
+    change: PutReply | PutCheckpoint | PutCertificate | PutMark, statements: Statements
+) -> Step:
+    """Return the step of a change whose fields are the columns."""
+    kept = {
+        PutReply: statements.insert_reply,
+        PutCheckpoint: statements.insert_checkpoint,
+        PutCertificate: statements.insert_certificate,
+        PutMark: statements.put_mark,
+    }[type(change)]
+    return Step(kept.sql, kept.bind(**asdict(change)))
+
+
+def _take_lease(change: TakeLease, statements: Statements) -> Step:
+    take = statements.take_lease
+    values = take.bind(name=change.name, holder=change.holder, until=change.until, now=change.now)
+    return Step(take.sql, values, takes=True)
 
 
 def _drop_envelope(change: DropEnvelope, statements: Statements) -> Step:
@@ -118,6 +134,6 @@ def _put_mac(sealed: SealedRow, statements: Statements) -> Step:
 def _columns(row: Row) -> dict[str, str | int]:
     record = read_row(row)
     columns = {name: getattr(record, name) for name in TABLES[row.kind][1]}
-    if isinstance(record, Epoch):
+    if isinstance(record, Epoch | Request):
         columns["state"] = record.state.value
     return columns

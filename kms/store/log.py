@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from kms.audit.leaf import Leaf, LeafDraft, Phase, encode_leaf
+from kms.audit.actions import SERVING
+from kms.audit.leaf import GRANT, Leaf, LeafDraft, Outcome, Phase, encode_leaf
 from kms.audit.merkle import MerkleTree, leaf_hash
 from kms.errors import IntegrityFailure
 
@@ -57,6 +58,8 @@ class Facts:
         self.size = 0
         self.versions: dict[str, int] = {}
         self.intents: set[int] = set()
+        self.served: dict[str, tuple[str, int]] = {}
+        self.grants: dict[str, int] = {}
 
     def add(self, seq: int, leaf: Leaf | LeafDraft) -> None:
         """Take in the next leaf."""
@@ -66,7 +69,20 @@ class Facts:
             self.intents.add(seq)
         elif leaf.intent is not None:
             self.intents.discard(leaf.intent)
+        if leaf.action in SERVING and leaf.outcome is Outcome.SUCCEEDED:
+            self._count_use(leaf.resource)
+        if GRANT in leaf.auth and leaf.outcome is not Outcome.REFUSED:
+            self.grants[leaf.auth.rpartition(GRANT)[2]] = seq
         self.size = seq + 1
+
+    def _count_use(self, resource: str) -> None:
+        """Count an envelope of a meeting's latest served epoch."""
+        meeting, _, epoch = resource.rpartition("/")
+        known, count = self.served.get(meeting, ("", 0))
+        if known == epoch:
+            self.served[meeting] = (epoch, count + 1)
+        elif not known or int(epoch) > int(known):
+            self.served[meeting] = (epoch, 1)
 
 
 def stored_leaves(connection: sqlite3.Connection, sql: str) -> Iterator[bytes]:

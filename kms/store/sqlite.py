@@ -12,7 +12,9 @@ from typing import Any, Self
 
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 
+from kms.audit.leaf import decode_leaf
 from kms.audit.merkle import MerkleTree
+from kms.domain.approvals import RequestState
 from kms.domain.ids import MAX_EPOCH, MeetingId, RecipientId, SpaceName
 from kms.domain.rows import Row, RowKind, SealedRow
 from kms.ports import Clock, Reply, Unit
@@ -115,6 +117,78 @@ class SqliteStore:
     def pending_epochs(self) -> list[SealedRow]:
         """Return all epochs in pre-activation."""
         return self._rows(RowKind.EPOCH, self._sql.pending)
+
+    def present_epochs(
+        self, space: SpaceName, after: tuple[str, int], limit: int
+    ) -> list[SealedRow]:
+        """Return a page of a space's epochs that are active, suspended or compromised."""
+        place = {"after_meeting": after[0], "after_epoch": after[1], "limit": max(limit, 0)}
+        return self._rows(RowKind.EPOCH, self._sql.present, space=space, **place)
+
+    def epochs_kept_for(
+        self, space: SpaceName, recipient: RecipientId, after: tuple[str, int], limit: int
+    ) -> list[SealedRow]:
+        """Return a page of the epochs that a recipient has an envelope of."""
+        place = {"after_meeting": after[0], "after_epoch": after[1], "limit": max(limit, 0)}
+        page = self._sql.kept_for
+        return self._rows(RowKind.EPOCH, page, space=space, recipient=recipient, **place)
+
+    def count_kept_for(self, space: SpaceName, recipient: RecipientId) -> int:
+        """Return of how many epochs a recipient has an envelope."""
+        return int(self._read(self._sql.count_kept, space=space, recipient=recipient)[0][0])
+
+    def count_envelopes(self, space: SpaceName, meeting: MeetingId, epoch: int) -> int:
+        """Return how many envelopes of an epoch are stored."""
+        where = {"space": space, "meeting": meeting, "epoch": epoch}
+        return int(self._read(self._sql.count_envelopes, **where)[0][0])
+
+    def requests(self, state: RequestState, after: str, limit: int) -> list[SealedRow]:
+        """Return a page of the requests in a state."""
+        page = self._sql.requests
+        where = {"state": state.value, "after": after, "limit": max(limit, 0)}
+        return self._rows(RowKind.REQUEST, page, **where)
+
+    def request(self, request: str) -> SealedRow | None:
+        """Return the request of that id."""
+        return next(iter(self._rows(RowKind.REQUEST, self._sql.request_of, id=request)), None)
+
+    def grants(self, space: SpaceName) -> list[SealedRow]:
+        """Return every grant of a space."""
+        return self._rows(RowKind.GRANT, self._sql.grants, space=space)
+
+    def holds(self, space: SpaceName) -> list[SealedRow]:
+        """Return every legal hold of a space."""
+        return self._rows(RowKind.HOLD, self._sql.holds, space=space)
+
+    def shares(self, space: SpaceName) -> list[SealedRow]:
+        """Return the shares of a space's meetings."""
+        return self._rows(RowKind.SHARE, self._sql.shares, space=space)
+
+    def certificate(self, request: str) -> str | None:
+        """Return the destruction certificate of an executed request."""
+        found = self._read(self._sql.certificate, request=request)
+        return str(found[0][0]) if found else None
+
+    def lease(self, name: str) -> tuple[str, int] | None:
+        """Return holder and end of a lease."""
+        found = self._read(self._sql.lease, name=name)
+        return (found[0][0], found[0][1]) if found else None
+
+    def mark(self, name: str, default: int) -> int:
+        """Return a remembered number."""
+        found = self._read(self._sql.mark, name=name)
+        return int(found[0][0]) if found else default
+
+    def uses(self, space: SpaceName, meeting: MeetingId, epoch: int) -> int:
+        """Return how many envelopes of a meeting's latest served epoch were served."""
+        resource = f"spaces/{space}/meetings/{meeting}/epochs"
+        known, count = self._facts.served.get(resource, ("", 0))
+        return count if known == str(epoch) else 0
+
+    def grant_used(self, grant: str) -> str:
+        """Return when a grant last let somebody do something."""
+        seq = self._facts.grants.get(grant)
+        return "" if seq is None else decode_leaf(self.leaves(seq, 1)[0]).time
 
     def envelope(
         self, space: SpaceName, meeting: MeetingId, epoch: int, recipient: RecipientId

@@ -3,12 +3,13 @@
 The hot path hands that text to the plain DBAPI connection, which keeps it prepared.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.expression import ClauseElement
 
@@ -24,6 +25,12 @@ TABLES: dict[RowKind, tuple[sa.Table, tuple[str, ...]]] = {
     RowKind.MEETING: (t.meeting, ("space", "meeting")),
     RowKind.ROSTER: (t.roster, ("space", "meeting")),
     RowKind.EPOCH: (t.epoch, ("space", "meeting", "epoch")),
+    RowKind.POLICY: (t.policy, ("space",)),
+    RowKind.SITE_POLICY: (t.site_policy, ("name",)),
+    RowKind.REQUEST: (t.request, ("space", "id")),
+    RowKind.GRANT: (t.grant, ("space", "grant")),
+    RowKind.HOLD: (t.hold, ("space", "hold")),
+    RowKind.SHARE: (t.share, ("space", "meeting")),
 }
 """Where each kind of row lies, and its key's columns in the order of the key's text."""
 
@@ -84,6 +91,38 @@ class Statements:
             .where(t.epoch.c.state == t.PENDING)
             .order_by(t.epoch.c.space, t.epoch.c.meeting, t.epoch.c.epoch)
         )
+        self.present = make(_after(_select(t.epoch, ("space",)).where(t.PRESENT)))
+        self.requests = make(
+            _select(t.request, ("state",))
+            .where(t.request.c.id > _free("after"))
+            .order_by(t.request.c.id)
+            .limit(_free("limit"))
+        )
+        self.request_of = make(_select(t.request, ("id",)))
+        self.grants = make(_select(t.grant, ("space",)).order_by(t.grant.c.grant))
+        self.holds = make(_select(t.hold, ("space",)).order_by(t.hold.c.hold))
+        self.shares = make(_select(t.share, ("space",)).order_by(t.share.c.meeting))
+        self.kept_for = make(_kept_for())
+        self.count_kept = make(
+            sa.select(sa.func.count())
+            .select_from(t.envelope)
+            .where(*_equal(t.envelope, "space", "recipient"))
+        )
+        self.count_envelopes = make(
+            sa.select(sa.func.count())
+            .select_from(t.envelope)
+            .where(*_equal(t.envelope, "space", "meeting", "epoch"))
+        )
+        self.insert_certificate = make(sa.insert(t.certificate))
+        self.certificate = make(
+            sa.select(t.certificate.c.jws).where(*_equal(t.certificate, "request"))
+        )
+        self.take_lease = make(_take_lease(_UPSERT[dialect.name]))
+        self.lease = make(
+            sa.select(t.lease.c.holder, t.lease.c.until).where(*_equal(t.lease, "name"))
+        )
+        self.put_mark = make(_put_mark(_UPSERT[dialect.name]))
+        self.mark = make(sa.select(t.mark.c.value).where(*_equal(t.mark, "name")))
         self.insert_envelopes = {size: make(_insert(t.envelope, size)) for size in CHUNKS}
         self.drop_envelopes = make(
             sa.delete(t.envelope).where(*_equal(t.envelope, "space", "meeting", "epoch"))
@@ -126,6 +165,52 @@ def _select(table: sa.Table, key: tuple[str, ...]) -> sa.Select[Any]:
     own = TABLES[RowKind(table.name)][1]
     columns = [table.c[name] for name in (*own, "version", "body", "mac")]
     return sa.select(*columns).where(*_equal(table, *key))
+
+
+def _kept_for() -> sa.Select[Any]:
+    """Return the SELECT of a page of a space's epochs that one recipient has an envelope of."""
+    own = t.epoch.c
+    place = sa.and_(
+        t.envelope.c.space == own.space,
+        t.envelope.c.meeting == own.meeting,
+        t.envelope.c.epoch == own.epoch,
+        t.envelope.c.recipient == _free("recipient"),
+    )
+    return _after(_select(t.epoch, ("space",)).join(t.envelope, place))
+
+
+def _after(epochs: sa.Select[Any]) -> sa.Select[Any]:
+    """Return a page of epochs by meeting and number, after one of them."""
+    own = t.epoch.c
+    after = sa.or_(
+        own.meeting > _free("after_meeting"),
+        sa.and_(own.meeting == _free("after_meeting"), own.epoch > _free("after_epoch")),
+    )
+    return epochs.where(after).order_by(own.meeting, own.epoch).limit(_free("limit"))
+
+
+_UPSERT: dict[str, Callable[[sa.Table], Any]] = {
+    "postgresql": postgresql.insert,
+    "sqlite": sqlite.insert,
+}
+"""INSERT that can say what to do about a conflict, by dialect."""
+
+
+def _take_lease(upsert: Callable[[sa.Table], Any]) -> ClauseElement:
+    """Return the upsert that takes a free or own lease; it changes no row of another's."""
+    new = upsert(t.lease).values({c.name: _free(c.name) for c in t.lease.c})
+    taken = new.on_conflict_do_update(
+        index_elements=["name"],
+        set_={"holder": new.excluded.holder, "until": new.excluded.until},
+        where=sa.or_(t.lease.c.holder == new.excluded.holder, t.lease.c.until <= _free("now")),
+    )
+    return cast("ClauseElement", taken.returning(t.lease.c.name))
+
+
+def _put_mark(upsert: Callable[[sa.Table], Any]) -> ClauseElement:
+    new = upsert(t.mark).values({c.name: _free(c.name) for c in t.mark.c})
+    kept = {"value": new.excluded.value}
+    return cast("ClauseElement", new.on_conflict_do_update(index_elements=["name"], set_=kept))
 
 
 def _page(table: sa.Table, within: tuple[str, ...], by: str) -> sa.Select[Any]:

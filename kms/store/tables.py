@@ -65,8 +65,11 @@ epoch = sa.Table(
     _belongs_to("meeting", "space", "meeting"),
     sqlite_strict=True,
 )
+PRESENT = sa.literal_column("state").in_(
+    [sa.literal_column(f"'{state}'") for state in ("active", "suspended", "compromised")]
+)
 PENDING: sa.ColumnClause[str] = sa.literal_column("'pre-activation'")
-"""Literal, not a parameter: only so does the planner use the partial index below."""
+"""Literals, not parameters: only so does the planner use the partial indexes below."""
 sa.Index(
     "epoch_pending",
     epoch.c.space,
@@ -74,6 +77,14 @@ sa.Index(
     epoch.c.epoch,
     sqlite_where=epoch.c.state == PENDING,
     postgresql_where=epoch.c.state == PENDING,
+)
+sa.Index(
+    "epoch_present",
+    epoch.c.space,
+    epoch.c.meeting,
+    epoch.c.epoch,
+    sqlite_where=PRESENT,
+    postgresql_where=PRESENT,
 )
 envelope = sa.Table(
     "envelope",
@@ -98,6 +109,50 @@ checkpoint = sa.Table(
     METADATA,
     sa.Column("size", _BIG, primary_key=True, autoincrement=False),
     sa.Column("note", sa.Text, nullable=False),
+    sqlite_strict=True,
+)
+policy = sa.Table("policy", METADATA, *_key("space"), *_sealed(), sqlite_strict=True)
+site_policy = sa.Table("site-policy", METADATA, *_key("name"), *_sealed(), sqlite_strict=True)
+request = sa.Table(
+    "request",
+    METADATA,
+    *_key("space", "id"),
+    sa.Column("state", sa.Text, nullable=False),
+    *_sealed(),
+    sqlite_strict=True,
+)
+sa.Index("request_id", request.c.id, unique=True)
+sa.Index("request_state", request.c.state, request.c.id)
+grant = sa.Table("grant", METADATA, *_key("space", "grant"), *_sealed(), sqlite_strict=True)
+hold = sa.Table("hold", METADATA, *_key("space", "hold"), *_sealed(), sqlite_strict=True)
+share = sa.Table(
+    "share",
+    METADATA,
+    *_key("space", "meeting"),
+    *_sealed(),
+    _belongs_to("meeting", "space", "meeting"),
+    sqlite_strict=True,
+)
+certificate = sa.Table(
+    "certificate",
+    METADATA,
+    *_key("request"),
+    sa.Column("jws", sa.Text, nullable=False),
+    sqlite_strict=True,
+)
+lease = sa.Table(
+    "lease",
+    METADATA,
+    *_key("name"),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("until", _BIG, nullable=False),
+    sqlite_strict=True,
+)
+mark = sa.Table(
+    "mark",
+    METADATA,
+    *_key("name"),
+    sa.Column("value", _BIG, nullable=False),
     sqlite_strict=True,
 )
 reply = sa.Table(

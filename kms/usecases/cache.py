@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
 
+from kms.domain.approvals import Request
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import Epoch, Meeting, Recipient, Roster, Space
-from kms.domain.rows import Record, Row, RowKind, SealedRow
+from kms.domain.policies import SITE_POLICY, SitePolicy, SpacePolicy
+from kms.domain.rows import Record, Row, RowKind, SealedRow, row_space
 from kms.domain.states import KeyState
 from kms.errors import IntegrityFailure, InvalidInput, NotFound, VerificationFailed
 from kms.ports import RowKeeper, Store, WorkerDirectory
@@ -79,6 +81,26 @@ class VerifiedCache:
         found = await self._get(RowKind.ROSTER, f"roster/{space}/{meeting}")
         return cast("Roster", found.record), found.version
 
+    async def policy(self, space: SpaceName) -> tuple[SpacePolicy, int]:
+        """Return a space's own policy and its row's version; raise NotFound, IntegrityFailure."""
+        found = await self._get(RowKind.POLICY, f"policy/{space}")
+        return cast("SpacePolicy", found.record), found.version
+
+    async def site_policy(self) -> tuple[SitePolicy, int]:
+        """Return the site's own policies and their row's version; raise NotFound,
+        IntegrityFailure.
+        """
+        found = await self._get(RowKind.SITE_POLICY, f"site-policy/{SITE_POLICY}")
+        return cast("SitePolicy", found.record), found.version
+
+    async def request(self, request: str) -> tuple[Request, int]:
+        """Return a request by its id and its row's version; raise NotFound, IntegrityFailure."""
+        sealed = self._store.request(request)
+        if sealed is None:
+            raise NotFound("there is no such thing")
+        found = await self.admit(sealed)
+        return cast("Request", found.record), found.version
+
     async def epoch(self, space: SpaceName, meeting: MeetingId, epoch: int) -> tuple[Epoch, int]:
         """Return an epoch and its version; raise NotFound, IntegrityFailure."""
         found = await self._epoch(space, meeting, epoch)
@@ -134,9 +156,8 @@ class VerifiedCache:
         return self._remember(row)
 
     def _keeper(self, row: Row) -> RowKeeper:
-        if row.kind is RowKind.SPACE:
-            return self._workers.site
-        return self._workers.space(SpaceName(row.key.split("/", 2)[1]))
+        space = row_space(row.key, row.kind)
+        return self._workers.space(SpaceName(space)) if space else self._workers.site
 
     def _keep(self, name: str, blob: bytes) -> None:
         self._blobs[name] = blob

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from kms.audit.leaf import LeafDraft, Outcome, Phase
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import ReleaseClass
-from kms.domain.states import KeyState
+from kms.domain.states import SERVED
 from kms.errors import ConclaveError, Forbidden, IntegrityFailure, NotFound, StateNotAllowed
 from kms.operations import OPERATIONS
 from kms.policy.authorizer import NOT_THERE, Target
@@ -14,8 +14,6 @@ from kms.ports import Unit
 from kms.usecases.services import Call, Services, lock_name, meeting_path, refusal
 
 MAX_BATCH = 200
-
-_SERVED = frozenset({KeyState.PRE_ACTIVATION, KeyState.ACTIVE, KeyState.DEACTIVATED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +111,7 @@ async def _one(services: Services, call: Call, wanted: Wanted) -> _Prepared:
         raise StateNotAllowed(f"envelopes are not served while the meeting is {record.state}")
     number = record.current_epoch if wanted.epoch is None else wanted.epoch
     epoch, _ = await services.cache.epoch(space, meeting, number)
-    if epoch.state not in _SERVED:
+    if epoch.state not in SERVED:
         raise StateNotAllowed(f"the epoch is {epoch.state}")
     blob = await services.cache.blob(space, meeting, number, recipient)
     leaf = call.leaf(

@@ -32,6 +32,18 @@ DATA: dict[str, Rows] = {
         "reply": [("p", "k", "r", 201, b"{}", 7)],
     }
 }
+DATA["0002"] = {
+    **DATA["0001"],
+    "policy": [(TREASURY, *SEALED)],
+    "site-policy": [("site", *SEALED)],
+    "request": [("", "r", "pending", *SEALED)],
+    "grant": [(TREASURY, "g", *SEALED)],
+    "hold": [(TREASURY, "h", *SEALED)],
+    "share": [(TREASURY, "m", *SEALED)],
+    "certificate": [("r", "jws")],
+    "lease": [("rotation", "node", 7)],
+    "mark": [("syslog", 7)],
+}
 """What lies in the tables at each revision."""
 
 
@@ -65,12 +77,12 @@ def fill(path: Path, rows: Rows) -> None:
     with closing(sqlite3.connect(path)) as db, db:
         for table, values in rows.items():
             marks = ",".join("?" * len(values[0]))
-            db.executemany(f"INSERT INTO {table} VALUES ({marks})", values)
+            db.executemany(f'INSERT INTO "{table}" VALUES ({marks})', values)
 
 
 def read(path: Path, names: set[str]) -> Rows:
     with closing(sqlite3.connect(path)) as db:
-        return {name: db.execute(f"SELECT * FROM {name}").fetchall() for name in names}
+        return {name: db.execute(f'SELECT * FROM "{name}"').fetchall() for name in names}
 
 
 def test_every_revision_has_data_here_and_the_last_is_the_head() -> None:

@@ -1,0 +1,222 @@
+"""What needs the approval of several people, what a request for it names, and how it is counted.
+
+Stopping is safe alone; what starts, loosens or destroys stands in RULES. Quorums count people: each
+person counts for one need.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kms.domain.grants import Grant
+from kms.domain.ids import MeetingId, SpaceName
+from kms.domain.models import Role
+from kms.domain.people import Person, Register
+from kms.domain.policies import GroupNeed, SpacePolicy
+from kms.errors import InvalidInput
+
+LEAST_PEOPLE = 2
+"""No request is ever carried out on fewer people's word."""
+
+
+class RequestState(StrEnum):
+    """What became of a request. One that expires simply never leaves ``pending``."""
+
+    PENDING = "pending"
+    EXECUTED = "executed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A frozen request and what was handed in for it. ``space`` is empty for the site's own.
+
+    ``request`` is the requester's JWS (statements/request.py), ``approvals`` those of officers.
+    """
+
+    space: str
+    id: str
+    request: str
+    approvals: tuple[str, ...] = ()
+    state: RequestState = RequestState.PENDING
+    ended: int = 0
+
+
+# --- parameters ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EpochTarget:
+    """One epoch of a meeting."""
+
+    meeting: MeetingId
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class MeetingTarget:
+    """One meeting."""
+
+    meeting: MeetingId
+
+
+@dataclass(frozen=True, slots=True)
+class HoldTarget:
+    """One legal hold."""
+
+    hold: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChange:
+    """A space's new policy; ``version`` that its row will have: it follows what was seen."""
+
+    policy: SpacePolicy
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class SitePolicyChange:
+    """The site's new Cedar policies; ``version`` as in PolicyChange."""
+
+    text: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class GrantWish:
+    """A role in the space for a principal, from ``starts`` until ``expires``."""
+
+    principal: str
+    role: Role
+    starts: int
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """A meeting of the space and the partner whose vault shall receive its keys too."""
+
+    meeting: MeetingId
+    partner: SpaceName
+
+
+Parameters = (
+    EpochTarget | MeetingTarget | HoldTarget | PolicyChange | SitePolicyChange | GrantWish | Sharing
+)
+
+
+class Groups(StrEnum):
+    """Which groups of officers have to approve if the space's policy names no others."""
+
+    FIRST = "first"
+    EVERY = "every"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """An operation that needs approval. ``both``: officers of the partner's space as well."""
+
+    parameters: type[Parameters]
+    groups: Groups
+    summary_en: str
+    summary_zh: str
+    both: bool = False
+
+
+RULES: dict[str, Rule] = {
+    "epoch.resume": Rule(
+        EpochTarget, Groups.FIRST, "Take a suspended key into use again", "恢复使用已暂停的密钥"
+    ),
+    "epoch.destroy": Rule(
+        EpochTarget, Groups.FIRST, "Destroy the key of one epoch", "销毁一个密钥周期的密钥"
+    ),
+    "meeting.destroy": Rule(
+        MeetingTarget, Groups.FIRST, "Destroy every key of a closed meeting",
+        "销毁已结束会议的全部密钥",
+    ),
+    "hold.lift": Rule(HoldTarget, Groups.EVERY, "Lift a legal hold", "解除法律保全"),
+    "policy.change": Rule(
+        PolicyChange, Groups.EVERY, "Change a space's policy", "变更空间策略"
+    ),
+    "site-policy.change": Rule(
+        SitePolicyChange, Groups.EVERY, "Change the site's access policies", "变更站点访问策略"
+    ),
+    "grant.create": Rule(
+        GrantWish, Groups.FIRST, "Grant a role for a time", "授予限时角色"
+    ),
+    "meeting.share": Rule(
+        Sharing, Groups.FIRST, "Share a meeting's keys with another space",
+        "与另一空间共享会议密钥", both=True,
+    ),
+}  # fmt: skip
+
+
+def default_needs(rule: Rule, register: Register, partner: str = "") -> tuple[GroupNeed, ...]:
+    """Return the quorum that applies where no policy names another: the groups' thresholds."""
+    groups = register.groups[:1] if rule.groups is Groups.FIRST else register.groups
+    sides = ("", partner) if rule.both else ("",)
+    return tuple(GroupNeed(group.name, group.threshold, side) for side in sides for group in groups)
+
+
+def check_needs(needs: Sequence[GroupNeed]) -> None:
+    """Raise InvalidInput unless somebody has to approve, and nobody could do it alone."""
+    if any(need.count < 1 for need in needs) or sum(need.count for need in needs) < LEAST_PEOPLE:
+        raise InvalidInput(f"at least {LEAST_PEOPLE} people approve, and each need at least one")
+
+
+def unmet(
+    needs: Sequence[GroupNeed], space: str, people: Sequence[Person]
+) -> tuple[GroupNeed, ...]:
+    """Return what is still missing, as needs; nothing if these people are enough.
+
+    Each person counts for one need: the largest matching of people to places is found.
+    """
+    places = [index for index, need in enumerate(needs) for _ in range(need.count)]
+    taken: dict[int, int] = {}
+
+    def fits(person: Person, place: int) -> bool:
+        need = needs[places[place]]
+        return person.group == need.group and person.reaches(need.space or space)
+
+    distinct = list({person.name: person for person in people}.values())
+    for number in range(len(distinct)):
+        _seat(number, distinct, len(places), fits, taken, set())
+    open_places = [places[place] for place in range(len(places)) if place not in taken]
+    return tuple(
+        GroupNeed(need.group, open_places.count(index), need.space)
+        for index, need in enumerate(needs)
+        if index in open_places
+    )
+
+
+def _seat(
+    number: int,
+    people: Sequence[Person],
+    places: int,
+    fits: Callable[[Person, int], bool],
+    taken: dict[int, int],
+    tried: set[int],
+) -> bool:
+    """Give a person a place, moving others if need be (augmenting path)."""
+    for place in range(places):
+        if place in tried or not fits(people[number], place):
+            continue
+        tried.add(place)
+        if place not in taken or _seat(taken[place], people, places, fits, taken, tried):
+            taken[place] = number
+            return True
+    return False
+
+
+def grant_of(space: SpaceName, request: str, wish: GrantWish, reason: str) -> Grant:
+    """Return the grant that an approved request makes."""
+    return Grant(
+        space=space,
+        grant=request,
+        principal=wish.principal,
+        role=wish.role,
+        starts=wish.starts,
+        expires=wish.expires,
+        reason=reason,
+    )

@@ -1,0 +1,176 @@
+"""Requests for what several people must approve, frozen and signed by whoever asks, and the check
+of all that was handed in for one. HSM workers, the service and the offline verifier share it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from kms.domain.approvals import RULES, Parameters, Request, Rule, check_needs, unmet
+from kms.domain.people import Credential, Part, Person, Register
+from kms.domain.policies import GroupNeed
+from kms.errors import InvalidInput, QuorumNotMet, VerificationFailed
+from kms.statements import jws
+from kms.statements.approval import TYP as APPROVAL_TYP
+from kms.statements.approval import Approval, verify_approval
+from kms.statements.canonical import canonical, decode_record, digest, encode_record
+from kms.statements.card import credential_key
+
+TYP = "conclave-request+jws"
+MAX_SECONDS = 30 * 24 * 3600
+"""How long a request can be open at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRequest:
+    """What is asked for, exactly as it will run. ``space`` is empty for the site's own.
+
+    ``parameters`` are builtins in the shape of the operation's rule, ``register`` the SHA-256 of
+    the register of people in force (its JWS), ``nonce`` 16 random bytes, both base64url. Times in
+    whole seconds.
+    """
+
+    site: str
+    space: str
+    id: str
+    operation: str
+    parameters: dict[str, Any]
+    reason: str
+    requester: str
+    register: str
+    quorum: tuple[GroupNeed, ...]
+    nonce: str
+    issued: int
+    expires: int
+
+    def digest(self) -> str:
+        """Return the SHA-256 of its canonical form, which approvals name."""
+        return digest(encode_record(self))
+
+    @property
+    def rule(self) -> Rule:
+        """The rule of its operation; raise InvalidInput."""
+        try:
+            return RULES[self.operation]
+        except KeyError:
+            raise InvalidInput(f"{self.operation} is nothing that is approved") from None
+
+    def parameters_as(self) -> Parameters:
+        """Return the parameters in their type; raise InvalidInput unless they are exactly that."""
+        try:
+            found: Parameters = msgspec.convert(self.parameters, self.rule.parameters)
+        except msgspec.ValidationError as error:
+            raise InvalidInput(f"the parameters of {self.operation}: {error}") from error
+        if encode_record(found) != canonical(self.parameters):
+            raise InvalidInput(f"the parameters of {self.operation} are not in their exact form")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRequest:
+    """A request whose signature holds, who asked, and whose approvals hold, by person."""
+
+    wanted: OperationRequest
+    parameters: Parameters
+    requester: Person
+    approvals: dict[str, Approval]
+
+
+def sign_request(request: OperationRequest, kid: str, signer: jws.RawSigner) -> str:
+    """Return a request as its requester's JWS."""
+    return jws.sign(encode_record(request), typ=TYP, kid=kid, signer=signer)
+
+
+def peek_request(token: str) -> OperationRequest:
+    """Return a request WITHOUT checking its signature; raise InvalidInput."""
+    try:
+        return decode_record(jws.unverified_payload(token, typ=TYP), OperationRequest)
+    except VerificationFailed as error:
+        raise InvalidInput(f"not a request: {error.message}") from error
+
+
+def verify_request(record: Request, site: str, register: Register, sha256: str) -> CheckedRequest:
+    """Return a stored request with everything in it checked, but for time and quorum.
+
+    ``sha256`` is that of the register's JWS. Raise VerificationFailed, InvalidInput.
+    """
+    wanted = peek_request(record.request)
+    if (wanted.site, wanted.space, wanted.id) != (site, record.space, record.id):
+        raise VerificationFailed("the request is about something else")
+    if wanted.register != sha256:
+        raise VerificationFailed(
+            "the register of people has changed since the request was made",
+            hint="make the request again",
+        )
+    requester, credential = _holder(register, jws.key_id(record.request, typ=TYP))
+    jws.verify(record.request, typ=TYP, key=credential_key(credential))
+    if requester.name != wanted.requester or not requester.in_office(wanted.issued):
+        raise VerificationFailed("the request is made in another's name, or out of office")
+    if not 0 < wanted.expires - wanted.issued <= MAX_SECONDS:
+        raise InvalidInput(f"a request is open for at most {MAX_SECONDS} seconds")
+    check_needs(wanted.quorum)
+    approvals: dict[str, Approval] = {}
+    for token in record.approvals:
+        person, approval = check_approval(wanted, register, token)
+        if person.name in approvals:
+            raise VerificationFailed(f"{person.name} has approved this before")
+        approvals[person.name] = approval
+    return CheckedRequest(wanted, wanted.parameters_as(), requester, approvals)
+
+
+def check_approval(
+    wanted: OperationRequest, register: Register, token: str
+) -> tuple[Person, Approval]:
+    """Return whose approval it is, and it; raise VerificationFailed unless it counts."""
+    person, credential = _holder(register, jws.key_id(token, typ=APPROVAL_TYP))
+    approval = verify_approval(token, credential_key(credential))
+    name = person.name
+    if approval.person != name:
+        raise VerificationFailed(f"the approval of {approval.person} was signed by {name}")
+    if approval.request != wanted.digest():
+        raise VerificationFailed(f"the approval of {name} is for another request")
+    if name == wanted.requester:
+        raise VerificationFailed("nobody approves a request of their own")
+    if person.part is not Part.OFFICER:
+        raise VerificationFailed(f"{name} is {person.part}, not an officer")
+    if not wanted.issued <= approval.signed < wanted.expires:
+        raise VerificationFailed(f"the approval of {name} was not signed while it was asked for")
+    if not person.in_office(approval.signed):
+        raise VerificationFailed(f"{name} was not in office when signing")
+    if not any(_counts(person, need, wanted.space) for need in wanted.quorum):
+        raise VerificationFailed(f"{name} has no say in this: another group or another space")
+    return person, approval
+
+
+def check_quorum(checked: CheckedRequest, register: Register, at: int) -> None:
+    """Raise VerificationFailed if the request has expired at ``at``, QuorumNotMet with what is
+    missing.
+    """
+    wanted = checked.wanted
+    if at >= wanted.expires:
+        raise VerificationFailed("the request has expired", hint="make the request again")
+    people = [register.person(name) for name in checked.approvals]
+    present = [person for person in people if person.in_office(at)]
+    missing = unmet(wanted.quorum, wanted.space, present)
+    if missing:
+        raise QuorumNotMet(f"the quorum is not met: {spell(missing)}")
+
+
+def spell(needs: Sequence[GroupNeed]) -> str:
+    """Return needs in words."""
+    sides = {need: f" for {need.space}" if need.space else "" for need in needs}
+    return "; ".join(f"{need.count} of group {need.group}{sides[need]}" for need in needs)
+
+
+def _counts(person: Person, need: GroupNeed, space: str) -> bool:
+    return person.group == need.group and person.reaches(need.space or space)
+
+
+def _holder(register: Register, kid: str) -> tuple[Person, Credential]:
+    for person in register.people:
+        for credential in person.credentials:
+            if credential.kid == kid:
+                return person, credential
+    raise VerificationFailed("signed with a key that is nobody's in the register")

@@ -1,0 +1,1 @@
+"""Requests for approval: frozen, signed by several people, carried out once."""

@@ -1,0 +1,1 @@
+"""What ends or interrupts a key: suspension, compromise, destruction, legal holds."""

@@ -1,0 +1,1 @@
+"""Keys that change by themselves: epochs by their rules, vault keys by version."""

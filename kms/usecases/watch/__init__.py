@@ -1,0 +1,1 @@
+"""What the service notices by itself, and whom it tells."""
