@@ -7,15 +7,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy.dialects import postgresql, sqlite
 
+from kms.domain.approvals import RequestState
 from kms.domain.models import Envelope
 from kms.domain.rows import RowKind
 from kms.ports import (
     DropEnvelope,
     DropEnvelopes,
+    PutCertificate,
     PutCheckpoint,
     PutEnvelopes,
     PutMac,
+    PutMark,
     PutReply,
+    TakeLease,
     Unit,
 )
 from kms.store import statements
@@ -28,13 +32,20 @@ from tests.fixtures.store import (
     TestClock,
     draft,
     epoch,
+    grant,
+    hold,
     meeting,
     meeting_id,
     opening,
+    policy,
     put,
     recipient_id,
+    request,
+    request_id,
     roster,
     sealed,
+    share,
+    site_policy,
     space,
 )
 
@@ -110,6 +121,7 @@ async def use_everything(store: SqliteStore) -> None:
         (RowKind.EPOCH, f"epoch/treasury/{meeting_id()}/0"),
     ):
         store.row(kind, key)
+    await use_the_life_cycle(store)
     store.meetings(TREASURY, "", 5)
     store.epochs(TREASURY, meeting_id(), -1, 5)
     store.recipients(TREASURY)
@@ -120,6 +132,29 @@ async def use_everything(store: SqliteStore) -> None:
     store.leaves(0, 5)
     store.checkpoints(0, 5)
     store.last_checkpoint()
+
+
+async def use_the_life_cycle(store: SqliteStore) -> None:
+    for record in (policy(), site_policy(), request(), grant(), hold(), share()):
+        for version in (1, 2):
+            await store.commit(put((record, version)))
+        row = sealed(record, 2)
+        await store.commit(Unit((PutMac(row),)))
+        store.row(row.row.kind, row.row.key)
+    lease, mark = TakeLease("rotation", "one", 1, 2), PutMark("reader", 7)
+    await store.commit(Unit((lease, mark, PutCertificate(request_id(1), "a.b.c"))))
+    store.lease("rotation")
+    store.mark("reader", 0)
+    store.certificate(request_id(1))
+    store.present_epochs(TREASURY, ("", -1), 5)
+    store.epochs_kept_for(TREASURY, recipient_id(1), ("", -1), 5)
+    store.count_kept_for(TREASURY, recipient_id(1))
+    store.count_envelopes(TREASURY, meeting_id(), 0)
+    store.requests(RequestState.PENDING, "", 5)
+    store.request(request_id(1))
+    store.grants(TREASURY)
+    store.holds(TREASURY)
+    store.shares(TREASURY)
 
 
 def many_envelopes(count: int) -> PutEnvelopes:
