@@ -191,6 +191,7 @@ def test_the_description_shows_no_secret_and_every_object(softhsm: SoftHsm):
         ("row-mac/1", "secret_key", False),
         ("server/ms-a", "public_key", True),
         ("server/ms-b", "public_key", True),
+        ("site-root/1", "public_key", True),
         ("vault/1", "private_key", False),
         ("vault/1/trusted", "public_key", True),
     }

@@ -115,6 +115,7 @@ def test_the_roster_space_trusts_an_authority_and_an_anchor_and_no_server(sofths
         "manifest/1",
         "roster-authority/ms-1",
         "row-mac/1",
+        "site-root/1",
         "vault/1",
         "vault/1/roster",
     )

@@ -104,7 +104,7 @@ def test_a_space_takes_only_what_its_release_class_has(practice_site: PracticeSi
 def test_a_retired_space_trusts_its_keepers_alone(practice_site: PracticeSite):
     held = hold(practice_site, plan_of("retire-space"))
     kinds = {label.partition("/")[0] for label in labels(held, f"retire/dump/{TREASURY}")}
-    assert kinds == {"vault", "escrow", "manifest", "row-mac"}
+    assert kinds == {"vault", "escrow", "manifest", "row-mac", "site-root"}
     assert spaces(practice_site)["treasury"].retired
     known = recipients(practice_site)
     assert {name for name, record in known.items() if record.revoked} == {"ms-a", "ms-b"}

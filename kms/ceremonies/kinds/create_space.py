@@ -1,5 +1,5 @@
-"""create-space: a department's key domain. Makes its token, which trusts the escrow key before it
-has any key to lose, and tells store, log and key list of it.
+"""create-space: a department's key domain. Makes its token, which trusts site root and escrow key
+before it has any key to lose, and tells store, log and key list of it.
 """
 
 from functools import partial
@@ -10,10 +10,16 @@ from kms.ceremonies.plan import Parameters
 from kms.ceremonies.ports import Entry, SigningUse
 from kms.ceremonies.room import Brief, Facts, Room
 from kms.ceremonies.step import Script, Section, Step
-from kms.ceremonies.steps.anchors import escrow_in_force, own_key, own_vault
+from kms.ceremonies.steps.anchors import escrow_in_force, own_key, own_vault, root_in_force
 from kms.ceremonies.steps.holding import so_shares
 from kms.ceremonies.steps.issuing import add_to_key_list
-from kms.ceremonies.steps.keepers import keeper, make_vault, recipient_entry, trust_escrow
+from kms.ceremonies.steps.keepers import (
+    keeper,
+    make_vault,
+    recipient_entry,
+    trust_escrow,
+    trust_root,
+)
 from kms.ceremonies.steps.newtoken import (
     finish_token,
     make_row_mac,
@@ -56,6 +62,7 @@ def _make_keys(brief: Brief, wanted: NewSpace, label: str) -> Section:
         steps=(
             *so_shares(brief, "token"),
             *make_token("token", label, check=partial(_refuse_known, wanted, label)),
+            trust_root("token", label, root_in_force),
             trust_escrow("token", label),
             make_row_mac("token", label),
             make_signing_key("token", label, SigningUse.MANIFEST),
@@ -147,7 +154,7 @@ CEREMONY = Ceremony(
     name=NAME,
     title="Create a space",
     purpose="Gives a department keys of its own: a token, on it a vault key and a key that signs "
-    "epoch manifests, and the escrow key that it trusts.",
+    "epoch manifests, and the site root and escrow key that it trusts.",
     needs=Needs.SECURITY,
     parameters=NewSpace,
     script=_script,

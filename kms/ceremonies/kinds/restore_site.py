@@ -7,6 +7,7 @@ names. The old tokens' keys stay on the key list, since what they signed still c
 """
 
 from dataclasses import replace
+from functools import partial
 
 from kms.ceremonies.ceremony import Ceremony, Needs
 from kms.ceremonies.examples import example
@@ -14,9 +15,10 @@ from kms.ceremonies.plan import Parameters
 from kms.ceremonies.ports import SharedSecret, SigningUse
 from kms.ceremonies.room import Brief, Room
 from kms.ceremonies.step import Script, Section, Step
+from kms.ceremonies.steps.anchors import own_key
 from kms.ceremonies.steps.generations import next_generation, own_book
 from kms.ceremonies.steps.holding import escrow_shares, so_shares
-from kms.ceremonies.steps.keepers import trust_escrow
+from kms.ceremonies.steps.keepers import trust_escrow, trust_root
 from kms.ceremonies.steps.newtoken import (
     finish_token,
     make_row_mac,
@@ -101,6 +103,7 @@ def _share_out(brief: Brief) -> Section:
 
 def _make_tokens(brief: Brief, wanted: Restoration) -> Section:
     label = brief.site.token()
+    root = partial(own_key, section="tokens", use=SigningUse.SITE_ROOT, label=label)
     steps: list[Step] = [
         *so_shares(brief, "tokens", book=own_book(SharedSecret.SO)),
         *make_token("tokens", label),
@@ -113,6 +116,7 @@ def _make_tokens(brief: Brief, wanted: Restoration) -> Section:
         label = brief.site.token(space.space)
         steps += [
             *make_token("tokens", label),
+            trust_root("tokens", label, root),
             trust_escrow("tokens", label),
             make_row_mac("tokens", label),
             make_signing_key("tokens", label, SigningUse.MANIFEST),

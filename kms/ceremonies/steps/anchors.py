@@ -51,10 +51,16 @@ def own_vault(
     return version, spki
 
 
+def root_in_force(room: Room) -> bytes:
+    """Return the newest site root (SPKI, DER), once the site's token trusts exactly that."""
+    spki = spki_der(site_root(room.files))
+    check_trusted(room.tokens(room.brief.site.token()), f"{SigningUse.SITE_ROOT}/{FIRST}", spki)
+    return spki
+
+
 def check_statements(room: Room) -> None:
     """Raise IntegrityFailure unless site root, register and key list are the present ones."""
-    token = room.tokens(room.brief.site.token())
-    check_trusted(token, f"{SigningUse.SITE_ROOT}/{FIRST}", spki_der(site_root(room.files)))
+    root_in_force(room)
     check_register(room)
     _check_key_list(room)
 

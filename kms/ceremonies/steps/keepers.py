@@ -1,15 +1,16 @@
-"""The keepers of a space's keys, vault and escrow: how its token comes to trust them, and their
-records.
+"""What a space's token trusts from the beginning: the site root, and the keepers of the space's
+keys, vault and escrow, with their records.
 """
 
 import base64
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from kms.ceremonies.ports import Entry
+from kms.ceremonies.ports import Entry, SigningUse
 from kms.ceremonies.room import Facts, Room
 from kms.ceremonies.step import Step
-from kms.ceremonies.steps.anchors import escrow_in_force
+from kms.ceremonies.steps.anchors import check_trusted, escrow_in_force
 from kms.ceremonies.steps.newtoken import key_facts
 from kms.ceremonies.steps.state import FIRST
 from kms.domain.ids import RecipientId, SpaceName
@@ -17,6 +18,20 @@ from kms.domain.models import Recipient, RecipientKind, ReleaseClass
 from kms.domain.people import Part
 from kms.i18n import _
 from kms.statements.canonical import digest
+
+
+def trust_root(section: str, label: str, find: Callable[[Room], bytes]) -> Step:
+    """Return the step ``section/site-root/label``: the token trusts the site root that ``find``
+    returns, once it is checked against the site's own token.
+    """
+    return Step(
+        id=f"{section}/site-root/{label}",
+        who=Part.ADMINISTRATOR,
+        text="The officers' session lets the token {token} trust the site root, by which it tells "
+        "itself whose register of people it is shown.",
+        values={"token": label},
+        act=partial(_trust_root, label, find),
+    )
 
 
 def trust_escrow(section: str, label: str) -> Step:
@@ -74,6 +89,13 @@ def end_record(room: Room, record: Recipient) -> int:
     """Write that a recipient is revoked; return the leaf's number."""
     ended = replace(record, revoked=room.now())
     return room.records.write(recipient_entry(room, "recipient.revoke", ended))
+
+
+def _trust_root(label: str, find: Callable[[Room], bytes], room: Room) -> Facts:
+    spki, token = find(room), room.tokens(label)
+    token.trust_signing(SigningUse.SITE_ROOT, FIRST, spki)
+    check_trusted(token, f"{SigningUse.SITE_ROOT}/{FIRST}", spki)
+    return key_facts(spki)
 
 
 def _trust_escrow(label: str, room: Room) -> Facts:
