@@ -5,7 +5,7 @@ person counts for one need.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from kms.domain.grants import Grant
@@ -17,6 +17,8 @@ from kms.errors import InvalidInput
 
 LEAST_PEOPLE = 2
 """No request is ever carried out on fewer people's word."""
+MOST_PEOPLE = 100
+"""More than that are never asked for."""
 
 
 class RequestState(StrEnum):
@@ -115,13 +117,16 @@ class Groups(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """An operation that needs approval. ``both``: officers of the partner's space as well."""
+    """An operation that needs approval. ``both``: officers of the partner's space as well.
+    ``site``: it is about the site, not about a space.
+    """
 
     parameters: type[Parameters]
     groups: Groups
     summary_en: str
     summary_zh: str
     both: bool = False
+    site: bool = False
 
 
 RULES: dict[str, Rule] = {
@@ -140,7 +145,8 @@ RULES: dict[str, Rule] = {
         PolicyChange, Groups.EVERY, "Change a space's policy", "变更空间策略"
     ),
     "site-policy.change": Rule(
-        SitePolicyChange, Groups.EVERY, "Change the site's access policies", "变更站点访问策略"
+        SitePolicyChange, Groups.EVERY, "Change the site's access policies", "变更站点访问策略",
+        site=True,
     ),
     "grant.create": Rule(
         GrantWish, Groups.FIRST, "Grant a role for a time", "授予限时角色"
@@ -159,10 +165,38 @@ def default_needs(rule: Rule, register: Register, partner: str = "") -> tuple[Gr
     return tuple(GroupNeed(group.name, group.threshold, side) for side in sides for group in groups)
 
 
+def needs_in_force(
+    operation: str,
+    register: Register,
+    policy: SpacePolicy | None,
+    partner: str = "",
+    partner_policy: SpacePolicy | None = None,
+) -> tuple[GroupNeed, ...]:
+    """Return who must approve an operation: the space's own side as its policy says, else the
+    default; then, of what needs both, the ``partner``'s side by the same rule.
+    """
+    rule = RULES[operation]
+    own = _side(operation, rule, register, policy)
+    if not rule.both:
+        return own
+    other = _side(operation, rule, register, partner_policy)
+    return own + tuple(replace(need, space=need.space or partner) for need in other)
+
+
+def _side(
+    operation: str, rule: Rule, register: Register, policy: SpacePolicy | None
+) -> tuple[GroupNeed, ...]:
+    stated = policy.quorum(operation) if policy else ()
+    return stated or default_needs(replace(rule, both=False), register)
+
+
 def check_needs(needs: Sequence[GroupNeed]) -> None:
     """Raise InvalidInput unless somebody has to approve, and nobody could do it alone."""
-    if any(need.count < 1 for need in needs) or sum(need.count for need in needs) < LEAST_PEOPLE:
-        raise InvalidInput(f"at least {LEAST_PEOPLE} people approve, and each need at least one")
+    people = sum(need.count for need in needs)
+    if any(need.count < 1 for need in needs) or not LEAST_PEOPLE <= people <= MOST_PEOPLE:
+        raise InvalidInput(
+            f"{LEAST_PEOPLE} to {MOST_PEOPLE} people approve, and each need names at least one"
+        )
 
 
 def unmet(

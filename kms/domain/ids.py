@@ -32,6 +32,13 @@ def parse_meeting(text: str) -> MeetingId:
     return MeetingId(text)
 
 
+def parse_request_id(text: str) -> str:
+    """Return the UUIDv7 of a request for approval in canonical form; raise InvalidInput."""
+    if not _UUID7.fullmatch(text):
+        raise InvalidInput("a request is named by a UUIDv7 in lower case with dashes")
+    return text
+
+
 def parse_recipient(text: str) -> RecipientId:
     """Return a recipient's SPKI SHA-256 in base64url without padding; raise InvalidInput."""
     if not _RECIPIENT.fullmatch(text):

@@ -8,19 +8,38 @@ from typing import Any
 
 import msgspec
 
-from kms.domain.approvals import RULES, Parameters, Request, Rule, check_needs, unmet
+from kms.domain.approvals import (
+    RULES,
+    EpochTarget,
+    GrantWish,
+    MeetingTarget,
+    Parameters,
+    PolicyChange,
+    Request,
+    Rule,
+    Sharing,
+    SitePolicyChange,
+    check_needs,
+    unmet,
+)
+from kms.domain.ids import parse_epoch, parse_meeting, parse_request_id, parse_space
 from kms.domain.people import Credential, Part, Person, Register
 from kms.domain.policies import GroupNeed
 from kms.errors import InvalidInput, QuorumNotMet, VerificationFailed
 from kms.statements import jws
 from kms.statements.approval import TYP as APPROVAL_TYP
 from kms.statements.approval import Approval, verify_approval
-from kms.statements.canonical import canonical, decode_record, digest, encode_record
+from kms.statements.canonical import canonical, decode_record, digest, encode_record, unb64u
 from kms.statements.card import credential_key
 
 TYP = "conclave-request+jws"
 MAX_SECONDS = 30 * 24 * 3600
 """How long a request can be open at most."""
+MAX_SKEW = 300
+"""How far clocks may differ, in seconds: nobody has signed later than that."""
+NONCE_BYTES = 16
+_MAX_REASON = 1000
+_WHERE = {True: "the site, not about a space", False: "a space"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +127,54 @@ def verify_request(record: Request, site: str, register: Register, sha256: str) 
     jws.verify(record.request, typ=TYP, key=credential_key(credential))
     if requester.name != wanted.requester or not requester.in_office(wanted.issued):
         raise VerificationFailed("the request is made in another's name, or out of office")
-    if not 0 < wanted.expires - wanted.issued <= MAX_SECONDS:
-        raise InvalidInput(f"a request is open for at most {MAX_SECONDS} seconds")
-    check_needs(wanted.quorum)
+    parameters = check_form(wanted)
     approvals: dict[str, Approval] = {}
     for token in record.approvals:
         person, approval = check_approval(wanted, register, token)
         if person.name in approvals:
             raise VerificationFailed(f"{person.name} has approved this before")
         approvals[person.name] = approval
-    return CheckedRequest(wanted, wanted.parameters_as(), requester, approvals)
+    return CheckedRequest(wanted, parameters, requester, approvals)
+
+
+def check_form(wanted: OperationRequest) -> Parameters:
+    """Return the parameters of a request that can mean something, whoever signed it; raise
+    InvalidInput.
+    """
+    parse_request_id(wanted.id)
+    if wanted.space:
+        parse_space(wanted.space)
+    if bool(wanted.space) is wanted.rule.site:
+        raise InvalidInput(f"{wanted.operation} is about {_WHERE[wanted.rule.site]}")
+    if len(unb64u(wanted.nonce)) != NONCE_BYTES:
+        raise InvalidInput(f"a nonce has {NONCE_BYTES} bytes")
+    if not 0 < len(wanted.reason) <= _MAX_REASON:
+        raise InvalidInput(f"a request says why in 1 to {_MAX_REASON} characters")
+    if not 0 < wanted.expires - wanted.issued <= MAX_SECONDS:
+        raise InvalidInput(f"a request is open for at most {MAX_SECONDS} seconds")
+    check_needs(wanted.quorum)
+    parameters = wanted.parameters_as()
+    _check_names(wanted, parameters)
+    return parameters
+
+
+def _check_names(wanted: OperationRequest, parameters: Parameters) -> None:
+    """Raise InvalidInput unless what the parameters name can exist and lies in the space."""
+    if isinstance(parameters, EpochTarget | MeetingTarget | Sharing):
+        parse_meeting(parameters.meeting)
+    match parameters:
+        case EpochTarget():
+            parse_epoch(parameters.epoch)
+        case Sharing() if parse_space(parameters.partner) == wanted.space:
+            raise InvalidInput("a space does not share with itself")
+        case PolicyChange() if parameters.policy.space != wanted.space:
+            raise InvalidInput("the policy is another space's")
+        case PolicyChange() | SitePolicyChange() if parameters.version < 1:
+            raise InvalidInput("versions count from 1")
+        case GrantWish() if not 0 <= parameters.starts < parameters.expires:
+            raise InvalidInput("a grant ends after it starts")
+        case _:
+            return
 
 
 def check_approval(
@@ -145,12 +202,15 @@ def check_approval(
 
 
 def check_quorum(checked: CheckedRequest, register: Register, at: int) -> None:
-    """Raise VerificationFailed if the request has expired at ``at``, QuorumNotMet with what is
-    missing.
+    """Raise VerificationFailed if the request has expired at ``at`` or was signed later,
+    QuorumNotMet with what is missing.
     """
     wanted = checked.wanted
     if at >= wanted.expires:
         raise VerificationFailed("the request has expired", hint="make the request again")
+    signed = [wanted.issued, *(one.signed for one in checked.approvals.values())]
+    if max(signed) > at + MAX_SKEW:
+        raise VerificationFailed("a signature is from the future: a clock is wrong")
     people = [register.person(name) for name in checked.approvals]
     present = [person for person in people if person.in_office(at)]
     missing = unmet(wanted.quorum, wanted.space, present)
