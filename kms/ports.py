@@ -52,12 +52,14 @@ class Minted:
 @dataclass(frozen=True, slots=True)
 class Approved:
     """Rows that need approval: ``request`` is the row of the request that permits them, executed,
-    and ``register`` the register of people (JWS) under which its approvals were given.
+    and ``register`` the register of people (JWS) under which its approvals were given. ``policy``
+    is the row of the space's policy, which says who must approve; None: it has none of its own.
     """
 
     request: Row
     rows: tuple[Row, ...]
     register: str
+    policy: SealedRow | None = None
 
 
 @dataclass(frozen=True, slots=True)

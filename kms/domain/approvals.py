@@ -165,29 +165,16 @@ def default_needs(rule: Rule, register: Register, partner: str = "") -> tuple[Gr
     return tuple(GroupNeed(group.name, group.threshold, side) for side in sides for group in groups)
 
 
-def needs_in_force(
-    operation: str,
-    register: Register,
-    policy: SpacePolicy | None,
-    partner: str = "",
-    partner_policy: SpacePolicy | None = None,
+def side_needs(
+    operation: str, register: Register, policy: SpacePolicy | None, side: str = ""
 ) -> tuple[GroupNeed, ...]:
-    """Return who must approve an operation: the space's own side as its policy says, else the
-    default; then, of what needs both, the ``partner``'s side by the same rule.
+    """Return who must approve an operation for one space: whom its policy names, else the default.
+    ``side``: the space, where it is not the one that the request is about.
     """
     rule = RULES[operation]
-    own = _side(operation, rule, register, policy)
-    if not rule.both:
-        return own
-    other = _side(operation, rule, register, partner_policy)
-    return own + tuple(replace(need, space=need.space or partner) for need in other)
-
-
-def _side(
-    operation: str, rule: Rule, register: Register, policy: SpacePolicy | None
-) -> tuple[GroupNeed, ...]:
     stated = policy.quorum(operation) if policy else ()
-    return stated or default_needs(replace(rule, both=False), register)
+    needs = stated or default_needs(replace(rule, both=False), register)
+    return tuple(replace(need, space=need.space or side) for need in needs)
 
 
 def check_needs(needs: Sequence[GroupNeed]) -> None:

@@ -205,7 +205,7 @@ class Worker:
             link = await self._connect()
         answer = await link.send(command)
         if isinstance(answer, Failed):
-            raise _ERRORS.get(answer.code, HsmUnavailable)(answer.message)
+            raise _ERRORS.get(answer.code, HsmUnavailable)(answer.message, hint=answer.hint)
         if not isinstance(answer, expected):
             link.fail("the HSM worker gave an answer of another kind")
             raise HsmUnavailable("the HSM worker gave an answer of another kind")

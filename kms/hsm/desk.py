@@ -13,6 +13,7 @@ from pkcs11.exceptions import PKCS11Error
 from kms.errors import ConclaveError, HsmUnavailable, InvalidInput, PinError, ProfileError
 from kms.hsm.checkpoints import Checkpoints
 from kms.hsm.faults import Action, TokenFault
+from kms.hsm.guard import Guard
 from kms.hsm.keyring import Keyring, SiteKeyring, SpaceKeyring
 from kms.hsm.messages import (
     Answer,
@@ -27,6 +28,7 @@ from kms.hsm.messages import (
     Mint,
     MintDone,
     RowsSealed,
+    SealApproved,
     SealRows,
     SignCheckpoint,
     TreeHead,
@@ -48,11 +50,14 @@ _Keys = TypeVar("_Keys", bound=Keyring)
 class Desk(Generic[_Keys]):
     """Answers what every token answers. ``exit_code`` is set when the process has to end."""
 
-    def __init__(self, token: Token, space: str, keyring: Callable[[Token], _Keys]) -> None:
+    def __init__(
+        self, token: Token, site: str, space: str, keyring: Callable[[Token], _Keys]
+    ) -> None:
         self.exit_code: int | None = None
         self._token = token
         self._space = space
         self._rows = RowSealer(space)
+        self._guard = Guard(site, self._rows)
         self._keyring = keyring
         self._keys: _Keys | None = None
 
@@ -74,7 +79,7 @@ class Desk(Generic[_Keys]):
         except (TokenFault, PinError, ProfileError) as fault:
             return self._fault(fault)
         except ConclaveError as error:
-            return Failed(error.code, error.message)
+            return Failed(error.code, error.message, error.hint)
         except Exception:  # noqa: BLE001 -- no request may end the worker
             _LOG.exception("a request met an error of the program")
             self._token.drop()
@@ -86,6 +91,8 @@ class Desk(Generic[_Keys]):
             return Done()
         if isinstance(command, SealRows):
             return RowsSealed(self._rows.seal(self.keys(), command.rows))
+        if isinstance(command, SealApproved):
+            return RowsSealed(self._guard.seal(self.keys(), command.approved))
         if isinstance(command, Describe):
             return Described(self._token.describe(self._space))
         raise InvalidInput("this token does not do that")
@@ -103,7 +110,7 @@ class SpaceDesk(Desk[SpaceKeyring]):
     """Adds minting."""
 
     def __init__(self, token: Token, space: str, site: str) -> None:
-        super().__init__(token, space, SpaceKeyring)
+        super().__init__(token, site, space, SpaceKeyring)
         self._minter = Minter(site, space, token.profile.wrap_alg)
 
     def _perform(self, command: Command) -> Answer:
@@ -116,7 +123,7 @@ class SiteDesk(Desk[SiteKeyring]):
     """Adds checkpoints."""
 
     def __init__(self, token: Token, site: str) -> None:
-        super().__init__(token, "", SiteKeyring)
+        super().__init__(token, site, "", SiteKeyring)
         self._checkpoints = Checkpoints(token, site)
 
     def _perform(self, command: Command) -> Answer:

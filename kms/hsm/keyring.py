@@ -54,7 +54,7 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A TRUSTED P-256 key that signs rosters."""
+    """A TRUSTED P-256 key that signs rosters, or the register of people."""
 
     handle: int
     key: ec.EllipticCurvePublicKey
@@ -76,10 +76,26 @@ class Keyring:
         self.session = token.session
         self.calls = DirectCalls(token.cryptoki, self.session.handle, token.profile.oaep_hash)
         self._row_mac = _last(token, ObjectClass.SECRET_KEY, Kind.ROW_MAC).handle.handle
+        self._site_root: Authority | None = None
 
     def mac(self, data: bytes) -> bytes:
         """Return HMAC-SHA256 of ``data`` by the row-MAC key."""
         return self.calls.sign(self._row_mac, Mechanism.SHA256_HMAC, data)
+
+    def site_root(self) -> ec.EllipticCurvePublicKey:
+        """Return the site root that this token trusts now; raise VerificationFailed."""
+        root = self._site_root
+        if root is None or not self.calls.is_trusted(root.handle):
+            self._token.refresh()
+            found = self._token.all(ObjectClass.PUBLIC_KEY, Kind.SITE_ROOT)
+            if not found:
+                raise VerificationFailed(
+                    "the token trusts no site root, so nobody's approval can be checked",
+                    hint="create-space and restore-site put it there; make the space's token anew",
+                )
+            key = _ec_key(self._token, found[-1])
+            root = self._site_root = Authority(found[-1].handle.handle, key)
+        return root.key
 
     def _signer(self, kind: Kind) -> tuple[Found, int]:
         """Return the newest TRUSTED public key of a kind, and the handle of its private half."""

@@ -144,10 +144,11 @@ class Described(msgspec.Struct, frozen=True, tag="described", forbid_unknown_fie
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed", forbid_unknown_fields=True):
-    """The request failed: a code of kms.errors and a text without secrets."""
+    """The request failed: a code of kms.errors and texts without secrets."""
 
     code: str
     message: str
+    hint: str = ""
 
 
 Answer = (
