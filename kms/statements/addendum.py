@@ -38,6 +38,11 @@ def keeper(recipient: str, kind: RecipientKind, version: int, blob: bytes) -> Ma
     return ManifestRecipient(recipient, kind, version, _SILENT, digest(blob))
 
 
+def addendum_to(token: str, manifest: Manifest, now: int, entry: ManifestRecipient) -> Addendum:
+    """Return the addendum to a manifest, whose JWS is ``token``, that names a further reader."""
+    return Addendum(manifest.iss, manifest.sub, digest(token.encode()), now, entry)
+
+
 def sign_addendum(addendum: Addendum, kid: str, signer: jws.RawSigner) -> str:
     """Return the addendum as a JWS; raise InvalidInput unless it names a keeper."""
     _check_keeper(addendum.recipient)

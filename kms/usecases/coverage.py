@@ -13,12 +13,11 @@ from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import Epoch, RecipientKind
 from kms.domain.rows import SealedRow
 from kms.domain.states import KeyState
-from kms.errors import IntegrityFailure, InvalidInput, VerificationFailed
+from kms.errors import IntegrityFailure, InvalidInput
 from kms.ports import Store
-from kms.statements import jws, manifest
-from kms.statements.addendum import peek_addendum
-from kms.statements.canonical import decode_record, digest, read_row
+from kms.statements.canonical import digest, read_row
 from kms.statements.manifest import ManifestRecipient
+from kms.statements.readers import peek_readers
 from kms.usecases.services import Services
 
 _PAGE = 100
@@ -126,11 +125,5 @@ def _covering(store: Store, epoch: Epoch, live: Container[int]) -> int | Lack:
     return reason
 
 
-def _escrows(epoch: Epoch) -> list[ManifestRecipient]:
-    try:
-        payload = jws.unverified_payload(epoch.manifest, typ=manifest.TYP)
-        named = list(decode_record(payload, manifest.Manifest).recipients)
-        named += [peek_addendum(extra).recipient for extra in epoch.addenda]
-    except (InvalidInput, VerificationFailed) as error:
-        raise IntegrityFailure("an epoch's manifest cannot be read") from error
-    return [entry for entry in named if entry.kind is RecipientKind.ESCROW]
+def _escrows(epoch: Epoch) -> tuple[ManifestRecipient, ...]:
+    return peek_readers(epoch.manifest, epoch.addenda).of_kind(RecipientKind.ESCROW)
