@@ -5,17 +5,10 @@ whose drill is due from the register of people, which the site root signed.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from kms.domain.people import Part, Register
-from kms.errors import ConclaveError, ConfigurationError
 from kms.policy.authorizer import Target
 from kms.statements import archive
-from kms.statements.register import verify_register
 from kms.usecases.coverage import Coverage, Gap, count_space
 from kms.usecases.escrow_log import Generation, Obligation
 from kms.usecases.queries import present_spaces
@@ -69,6 +62,7 @@ async def escrow_status(services: Services, call: Call) -> EscrowStatus:
     """
     await authorize(services, call, Target(), "escrow")
     state = services.settings.paths.state
+    register = services.registers.in_force(services.store, state).register
     services.escrow_log.read(services.store)
     known = services.escrow_log.generations
     blobs = frozenset(n for n in known if (state / archive.ESCROW_BLOB.format(n)).is_file())
@@ -81,7 +75,7 @@ async def escrow_status(services: Services, call: Call) -> EscrowStatus:
         blobs=blobs,
         coverage=coverage,
         drilled=services.escrow_log.drilled,
-        holders=_holders(_register(state), services.seconds()),
+        holders=_holders(register, services.seconds()),
         obligations=services.escrow_log.obligations(),
     )
 
@@ -92,21 +86,3 @@ def _holders(register: Register, now: int) -> tuple[Holder, ...]:
         for one in sorted(register.people, key=lambda one: (one.drill_due, one.name))
         if one.part is Part.OFFICER and not one.removed
     )
-
-
-def _register(state: Path) -> Register:
-    try:
-        names = [path.name for path in state.iterdir()]
-        root = load_pem_public_key(_newest(state, names, archive.SITE_ROOT))
-        token = _newest(state, names, archive.REGISTER).decode("ascii")
-        if not isinstance(root, ec.EllipticCurvePublicKey):
-            raise ConfigurationError("the site root is not an EC key")
-        return verify_register(token, root)
-    except (OSError, ValueError, UnsupportedAlgorithm, ConclaveError) as error:
-        raise ConfigurationError(
-            f"the register of people cannot be read: {state}", hint="initialise the site first"
-        ) from error
-
-
-def _newest(state: Path, names: list[str], pattern: str) -> bytes:
-    return (state / pattern.format(archive.newest(names, pattern))).read_bytes()

@@ -15,6 +15,7 @@ from kms.operations import OPERATIONS
 from kms.policy.authorizer import Authorizer, Target
 from kms.ports import Change, Clock, PutReply, PutRow, Store, Unit, WorkerDirectory
 from kms.settings import Settings
+from kms.usecases.approvals.registers import Registers
 from kms.usecases.cache import VerifiedCache
 from kms.usecases.escrow_log import EscrowLog
 
@@ -100,6 +101,9 @@ class Services:
     escrow_log: EscrowLog = field(default_factory=EscrowLog)
 
     def seconds(self) -> int:
+    seals: Seals = field(default_factory=Seals)
+    registers: Registers = field(default_factory=Registers)
+    watched: Watched = field(default_factory=Watched)
         """Return the present time in whole seconds."""
         return int(self.clock.now())
 

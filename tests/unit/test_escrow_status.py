@@ -91,8 +91,8 @@ async def tell(site: FakeSite, *leaves: LeafDraft) -> None:
     await site.store.commit(Unit(leaves=leaves))
 
 
-def found_people(site: FakeSite, due: int = NOW + 1000) -> None:
-    """Write the site root and a register whose officers' drills are due."""
+async def found_people(site: FakeSite, due: int = NOW + 1000) -> None:
+    """Write the site root and a register whose officers' drills are due; the log names it."""
     folder = site.services.settings.paths.state
     pem = ROOT.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -104,7 +104,9 @@ def found_people(site: FakeSite, due: int = NOW + 1000) -> None:
     others = (Part.ADMINISTRATOR, Part.WITNESS, Part.AUDITOR)
     people += [_person(part.value, part, 0) for part in others]
     register = Register("fake.example", 1, 1, "", "c-0", (Group("security", 2),), tuple(people))
-    (folder / "register-1.jws").write_text(_sign(encode_register(register), REGISTER))
+    token = _sign(encode_register(register), REGISTER)
+    (folder / "register-1.jws").write_text(token)
+    await tell(site, leaf("register.change", version=1, sha256=digest(token.encode())))
 
 
 def _person(name: str, part: Part, due: int, group: str = "", share: int = 0) -> Person:
@@ -125,7 +127,7 @@ def status(prepare: Work) -> EscrowOut:
     found: list[EscrowOut] = []
 
     async def work(site: FakeSite) -> None:
-        found_people(site)
+        await found_people(site)
         await tell(site, leaf("escrow.generate", generation=1, spki=OLD))
         blob_kept(site, 1)
         await prepare(site)
@@ -212,7 +214,7 @@ def test_a_generation_whose_private_half_is_lost_covers_nothing() -> None:
 
 def test_a_drill_that_is_overdue_is_told_with_its_officer() -> None:
     async def prepare(site: FakeSite) -> None:
-        found_people(site, due=NOW - 1)
+        await found_people(site, due=NOW - 1)
         await tell(site, leaf("escrow.drill", generation=1))
 
     found = status(prepare)
@@ -262,7 +264,7 @@ def test_without_a_register_of_people_the_status_is_refused() -> None:
 
 def test_an_altered_row_is_not_counted() -> None:
     async def work(site: FakeSite) -> None:
-        found_people(site)
+        await found_people(site)
         await keep(site, [epoch(0)], [envelope(0)])
         site.store._facts.versions[f"epoch/{TREASURY}/{MEETING}/0"] = 2
         async with site.client() as client:

@@ -1,0 +1,132 @@
+"""The register of people in force: the one that the log names last, signed by the site root.
+
+The files are read from the state directory and nothing in them is believed unverified. The log was
+checked when the service started; only leaves that are new are read.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from kms.audit.leaf import Outcome, decode_leaf
+from kms.domain.people import Register
+from kms.errors import ConclaveError, ConfigurationError, IntegrityFailure
+from kms.ports import Store
+from kms.statements import archive, jws
+from kms.statements.canonical import digest
+from kms.statements.register import TYP, verify_register
+
+_PAGE = 500
+_CHANGE = b'{"action":"register.change"'
+"""How the canonical form of a leaf about the register begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """A register of people, its JWS, and the SHA-256 (base64url) of that."""
+
+    register: Register
+    token: str
+    sha256: str
+
+
+@dataclass(slots=True)
+class Registers:
+    """The registers that the log names, read on from where it was; the present one is kept."""
+
+    position: int = 0
+    named: list[str] = field(default_factory=list)
+    _present: InForce | None = None
+
+    def in_force(self, store: Store, state: Path) -> InForce:
+        """Return the register in force; raise ConfigurationError if there is none to read,
+        IntegrityFailure if it is not the one that the log names last.
+        """
+        self._read(store)
+        if not self.named:
+            raise ConfigurationError(
+                f"the log names no register of people: {state}", hint="initialise the site first"
+            )
+        if self._present is None or self._present.sha256 != self.named[-1]:
+            self._present = _newest(state, self.named[-1])
+        return self._present
+
+    def once_in_force(self, store: Store, state: Path, sha256: str) -> InForce:
+        """Return a register by the SHA-256 of its JWS, also one that others have followed; raise
+        IntegrityFailure unless the log names it.
+        """
+        if self.in_force(store, state).sha256 == sha256:
+            return self.in_force(store, state)
+        if sha256 not in self.named:
+            raise IntegrityFailure("the log names no such register of people")
+        for number in range(_last(state, archive.REGISTER), 0, -1):
+            token = _text(state, number)
+            if digest(token.encode()) == sha256:
+                return InForce(_verified(state, token), token, sha256)
+        raise IntegrityFailure("a register of people that the log names is gone")
+
+    def _read(self, store: Store) -> None:
+        while page := store.leaves(self.position, _PAGE):
+            for data in page:
+                if data.startswith(_CHANGE):
+                    leaf = decode_leaf(data)
+                    if leaf.outcome is Outcome.SUCCEEDED:
+                        self.named.append(str(leaf.details["sha256"]))
+            self.position += len(page)
+
+
+def _newest(state: Path, expected: str) -> InForce:
+    """Return the newest register; the newest site root must have signed it."""
+    number, token = _last(state, archive.REGISTER), ""
+    if number:
+        token = _text(state, number)
+    if digest(token.encode()) != expected:
+        raise IntegrityFailure("the newest register of people is not the one that the log names")
+    root = _root(state, _last(state, archive.SITE_ROOT))
+    try:
+        return InForce(verify_register(token, root), token, expected)
+    except ConclaveError as error:
+        raise _unreadable(state) from error
+
+
+def _verified(state: Path, token: str) -> Register:
+    """Return a register by whichever root of this site signed it: a restored site has a new one."""
+    kid = jws.key_id(token, typ=TYP)
+    for number in range(_last(state, archive.SITE_ROOT), 0, -1):
+        root = _root(state, number)
+        if jws.spki_id(root) == kid:
+            return verify_register(token, root)
+    raise IntegrityFailure("no site root of this site signed the register of people")
+
+
+def _last(state: Path, pattern: str) -> int:
+    try:
+        return archive.newest((path.name for path in state.iterdir()), pattern)
+    except OSError as error:
+        raise _unreadable(state) from error
+
+
+def _text(state: Path, number: int) -> str:
+    try:
+        return (state / archive.REGISTER.format(number)).read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(state) from error
+
+
+def _root(state: Path, number: int) -> ec.EllipticCurvePublicKey:
+    try:
+        root = load_pem_public_key((state / archive.SITE_ROOT.format(number)).read_bytes())
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+        raise _unreadable(state) from error
+    if not isinstance(root, ec.EllipticCurvePublicKey):
+        raise _unreadable(state)
+    return root
+
+
+def _unreadable(state: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"the register of people cannot be read: {state}", hint="initialise the site first"
+    )
