@@ -99,11 +99,9 @@ class Services:
     key_list: str
     locks: Locks = field(default_factory=Locks)
     escrow_log: EscrowLog = field(default_factory=EscrowLog)
+    registers: Registers = field(default_factory=Registers)
 
     def seconds(self) -> int:
-    seals: Seals = field(default_factory=Seals)
-    registers: Registers = field(default_factory=Registers)
-    watched: Watched = field(default_factory=Watched)
         """Return the present time in whole seconds."""
         return int(self.clock.now())
 
