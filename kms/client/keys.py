@@ -19,6 +19,7 @@ from kms.domain.ids import RecipientId
 from kms.errors import ConclaveError, EnvelopeRefused, InvalidInput, VerificationFailed
 from kms.statements import addendum, jws
 from kms.statements.canonical import b64u, digest
+from kms.statements.destruction import DestructionCertificate, verify_certificate
 from kms.statements.keylist import KeyList, KeyUse, verify_keylist
 from kms.statements.manifest import (
     RING_BITS,
@@ -71,6 +72,10 @@ class SiteTrust:
         if manifest.iss != self._site:
             raise VerificationFailed("the manifest is another site's")
         return manifest
+
+    def certificate(self, text: str) -> DestructionCertificate:
+        """Return a destruction certificate of this site; raise VerificationFailed."""
+        return verify_certificate(text, self._keys)
 
     def readers(
         self, token: str, addenda: Iterable[str], space: str

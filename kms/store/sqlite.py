@@ -85,6 +85,12 @@ class SqliteStore:
         sequences: tuple[int, ...] = await waiter
         return sequences
 
+    async def erased(self) -> None:
+        """Return once nothing that was deleted lingers; see the port."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._writer.submit(Job((), (), waiter, folds=True))
+        await waiter
+
     # rows
 
     def row(self, kind: RowKind, key: str) -> SealedRow | None:

@@ -31,11 +31,14 @@ _NOT_COMMITTED = frozenset({sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_FULL, sqli
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A unit on its way: steps and leaves to write, and who waits for the leaves' numbers."""
+    """A unit on its way: steps and leaves to write, and who waits for the leaves' numbers. One
+    that ``folds`` writes nothing: it waits until the write-ahead log holds nothing deleted.
+    """
 
     steps: Sequence[Step]
     leaves: Sequence[LeafForm]
     waiter: asyncio.Future[tuple[int, ...]]
+    folds: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -114,9 +117,13 @@ class Writer:
 
     def _run(self) -> None:
         while jobs := self._take():
-            self._write(jobs)
-            if self._erase and self._queue.empty():
+            folding = [job for job in jobs if job.folds]
+            if len(folding) < len(jobs):
+                self._write([job for job in jobs if not job.folds])
+            if self._erase and (folding or self._queue.empty()):
                 self._wipe()
+            if folding:
+                self._answer(folding)
 
     def _take(self) -> list[Job]:
         jobs = [self._queue.get()]
@@ -231,6 +238,14 @@ class Writer:
         with suppress(sqlite3.Error, StoreUnavailable):
             fold(self._database.writer)
             self._erase = False
+
+    def _answer(self, folding: list[Job]) -> None:
+        batch = Batch(folding)
+        if self._erase:
+            batch.error = StoreUnavailable(
+                "deleted data still lies in the write-ahead log", hint="try again"
+            )
+        self._finish(batch)
 
     def _finish(self, batch: Batch) -> None:
         self._finished.append(batch)

@@ -1,0 +1,98 @@
+"""What an approved destruction does: every envelope of the keys is erased, vault's and escrow's
+included. Holds, retention and states are checked here; the executor commits.
+"""
+
+from dataclasses import replace
+
+from kms.domain.approvals import EpochTarget, MeetingTarget
+from kms.domain.ids import SpaceName
+from kms.domain.models import Epoch, Meeting
+from kms.domain.states import KeyState, MeetingState
+from kms.errors import InvalidInput, Retained, StateNotAllowed
+from kms.ports import DropEnvelopes
+from kms.statements.request import CheckedRequest
+from kms.usecases.approvals.effect import Effect
+from kms.usecases.lifecycle.cascade import end_of
+from kms.usecases.lifecycle.holds import check_no_hold
+from kms.usecases.policies import policy_in_force
+from kms.usecases.services import Call, Services, meeting_path
+from kms.wire.base import rfc3339
+
+_PAGE = 500
+_OVER = frozenset({KeyState.DEACTIVATED, KeyState.COMPROMISED})
+
+
+async def prepare_epoch(services: Services, call: Call, checked: CheckedRequest) -> Effect:
+    """Return the destruction of one epoch's key. Raise NotFound, StateNotAllowed while it may be
+    used, OnHold, Retained, IntegrityFailure.
+    """
+    del call
+    target, space = checked.parameters, SpaceName(checked.wanted.space)
+    if not isinstance(target, EpochTarget):
+        raise InvalidInput("the request names no epoch")
+    meeting, _ = await services.cache.meeting(space, target.meeting)
+    epoch, version = await services.cache.epoch(space, target.meeting, target.epoch)
+    in_use = meeting.state is MeetingState.OPEN and meeting.current_epoch == epoch.epoch
+    if epoch.state not in _OVER or in_use:
+        raise StateNotAllowed(
+            f"the key is {epoch.state}{' and the meeting has no other' if in_use else ''}: only "
+            "one that is deactivated or compromised, and no longer present, is destroyed"
+        )
+    await check_no_hold(services, space, target.meeting)
+    ended = meeting.closed or await end_of(services, meeting, epoch)
+    await _check_retention(services, space, ended)
+    return Effect(
+        meeting_path(space, target.meeting, epoch.epoch),
+        ((epoch.moved(KeyState.DESTROYED), version + 1),),
+        (DropEnvelopes(space, target.meeting, epoch.epoch),),
+        {"epoch": epoch.epoch},
+    )
+
+
+async def prepare_meeting(services: Services, call: Call, checked: CheckedRequest) -> Effect:
+    """Return the destruction of every key of a closed meeting. Raise NotFound, StateNotAllowed
+    unless it is closed, OnHold, Retained, IntegrityFailure.
+    """
+    del call
+    target, space = checked.parameters, SpaceName(checked.wanted.space)
+    if not isinstance(target, MeetingTarget):
+        raise InvalidInput("the request names no meeting")
+    meeting, version = await services.cache.meeting(space, target.meeting)
+    if meeting.state is not MeetingState.CLOSED:
+        raise StateNotAllowed(
+            f"the meeting is {meeting.state}: only a closed one is destroyed",
+            hint="close the meeting first",
+        )
+    await check_no_hold(services, space, target.meeting)
+    await _check_retention(services, space, meeting.closed)
+    living = await living_epochs(services, meeting)
+    gone = [(epoch.moved(KeyState.DESTROYED), at + 1) for epoch, at in living]
+    return Effect(
+        meeting_path(space, target.meeting),
+        ((replace(meeting, state=MeetingState.DESTROYED), version + 1), *gone),
+        tuple(DropEnvelopes(space, target.meeting, epoch.epoch) for epoch, _ in living),
+        {"epochs": len(living)},
+    )
+
+
+async def living_epochs(services: Services, meeting: Meeting) -> list[tuple[Epoch, int]]:
+    """Return a meeting's epochs that are not destroyed, with their rows' versions."""
+    living, after = [], -1
+    while page := services.store.epochs(meeting.space, meeting.meeting, after, _PAGE):
+        for sealed in page:
+            after = int(sealed.row.key.rpartition("/")[2])
+            found = await services.cache.epoch(meeting.space, meeting.meeting, after)
+            if found[0].state is not KeyState.DESTROYED:
+                living.append(found)
+    return living
+
+
+async def _check_retention(services: Services, space: SpaceName, ended: int) -> None:
+    """Raise Retained while keys that ended then have to be kept (seconds since 1970)."""
+    policy, _ = await policy_in_force(services, space)
+    until = ended + policy.retention_seconds
+    if services.seconds() < until:
+        raise Retained(
+            f"the space's policy keeps it until {rfc3339(until)}",
+            hint="ask again then, or have the policy changed by an approved request",
+        )
