@@ -5,13 +5,15 @@ The sentence below a key is its meaning in docs/settings.md.
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
+from kms.domain.alerts import Severity
 from kms.domain.ids import parse_space
 from kms.domain.models import Role
 from kms.errors import ConfigurationError, InvalidInput
+from kms.i18n import Language
 
 DEFAULT_PATH = Path("/etc/conclave/conclave.toml")
 
@@ -148,6 +150,77 @@ class Ceremonies(_Section, frozen=True):
     """Whether people may sign with keys that lie in files: for practice, not for real sites."""
 
 
+class Watch(_Section, frozen=True):
+    """How often the service looks for what people must be told."""
+
+    interval_seconds: Seconds = 10.0
+    """How often it looks at the log's new entries and asks every token's worker."""
+    survey_seconds: Seconds = 60.0
+    """How often it counts keys in use, requests, grants and vault keys."""
+    escrow_seconds: Seconds = float(_HOUR)
+    """How often it sees whether every key could be recovered; that looks at every epoch."""
+
+
+class _Channel(_Section, frozen=True, kw_only=True):
+    name: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9-]{0,31}$")]
+    """Names the channel in status, log and metrics; how far it came is kept under this name."""
+    severity: Severity = Severity.NOTICE
+    """Alerts that are less grave are not told."""
+    language: Language = Language.ZH
+    """The language of what is told."""
+    approvals: bool = True
+    """Whether requests for approval are told too."""
+    timeout_seconds: Seconds = 10.0
+    """How long one delivery may take; then it is tried again."""
+
+
+class Webhook(_Channel, frozen=True, kw_only=True):
+    """A web server on the local network that gets each notice as a JSON POST."""
+
+    url: str
+    """https:, or http: on loopback; its host must have loopback or private addresses alone."""
+    ca: Path | None = None
+    """The authority of its certificate (PEM), and no other; needed for https:."""
+    secret: Path | None = None
+    """A file with the secret of the signature (HMAC-SHA256), 32 bytes at least, mode 0600."""
+
+
+class Syslog(_Channel, frozen=True, kw_only=True):
+    """A syslog receiver that gets each notice in the format of RFC 5424."""
+
+    transport: Literal["unix", "udp", "tcp"] = "unix"
+    """A local datagram socket, UDP, or TCP with octet counting (RFC 6587)."""
+    path: Path = Path("/dev/log")
+    """The local socket."""
+    host: str = "127.0.0.1"
+    """The receiver of udp and tcp; loopback or private addresses alone."""
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 514
+    """Its port."""
+    audit: bool = False
+    """Whether every entry of the audit log is exported too, as structured data."""
+
+
+class Mail(_Channel, frozen=True, kw_only=True):
+    """A mail relay on the local network that gets each notice as a message."""
+
+    host: str = "127.0.0.1"
+    """The relay; loopback or private addresses alone."""
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 25
+    """Its port."""
+    sender: str
+    """Whose name stands in From."""
+    recipients: tuple[str, ...]
+    """To whom it goes."""
+
+
+class Notify(_Section, frozen=True):
+    """Where alerts and waiting requests are told: no channel, nobody is told by itself."""
+
+    webhook: tuple[Webhook, ...] = ()
+    syslog: tuple[Syslog, ...] = ()
+    mail: tuple[Mail, ...] = ()
+
+
 class Caller(_Section, frozen=True):
     """A local caller, recognised by the uid of its socket (SO_PEERCRED)."""
 
@@ -159,6 +232,14 @@ class Caller(_Section, frozen=True):
     """What it may do; the policies say what each role may."""
     spaces: tuple[str, ...]
     """The spaces that it may know of; "*" stands for all."""
+    department: str = ""
+    """Its department, for policies (docs/policy.md)."""
+    business_type: str = ""
+    """Its line of business, for policies."""
+    region: str = ""
+    """Its region, for policies."""
+    staff_number: str = ""
+    """The person's staff number, for policies; empty for programs."""
 
 
 class Settings(_Section, frozen=True):
@@ -171,6 +252,8 @@ class Settings(_Section, frozen=True):
     audit: Audit = Audit()
     rotation: Rotation = Rotation()
     ceremonies: Ceremonies = Ceremonies()
+    watch: Watch = Watch()
+    notify: Notify = Notify()
     caller: tuple[Caller, ...] = ()
 
     @property
@@ -211,9 +294,10 @@ def _check(settings: Settings) -> None:
         [token.label for token in settings.hsm.tokens],
         [token.space for token in settings.space_tokens],
         [str(caller.uid) for caller in settings.caller],
+        [one.name for one in _channels(settings.notify)],
     ):
         if len(set(names)) != len(names):
-            raise ConfigurationError("tokens, spaces and callers are each named once")
+            raise ConfigurationError("tokens, spaces, callers and channels are each named once")
     try:
         for token in settings.space_tokens:
             parse_space(token.space)
@@ -221,6 +305,10 @@ def _check(settings: Settings) -> None:
         raise ConfigurationError(error.message) from error
     if settings.api.tls:
         check_address(settings.api.tls.address)
+
+
+def _channels(notify: Notify) -> tuple[Webhook | Syslog | Mail, ...]:
+    return (*notify.webhook, *notify.syslog, *notify.mail)
 
 
 def check_address(address: str) -> None:

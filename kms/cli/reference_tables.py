@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -19,7 +19,14 @@ from kms.operations import COMMON_ERRORS, OPERATIONS, Operation
 BEGIN = "<!-- Written by: python -m kms.cli.reference docs -->\n"
 END = "<!-- End of what is written. -->\n"
 
-_KINDS = {str: "string", int: "integer", float: "number", bool: "true or false", Path: "path"}
+_KINDS: dict[Any, str] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "true or false",
+    Path: "path",
+    Path | None: "path",
+}
 
 
 def between(text: str, reference: str) -> str:
@@ -94,7 +101,15 @@ def _section(kind: Any) -> type[msgspec.Struct] | None:
 
 
 def _meanings(section: type[msgspec.Struct]) -> dict[str, str]:
-    """Return the sentence that stands below each key in the source."""
+    """Return the sentence that stands below each key in the source, inherited keys included."""
+    found: dict[str, str] = {}
+    for one in section.__mro__:
+        if one.__module__ == settings.__name__:
+            found = {**_own_meanings(one), **found}
+    return found
+
+
+def _own_meanings(section: type) -> dict[str, str]:
     tree = ast.parse(inspect.getsource(section))
     body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef))
     found: dict[str, str] = {}
@@ -113,7 +128,12 @@ def _kind(kind: Any) -> str:
         return f"list of {_plural(get_args(kind)[0])}"
     if get_origin(kind) is dict:
         return "table of strings"
-    return _KINDS[kind]
+    return _KINDS.get(kind) or ", ".join(f'"{word}"' for word in _words(kind))
+
+
+def _words(kind: Any) -> tuple[str, ...]:
+    """Return the words of a closed choice."""
+    return get_args(kind) if get_origin(kind) is Literal else tuple(kind)
 
 
 def _plural(kind: type) -> str:
@@ -123,6 +143,8 @@ def _plural(kind: type) -> str:
 
 
 def _bounds(meta: msgspec.Meta) -> Iterator[str]:
+    if meta.pattern is not None:
+        yield f"`{meta.pattern}`"
     if meta.gt is not None:
         yield f"above {meta.gt:g}"
     if meta.ge is not None:
@@ -137,4 +159,4 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     value = field.default
     if value is msgspec.NODEFAULT:
         return "empty"
-    return f"`{value}`" if value not in ("", ()) else "empty"
+    return f"`{value}`" if value not in ("", (), None) else "empty"

@@ -18,6 +18,7 @@ from kms.settings import Settings
 from kms.usecases.approvals.registers import Registers
 from kms.usecases.cache import VerifiedCache
 from kms.usecases.escrow_log import EscrowLog
+from kms.usecases.watch.state import Watched
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -100,6 +101,7 @@ class Services:
     locks: Locks = field(default_factory=Locks)
     escrow_log: EscrowLog = field(default_factory=EscrowLog)
     registers: Registers = field(default_factory=Registers)
+    watched: Watched = field(default_factory=Watched)
 
     def seconds(self) -> int:
         """Return the present time in whole seconds."""

@@ -1,0 +1,105 @@
+"""What the watcher knows: facts as of its last look, for metrics, health and status.
+
+Numbers only, read without checking rows: nothing is decided on them but what people are told.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from kms.usecases.watch.board import Board
+from kms.usecases.watch.history import History
+
+READY = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A pending request; times in whole seconds."""
+
+    request: str
+    space: str
+    operation: str
+    issued: int
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceKeys:
+    """The keys in use in one space: how many in which state, how many overdue, since when the
+    oldest is active (whole seconds; 0: there is none).
+    """
+
+    states: Counter[str]
+    overdue: int
+    oldest: int
+
+    @property
+    def open(self) -> int:
+        """How many meetings have a key in use."""
+        return self.states["active"] + self.states["suspended"]
+
+
+@dataclass(frozen=True, slots=True)
+class Vaults:
+    """A space's vault keys: ``remaining`` epochs still have an envelope to an older one;
+    ``due``: when the newest one's cryptoperiod ends (whole seconds; 0: never).
+    """
+
+    remaining: int
+    paused: bool
+    due: int
+
+
+@dataclass(frozen=True, slots=True)
+class Escrow:
+    """What escrow status counts that people have to do something about."""
+
+    gaps: int
+    drills: int
+    owed: int
+
+
+@dataclass(slots=True)
+class Facts:
+    """As of the last look. ``misses``: looks in a row at which a token did not answer.
+    ``log_error``: why the log cannot be written, since ``log_since`` (monotonic seconds).
+    ``unsigned``: for how many seconds the oldest leaf that is not under a checkpoint has waited.
+    ``stuck``: remaining epochs to reseal, and since when they are as many (monotonic seconds).
+    """
+
+    tokens: dict[str, str] = field(default_factory=dict)
+    workers: dict[str, str] = field(default_factory=dict)
+    misses: Counter[str] = field(default_factory=Counter)
+    sealed: tuple[str, ...] = ()
+    log_error: str = ""
+    log_since: float = 0.0
+    unsigned: float = 0.0
+    waiting: tuple[Waiting, ...] = ()
+    keys: dict[str, SpaceKeys] = field(default_factory=dict)
+    grants: int = 0
+    forgotten: Counter[str] = field(default_factory=Counter)
+    vaults: dict[str, Vaults] = field(default_factory=dict)
+    stuck: dict[str, tuple[int, float]] = field(default_factory=dict)
+    escrow: Escrow | None = None
+    offset: float = 0.0
+
+
+@dataclass(slots=True)
+class ChannelState:
+    """A notification channel: how far it came in the log, since when it fails (monotonic seconds;
+    None: it does not), the last error in short.
+    """
+
+    position: int = 0
+    failing_since: float | None = None
+    error: str = ""
+
+
+@dataclass(slots=True)
+class Watched:
+    """Everything that the watcher and the notifier know; shared with those who show it."""
+
+    board: Board = field(default_factory=Board)
+    history: History = field(default_factory=History)
+    facts: Facts = field(default_factory=Facts)
+    channels: dict[str, ChannelState] = field(default_factory=dict)

@@ -1,0 +1,223 @@
+"""Looks at what can be seen without a caller: tokens, log, keys in use, requests, grants, vaults.
+
+Each function looks at one thing and writes it into the facts. Long reads give way between pages.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+
+from kms.audit.leaf import decode_leaf
+from kms.domain.approvals import Request, RequestState
+from kms.domain.grants import Grant
+from kms.domain.ids import SpaceName
+from kms.domain.models import (
+    EVERY_SPACE,
+    Principal,
+    PrincipalKind,
+    Recipient,
+    RecipientKind,
+    Role,
+    Space,
+)
+from kms.domain.rows import Record, SealedRow
+from kms.errors import ConclaveError, InvalidInput, Sealed
+from kms.settings import Token
+from kms.statements.canonical import read_row
+from kms.statements.request import peek_request
+from kms.usecases.escrow import escrow_status
+from kms.usecases.policies import policy_in_force
+from kms.usecases.queries import check_writable
+from kms.usecases.services import Call, Services
+from kms.usecases.watch.state import READY, Escrow, SpaceKeys, Vaults, Waiting
+
+_R = TypeVar("_R", bound=Record)
+_PAGE = 200
+WATCHER = Principal(
+    "service", PrincipalKind.SOCKET, "self", frozenset({Role.OPERATOR}), frozenset({EVERY_SPACE})
+)
+"""In whose name the service itself looks."""
+
+
+class _Present(msgspec.Struct, frozen=True):
+    """What of an epoch's row is counted."""
+
+    state: str
+    activates: int
+    retires: int
+
+
+_PRESENT = msgspec.json.Decoder(_Present)
+
+
+async def look_at_tokens(services: Services) -> None:
+    """Ask every token's worker whether it answers."""
+    facts, tokens = services.watched.facts, services.settings.hsm.tokens
+    states = await asyncio.gather(*(_state(services, token) for token in tokens))
+    facts.tokens = {token.label: token.space for token in tokens}
+    facts.workers = dict(zip(facts.tokens, states, strict=True))
+    for label, state in facts.workers.items():
+        facts.misses[label] = 0 if state in {READY, Sealed.code} else facts.misses[label] + 1
+
+
+async def _state(services: Services, token: Token) -> str:
+    try:
+        workers = services.workers
+        keeper = workers.space(SpaceName(token.space)) if token.space else workers.site
+        await keeper.check_rows([])
+    except ConclaveError as error:
+        return error.code
+    return READY
+
+
+async def look_at_log(services: Services) -> None:
+    """See whether the log can be written and how old its unsigned tail is."""
+    facts = services.watched.facts
+    try:
+        await check_writable(services)
+        facts.log_error = ""
+    except ConclaveError as error:
+        facts.log_since = facts.log_since if facts.log_error else services.clock.monotonic()
+        facts.log_error = error.code
+    facts.unsigned = _unsigned(services)
+
+
+def _unsigned(services: Services) -> float:
+    signed = services.store.last_checkpoint()
+    tail = services.store.leaves(signed[0] if signed else 0, 1)
+    age = services.clock.now() - _seconds(decode_leaf(tail[0]).time) if tail else 0.0
+    return max(0.0, age)
+
+
+def _seconds(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()
+
+
+async def look_at_spaces(services: Services) -> None:
+    """See which spaces are sealed."""
+    spaces = _records(services.store.spaces(), Space)
+    services.watched.facts.sealed = tuple(one.space for one in spaces if one.sealed)
+
+
+async def look_at_keys(services: Services) -> None:
+    """Count the keys in use in every space, and those that are overdue."""
+    found: dict[str, SpaceKeys] = {}
+    for space in _live(services):
+        states: Counter[str] = Counter()
+        overdue, oldest, now = 0, 0, services.clock.now()
+        async for epoch in _present(services, space):
+            states[epoch.state] += 1
+            if epoch.state == "active":
+                overdue += now >= epoch.retires
+                oldest = min(oldest or epoch.activates, epoch.activates)
+        found[space] = SpaceKeys(states, overdue, oldest)
+    services.watched.facts.keys = found
+
+
+async def _present(services: Services, space: SpaceName) -> AsyncIterator[_Present]:
+    after = ("", -1)
+    while page := services.store.present_epochs(space, after, _PAGE):
+        for sealed in page:
+            yield _PRESENT.decode(sealed.row.body)
+        _kind, _space, meeting, epoch = page[-1].row.key.split("/")
+        after = (meeting, int(epoch))
+        await asyncio.sleep(0)
+
+
+async def look_at_requests(services: Services) -> None:
+    """Find the requests that wait and have not expired."""
+    found, after, now = [], "", services.seconds()
+    while page := services.store.requests(RequestState.PENDING, after, _PAGE):
+        after = page[-1].row.key.rpartition("/")[2]
+        found += [_waiting(one) for one in _records(page, Request)]
+        await asyncio.sleep(0)
+    services.watched.facts.waiting = tuple(one for one in found if now < one.expires)
+
+
+def _waiting(record: Request) -> Waiting:
+    try:
+        wanted = peek_request(record.request)
+    except InvalidInput:
+        return Waiting(record.id, record.space, "", 0, 0)
+    return Waiting(record.id, record.space, wanted.operation, wanted.issued, wanted.expires)
+
+
+async def look_at_grants(services: Services) -> None:
+    """Count the grants in force, and those that nobody uses."""
+    facts, now = services.watched.facts, services.seconds()
+    grants, forgotten = 0, Counter[str]()
+    for space in _live(services):
+        held = [one for one in _records(services.store.grants(space), Grant) if one.holds(now)]
+        grants += len(held)
+        forgotten[space] = sum(_forgotten(services, one, now) for one in held)
+    facts.grants, facts.forgotten = grants, forgotten
+
+
+_FORGOTTEN = 7 * 24 * 3600
+
+
+def _forgotten(services: Services, grant: Grant, now: int) -> bool:
+    """Whether nobody has used a grant for a week, since it began or was last used."""
+    used = services.store.grant_used(grant.grant)
+    since = max(grant.starts, _seconds(used)) if used else grant.starts
+    return now - since >= _FORGOTTEN
+
+
+async def look_at_vaults(services: Services) -> None:
+    """See when vault keys are due, and how many epochs still depend on an older one."""
+    facts, store = services.watched.facts, services.store
+    for space in _live(services):
+        keys = [
+            one
+            for one in _records(store.recipients(space), Recipient)
+            if one.kind is RecipientKind.VAULT and not one.revoked
+        ]
+        newest = max(keys, key=lambda one: one.version, default=None)
+        if newest is None:
+            continue
+        older = (one for one in keys if one is not newest)
+        remaining = sum(store.count_kept_for(space, one.recipient) for one in older)
+        policy, _ = await policy_in_force(services, space)
+        period = policy.rotation.vault_seconds
+        due = newest.registered + period if period else 0
+        facts.vaults[space] = Vaults(remaining, _paused(services, space), due)
+        known = facts.stuck.get(space)
+        if known is None or known[0] != remaining or facts.vaults[space].paused:
+            facts.stuck[space] = (remaining, services.clock.monotonic())
+
+
+def _paused(services: Services, space: SpaceName) -> bool:
+    return bool(services.store.mark(f"reseal-paused/{space}", 0))
+
+
+async def look_at_escrow(services: Services) -> None:
+    """See whether every key could be recovered: looks at every epoch, so rarely."""
+    found = await escrow_status(services, Call(WATCHER, "escrow.read", ""))
+    services.watched.facts.escrow = Escrow(
+        found.coverage.gaps,
+        sum(one.overdue for one in found.holders),
+        len(found.obligations),
+    )
+
+
+def _live(services: Services) -> list[SpaceName]:
+    """Return the spaces whose keys are not destroyed."""
+    spaces = _records(services.store.spaces(), Space)
+    return [one.space for one in spaces if not one.destroyed]
+
+
+def _records(rows: list[SealedRow], kind: type[_R]) -> list[_R]:
+    """Return the records of rows; one that cannot be read is left to whoever needs it."""
+    found: list[_R] = []
+    for sealed in rows:
+        try:
+            record = read_row(sealed.row)
+        except InvalidInput:
+            continue
+        if isinstance(record, kind):
+            found.append(record)
+    return found
