@@ -3,8 +3,8 @@
 Times are whole seconds since 1970 (UTC). Nothing here is secret: keys exist only as blobs.
 """
 
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
+from enum import IntEnum, StrEnum
 
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.states import KeyState, MeetingState, check_transition
@@ -168,6 +168,29 @@ class PrincipalKind(StrEnum):
     TLS = "tls"
 
 
+class Strength(IntEnum):
+    """How strong a caller's proof is: the kernel's word for a local user, a private key's
+    signature in the TLS handshake, two factors of a person.
+    """
+
+    LOCAL = 1
+    CERTIFICATE = 2
+    TWO_FACTORS = 3
+
+
+_STRENGTH = {PrincipalKind.SOCKET: Strength.LOCAL, PrincipalKind.TLS: Strength.CERTIFICATE}
+
+
+@dataclass(frozen=True, slots=True)
+class CallerLabels:
+    """What the policy engine knows of a caller beside its roles; empty: not said."""
+
+    department: str = ""
+    business_type: str = ""
+    region: str = ""
+    staff_number: str = ""
+
+
 class Role(StrEnum):
     """What a principal is to the service."""
 
@@ -184,6 +207,7 @@ EVERY_SPACE = "*"
 class Principal:
     """An authenticated caller. ``spaces`` holds names, or only EVERY_SPACE; ``recipient`` is set
     for a registered meeting server, ``proof`` says by what it was recognised (uid or SPKI).
+    ``age``: whole minutes since the connection was made, in seconds; 0 where nothing asks for it.
     """
 
     name: str
@@ -192,6 +216,13 @@ class Principal:
     roles: frozenset[Role]
     spaces: frozenset[str]
     recipient: RecipientId | None = None
+    labels: CallerLabels = CallerLabels()
+    age: int = field(default=0, compare=False)
+
+    @property
+    def strength(self) -> Strength:
+        """How strong its proof is."""
+        return _STRENGTH[self.kind]
 
     def reaches(self, space: str) -> bool:
         """Whether anything of the space may be known to this caller."""

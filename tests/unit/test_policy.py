@@ -140,8 +140,8 @@ def test_policies_that_do_not_hold_stop_the_start(tmp_path: Path, policy: str, s
 
 
 def test_a_policy_that_errs_denies(tmp_path: Path) -> None:
-    overflow = "permit (principal, action, resource) when { 9223372036854775807 + 1 > 0 };"
-    (tmp_path / "a.cedar").write_text("permit (principal, action, resource);" + overflow)
+    overflow = '@id("b") permit (principal, action, resource) when {9223372036854775807 + 1 > 0};'
+    (tmp_path / "a.cedar").write_text('@id("a") permit (principal, action, resource);' + overflow)
     action = 'action "x" appliesTo { principal: Caller, resource: Site };'
     (tmp_path / "schema.cedarschema").write_text(f"entity Caller; entity Site; {action}")
     authorizer = Authorizer.load(tmp_path)
