@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from kms.audit.leaf import Outcome, Phase
-from kms.bootstrap.clock import SystemClock
+from kms.clock import SteadyClock
 from kms.errors import ConclaveError, ConfigurationError
 from kms.hsm.client import Workers
 from kms.policy.authorizer import Authorizer
@@ -22,6 +22,7 @@ from kms.usecases.cache import VerifiedCache
 from kms.usecases.checkpoints import Checkpointer
 from kms.usecases.recovery import close_open_intents
 from kms.usecases.services import Call, Services
+from kms.usecases.watch.clock import ClockWatch
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ async def web(settings: Settings) -> AsyncIterator[Services]:
     Raise IntegrityFailure if the log is not what was last signed, HsmUnavailable,
     StoreUnavailable, ConfigurationError.
     """
-    clock = SystemClock()
+    clock = SteadyClock()
     store = SqliteStore.open(settings.paths.database, clock)
     workers = Workers(settings)
     try:
@@ -51,11 +52,14 @@ async def web(settings: Settings) -> AsyncIterator[Services]:
             schedule=activations.schedule,
             key_list=_key_list(settings),
         )
+        clock_watch = ClockWatch(store, clock)
+        await clock_watch.start()
         await close_open_intents(services)
         await _started(services)
         background = [
             _watched(checkpointer.run(), "checkpoints"),
             _watched(activations.run(services), "activations"),
+            _watched(clock_watch.run(), "clock"),
         ]
         try:
             yield services
