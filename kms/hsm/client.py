@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -58,7 +59,7 @@ from kms.settings import Settings
 _ROWS_PER_REQUEST = 256
 _BYTES_PER_REQUEST = 1 << 20
 _A = TypeVar("_A", bound=Answer)
-_R = TypeVar("_R", Row, SealedRow)
+_R = TypeVar("_R", Row, SealedRow, ResealItem)
 
 _ERRORS: dict[str, type[ConclaveError]] = {
     value.code: value
@@ -237,7 +238,9 @@ class SpaceWorker(Worker):
 
     async def reseal(self, items: Sequence[ResealItem], now: int) -> Resealed:
         """Wrap epochs' keys to the newest vault key."""
-        return (await self._ask(Reseal(tuple(items), now), ResealDone)).resealed
+        done = [(await self._ask(Reseal(one, now), ResealDone)).resealed for one in _parts(items)]
+        envelopes = chain.from_iterable(part.envelopes for part in done)
+        return Resealed(tuple(envelopes), tuple(chain.from_iterable(part.rows for part in done)))
 
     async def retire_vault(self, version: int) -> None:
         """Destroy an older vault key pair."""
@@ -311,5 +314,11 @@ def _parts(rows: Iterable[_R]) -> Iterator[tuple[_R, ...]]:
         yield tuple(part)
 
 
-def _length(item: Row | SealedRow) -> int:
-    return len(item.row.body if isinstance(item, SealedRow) else item.body)
+def _length(item: Row | SealedRow | ResealItem) -> int:
+    match item:
+        case ResealItem():
+            return len(item.epoch.row.body) + len(item.blob)
+        case SealedRow():
+            return len(item.row.body)
+        case Row():
+            return len(item.body)

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from pkcs11.exceptions import PKCS11Error
 
+from kms.clock import SteadyClock
 from kms.errors import ConclaveError, HsmUnavailable, InvalidInput, PinError, ProfileError
 from kms.hsm.checkpoints import Checkpoints
 from kms.hsm.faults import Action, TokenFault
@@ -27,6 +28,9 @@ from kms.hsm.messages import (
     LastCheckpoint,
     Mint,
     MintDone,
+    Reseal,
+    ResealDone,
+    RetireVault,
     RowsSealed,
     SealApproved,
     SealRows,
@@ -34,6 +38,7 @@ from kms.hsm.messages import (
     TreeHead,
 )
 from kms.hsm.mint import Minter
+from kms.hsm.reseal import Resealer, retire_vault
 from kms.hsm.rows import RowSealer
 from kms.hsm.token import Token
 
@@ -57,7 +62,8 @@ class Desk(Generic[_Keys]):
         self._token = token
         self._space = space
         self._rows = RowSealer(space)
-        self._guard = Guard(site, self._rows)
+        self._clock = SteadyClock()
+        self._guard = Guard(site, self._rows, self._clock.now)
         self._keyring = keyring
         self._keys: _Keys | None = None
 
@@ -107,15 +113,21 @@ class Desk(Generic[_Keys]):
 
 
 class SpaceDesk(Desk[SpaceKeyring]):
-    """Adds minting."""
+    """Adds minting and resealing."""
 
     def __init__(self, token: Token, space: str, site: str) -> None:
         super().__init__(token, site, space, SpaceKeyring)
-        self._minter = Minter(site, space, token.profile.wrap_alg)
+        self._minter = Minter(site, space, token.profile.wrap_alg, self._clock.now)
+        self._resealer = Resealer(token, site, space)
 
     def _perform(self, command: Command) -> Answer:
         if isinstance(command, Mint):
             return MintDone(self._minter.mint(self.keys(), command.order))
+        if isinstance(command, Reseal):
+            return ResealDone(self._resealer.reseal(self.keys(), command.items, command.now))
+        if isinstance(command, RetireVault):
+            retire_vault(self._token, self.keys(), command.version)
+            return Done()
         return super()._perform(command)
 
 

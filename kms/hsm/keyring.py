@@ -15,13 +15,13 @@ from pkcs11 import Attribute, Mechanism, ObjectClass
 
 from kms.domain.ids import RecipientId
 from kms.domain.models import RecipientKind, ReleaseClass
-from kms.errors import IntegrityFailure, InvalidInput, NotFound, VerificationFailed
+from kms.errors import Forbidden, IntegrityFailure, InvalidInput, NotFound, VerificationFailed
 from kms.hsm.devices import Device
 from kms.hsm.direct import DirectCalls, PackedTemplate
-from kms.hsm.labels import Kind
+from kms.hsm.labels import Kind, numbered
 from kms.hsm.publickeys import key_id, load_anchor, load_p256, load_rsa, read_p256, read_rsa
 from kms.hsm.templates import device_public
-from kms.hsm.token import Found, Token
+from kms.hsm.token import Found, Handle, Token
 from kms.statements.canonical import b64u, unb64u
 from kms.statements.jws import spki_der, spki_id
 
@@ -129,6 +129,7 @@ class SpaceKeyring(Keyring):
         self.release_class: ReleaseClass = classes.pop() or ReleaseClass.TRUSTED
         escrow = _last(token, ObjectClass.PUBLIC_KEY, Kind.ESCROW)
         self.always = (as_reader(token, vaults[-1]), as_reader(token, escrow))
+        self._older = {RecipientId(b64u(vault.key_id)): vault.label for vault in vaults[:-1]}
         public, self._manifest = self._signer(Kind.MANIFEST)
         self.manifest_kid = b64u(public.key_id)
         self._readers: dict[RecipientId, Reader] = {}
@@ -139,6 +140,13 @@ class SpaceKeyring(Keyring):
     def sign_manifest(self, digest: bytes) -> bytes:
         """Return the ECDSA signature (r || s) over a SHA-256 digest."""
         return self.calls.sign(self._manifest, Mechanism.ECDSA, digest)
+
+    def older_vault(self, recipient: RecipientId) -> Handle:
+        """Return the private half of a vault key that a newer one has followed; raise Forbidden."""
+        if recipient not in self._older:
+            raise Forbidden("the token has no older vault key of that id")
+        label = numbered(Kind.VAULT, self._older[recipient].number)
+        return self._token.find(ObjectClass.PRIVATE_KEY, label).handle
 
     def registered(self, recipient: RecipientId) -> Reader:
         """Return a registered server or recorder; raise VerificationFailed."""

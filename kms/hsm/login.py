@@ -94,6 +94,15 @@ class TokenSession:
         )
         _OPEN.add(self)
 
+    @contextmanager
+    def writing(self) -> Iterator[Any]:
+        """Yield a read-write session beside the open one, whose login it shares: for the one act
+        of a worker that otherwise only reads.
+        """
+        self.open()
+        with self._token.open(rw=True, attribute_mapper=Mapper()) as session:
+            yield session
+
     def drop(self) -> None:
         """Close every session of this process on the token."""
         self._session = None
