@@ -2,8 +2,10 @@
 held under it, and no token comes to trust what it names.
 """
 
+import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,18 +13,23 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from kms.audit.leaf import LeafDraft, Outcome, Phase
 from kms.bootstrap.files import StateFiles
 from kms.ceremonies.steps.state import current_register
 from kms.domain.people import Part
 from kms.errors import IntegrityFailure
+from kms.ports import Unit
 from kms.practice import PracticeSite
 from kms.statements import jws
 from kms.statements.canonical import b64u, canonical, digest
 from kms.statements.keylist import TYP as KEY_LIST
 from kms.statements.register import TYP as REGISTER
+from kms.store.sqlite import SqliteStore
 from tests.fixtures.escrowed import hold, order
 from tests.fixtures.founded import founded_site, hold_isolated, killed_at, plan_path
 from tests.fixtures.softhsm import clone_site
+from tests.fixtures.store import TestClock
+from tests.scenarios.restoration import burn, restore_parameters
 
 SPACE = "create-investment-banking"
 
@@ -110,6 +117,61 @@ def test_a_journal_does_not_tell_which_keys_are_the_tokens(site: PracticeSite) -
             line["facts"] = {"kid": digest(spki), "spki": b64u(spki)}
     journal.write_bytes(b"".join(canonical(line) + b"\n" for line in lines))
     refused(site, "trusts another key as manifest/1")
+
+
+def plant_generation(site: PracticeSite, number: int) -> None:
+    """Write what tells of an escrow generation: a leaf, and files with a key of one's own."""
+    spki = jws.spki_der(rsa.generate_private_key(65537, 4096).public_key())
+    record = {"check": "00" * 8, "generation": number, "spki": b64u(spki)}
+    (site.state / f"escrow-{number}.json").write_bytes(canonical(record))
+    (site.state / f"escrow-{number}.kwp").write_bytes(bytes(2400))
+    told = {"ceremony": "c-0", "generation": number, "spki": digest(spki)}
+    leaf = LeafDraft(
+        "escrow.generate", "ceremony/c-0", "plan:", "", f"escrow/{number}", Phase.EVENT,
+        Outcome.SUCCEEDED, details=told,
+    )  # fmt: skip
+    with closing(SqliteStore.open(site.state / "conclave.db", TestClock())) as store:
+        asyncio.run(store.commit(Unit(leaves=(leaf,))))
+
+
+@pytest.mark.parametrize("number", [2, 7])
+def test_no_token_trusts_an_escrow_key_that_a_planted_leaf_names(
+    site: PracticeSite, number: int
+) -> None:
+    plant_generation(site, number)
+    refused(site, f"token site trusts another key as escrow/{number}")
+    plan = order(site, "new-generation", 'reason = "schedule"\n', officers=officers(site))
+    with pytest.raises(IntegrityFailure, match="trusts another key as escrow"):
+        hold(site, plan)
+
+
+def test_the_key_of_an_interrupted_replacement_is_not_taken_from_its_journal(
+    site: PracticeSite,
+) -> None:
+    order(site, "new-generation", 'reason = "schedule"\n', officers=officers(site))
+    assert killed_at(site, "new-generation", "The log tells of the new escrow generation")
+    spki = jws.spki_der(rsa.generate_private_key(65537, 4096).public_key())
+    file = site.state / "escrow-2.json"
+    file.write_bytes(canonical({**json.loads(file.read_bytes()), "spki": b64u(spki)}))
+    journal = site.state / "ceremonies" / "new-generation" / "journal.jsonl"
+    lines = [json.loads(line) for line in journal.read_bytes().splitlines()]
+    for line in lines:
+        if line["event"] == "step-done" and line["step"] == "escrow/escrow-key":
+            line["facts"] |= {"kid": digest(spki), "spki": b64u(spki)}
+    journal.write_bytes(b"".join(canonical(line) + b"\n" for line in lines))
+    with pytest.raises(IntegrityFailure, match="token site trusts another key as escrow/2"):
+        hold_isolated(site, "new-generation")
+
+
+def test_a_burned_site_is_not_restored_under_a_planted_escrow_key(site: PracticeSite) -> None:
+    hold_isolated(site, SPACE)
+    hold_isolated(site, "create-treasury")
+    plant_generation(site, 2)
+    burn(site)
+    parameters = restore_parameters(site).partition("[[parameters.anchors]]")[0]
+    with pytest.raises(IntegrityFailure, match="escrow"):
+        hold(site, order(site, "restore-site", parameters, officers=officers(site)))
+    assert not (site.state / "site-root-2.pem").exists()
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -122,6 +122,7 @@ def test_the_roster_space_trusts_an_authority_and_an_anchor_and_no_server(sofths
     assert softhsm.officer("site").labels() == (
         "checkpoint-state",
         "checkpoint/1",
+        "escrow/1",
         "row-mac/1",
         "site-root/1",
     )

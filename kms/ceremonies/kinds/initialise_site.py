@@ -108,8 +108,11 @@ def _make_site(brief: Brief) -> Section:
 def _make_escrow(brief: Brief) -> Section:
     return Section(
         id="escrow",
-        text="The first escrow key is made, and the key over it is shared among all groups.",
-        steps=make_escrow(brief, brief.register, "escrow", first),
+        text="The first escrow key is made, the key over it is shared among all groups, and the "
+        "site's token trusts it.",
+        steps=make_escrow(
+            brief, brief.register, "escrow", first, so_book=own_book(SharedSecret.SO)
+        ),
     )
 
 

@@ -22,6 +22,7 @@ from kms.ceremonies.steps.replacing import (
     count_cards,
     destroy_blob,
     distrust_old,
+    forget_old,
     prove_coverage,
     rewrap_keys,
     trust_new,
@@ -82,7 +83,8 @@ def _script(brief: Brief) -> Script:
     register = changed(brief)
     making = Section(
         id="escrow",
-        text="A new escrow key is made, and the key over it is shared among all groups.",
+        text="A new escrow key is made, the key over it is shared among all groups, and the "
+        "site's token trusts it.",
         steps=make_escrow(brief, register, "escrow", next_generation(SharedSecret.ESCROW)),
     )
     if not brief.parameters_as(NewGeneration).renews_officers:
@@ -121,6 +123,7 @@ def _replace(brief: Brief) -> Section:
             *(rewrap_keys("replace", space, label) for space, label in spaces),
             prove_coverage("replace"),
             *(distrust_old("replace", space, label) for space, label in spaces),
+            forget_old("replace", brief.site.token()),
             destroy_blob("replace"),
             count_cards("replace"),
             certify("replace"),

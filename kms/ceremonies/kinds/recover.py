@@ -13,10 +13,10 @@ from kms.ceremonies.plan import Parameters
 from kms.ceremonies.ports import Entry, EscrowOpener
 from kms.ceremonies.room import Brief, Facts, Room
 from kms.ceremonies.step import Script, Section, Step
-from kms.ceremonies.steps.anchors import escrow_in_force
+from kms.ceremonies.steps.anchors import escrow_named
 from kms.ceremonies.steps.generations import read_escrow_blob
 from kms.ceremonies.steps.holding import SWK, escrow_shares
-from kms.ceremonies.steps.rewrapping import Readers, item_of, read_readers, site_trust
+from kms.ceremonies.steps.rewrapping import item_of, read_readers, site_trust
 from kms.ceremonies.steps.state import file_facts
 from kms.ceremonies.steps.trusted import TrustedKind, load_public
 from kms.domain.ids import MeetingId, SpaceName, parse_epoch, parse_meeting, parse_space
@@ -25,6 +25,7 @@ from kms.domain.people import Part
 from kms.errors import IntegrityFailure, InvalidInput, NotFound
 from kms.i18n import _
 from kms.statements.canonical import b64u, digest
+from kms.statements.readers import Readers
 from kms.statements.recovered import Recovered, decode_recovered, encode_recovered
 
 NAME = "recover"
@@ -169,7 +170,7 @@ def _wanted(room: Room) -> list[tuple[Epoch, Readers]]:
 
 def _escrow(room: Room) -> tuple[int, str]:
     """Return number and key id of the generation in force."""
-    record = escrow_in_force(room)
+    record = escrow_named(room)
     return record.generation, digest(record.key)
 
 

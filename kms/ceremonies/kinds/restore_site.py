@@ -2,8 +2,9 @@
 HSM the site gets new keys, and every key of every meeting comes back from escrow.
 
 Nothing that lay on the old tokens is believed without them: the log is held against the head that
-the officers compared, statements against the old root, and a token trusts only whom the plan
-names. The old tokens' keys stay on the key list, since what they signed still counts.
+the officers compared, statements against the old root, the escrow key against its private half,
+which the officers' shares open, and a token trusts only whom the plan names. The old tokens' keys
+stay on the key list, since what they signed still counts.
 """
 
 from dataclasses import replace
@@ -33,6 +34,7 @@ from kms.ceremonies.steps.restoring import (
     WrittenLog,
     make_vault,
     restore_section,
+    trust_proved_escrow,
 )
 from kms.ceremonies.steps.trusted import TrustedKind, label_of, load_public
 from kms.domain.ids import parse_recipient
@@ -106,10 +108,12 @@ def _make_tokens(brief: Brief, wanted: Restoration) -> Section:
     root = partial(own_key, section="tokens", use=SigningUse.SITE_ROOT, label=label)
     steps: list[Step] = [
         *so_shares(brief, "tokens", book=own_book(SharedSecret.SO)),
+        *escrow_shares(brief, "tokens"),
         *make_token("tokens", label),
         make_row_mac("tokens", label),
         make_signing_key("tokens", label, SigningUse.SITE_ROOT),
         make_signing_key("tokens", label, SigningUse.CHECKPOINT),
+        trust_proved_escrow("tokens", label),
         *finish_token("tokens", label),
     ]
     for space in wanted.spaces:

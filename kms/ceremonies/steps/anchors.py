@@ -1,8 +1,9 @@
 """Whether what lies in the state directory is what the site issued last. A file there proves
 nothing: an older one, or one of another root, can be put back by whoever writes to the directory.
 
-The site root is held against the token that made it, and so are keys that the ceremony's own
-journal tells of; register, key list and escrow key against the log, whose head is on that token.
+Site root and escrow key are held against the site's token, which trusts them since the officers'
+session in which they were made, and so are keys that the ceremony's own journal tells of; register,
+key list and escrow key against the log, whose head is on that token.
 """
 
 from kms.ceremonies.ports import CeremonyToken, Issued, SigningUse
@@ -84,8 +85,18 @@ def check_register(room: Room, *, ahead: bool = False) -> None:
 
 
 def escrow_in_force(room: Room) -> EscrowRecord:
-    """Return the escrow generation that the log names last, apart from this ceremony's own; raise
-    NotFound, IntegrityFailure.
+    """Return the escrow generation that the log names last, apart from this ceremony's own, once
+    the site's token trusts exactly its key; raise NotFound, IntegrityFailure.
+    """
+    record = escrow_named(room)
+    check_site_trusts(room, record)
+    return record
+
+
+def escrow_named(room: Room) -> EscrowRecord:
+    """Return the escrow generation that the log names last, as ``escrow_in_force``, where the
+    site's token may be lost: whoever writes to the log can have planted it, so nothing is wrapped
+    to its key before its private half has been opened with the officers' shares.
     """
     last = room.records.newest(Issued.ESCROW)
     if not last.number:
@@ -96,13 +107,36 @@ def escrow_in_force(room: Room) -> EscrowRecord:
     return record
 
 
+def check_site_trusts(room: Room, record: EscrowRecord) -> None:
+    """Raise IntegrityFailure unless the site's token trusts an escrow generation's key."""
+    check_trusted(room.tokens(room.brief.site.token()), escrow_label(record.generation), record.key)
+
+
+def escrow_label(generation: int) -> str:
+    """Return the label under which tokens trust an escrow key."""
+    return f"{RecipientKind.ESCROW}/{generation}"
+
+
+def escrow_replaced(room: Room, new: EscrowRecord) -> EscrowRecord:
+    """Return the escrow generation before ``new``, which this ceremony made, and destroys in the
+    end on the site's token too. Raise NotFound, IntegrityFailure.
+    """
+    old = escrow_named(room)
+    if old.generation != new.generation - 1:
+        raise _stale(f"the log names escrow generation {old.generation} before {new.generation}")
+    if escrow_label(old.generation) in room.tokens(room.brief.site.token()).labels():
+        check_site_trusts(room, old)
+    return old
+
+
 def escrow_made(room: Room, number: int) -> EscrowRecord:
     """Return the escrow generation that this ceremony made; raise IntegrityFailure if its file has
-    another key than the step that made it.
+    another key than the step that made it, or the site's token trusts another.
     """
     record = read_escrow(room.files, number)
     if (record.generation, digest(record.key)) != (number, room.facts[ESCROW_KEY]["kid"]):
         raise IntegrityFailure(f"the escrow key of generation {number} was put in place of ours")
+    check_site_trusts(room, record)
     return record
 
 

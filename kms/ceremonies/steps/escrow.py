@@ -1,5 +1,6 @@
 """Steps that make an escrow generation: a key whose private half is nowhere, except under a key
-(SWK) that people share. Nothing trusts it yet when they are done.
+(SWK) that people share. When they are done the site's token alone trusts it: what other tokens come
+to trust is held against that.
 """
 
 import os
@@ -8,8 +9,10 @@ from functools import partial
 from kms.ceremonies.ports import EscrowPair, SharedSecret
 from kms.ceremonies.room import Brief, Facts, Room
 from kms.ceremonies.step import Step
+from kms.ceremonies.steps.anchors import escrow_label
 from kms.ceremonies.steps.distribution import distribute
 from kms.ceremonies.steps.generations import (
+    BookFinder,
     EscrowRecord,
     Numbers,
     own_book,
@@ -17,8 +20,8 @@ from kms.ceremonies.steps.generations import (
     remove_escrow,
     write_escrow,
 )
-from kms.ceremonies.steps.holding import SWK
-from kms.ceremonies.steps.newtoken import key_facts
+from kms.ceremonies.steps.holding import SWK, so_shares
+from kms.ceremonies.steps.newtoken import dump_token, key_facts
 from kms.domain.people import Part, Register
 from kms.errors import NotFound
 from kms.statements.canonical import b64u, digest
@@ -28,10 +31,16 @@ _PAIR = "escrow-pair"
 
 
 def make_escrow(
-    brief: Brief, register: Register, section: str, numbers: Numbers
+    brief: Brief,
+    register: Register,
+    section: str,
+    numbers: Numbers,
+    *,
+    so_book: BookFinder | None = None,
 ) -> tuple[Step, ...]:
     """Return steps ``section/swk``, ``section/escrow-key``, ``section/escrow-open``, those of
-    ``distribute``, and ``section/escrow-write``, which writes blob and record of the generation.
+    ``distribute``, ``section/escrow-write``, which writes blob and record of the generation, those
+    of ``so_shares`` (of ``so_book``), and ``section/escrow-trust``, for which they are given.
     """
     token = brief.site.token()
     return (
@@ -68,6 +77,17 @@ def make_escrow(
             act=_write,
             undo=_take_back,
         ),
+        *so_shares(brief, section, book=so_book),
+        Step(
+            id=f"{section}/escrow-trust",
+            who=Part.ADMINISTRATOR,
+            text="The officers' session lets the site's token {token} trust the escrow key. What "
+            "other tokens come to trust is held against that.",
+            values={"token": token},
+            act=partial(_trust, token),
+            undo=partial(_distrust, token),
+        ),
+        dump_token(section, token),
     )
 
 
@@ -99,8 +119,27 @@ def _write(room: Room) -> Facts:
 
 
 def _take_back(room: Room) -> None:
+    generation = _own_generation(room)
+    if generation:
+        remove_escrow(room.files, generation)
+
+
+def _trust(label: str, room: Room) -> Facts:
+    pair: EscrowPair = room.memory[_PAIR]
+    generation = own_book(SharedSecret.ESCROW).find(room).generation
+    room.tokens(label).trust_escrow(generation, pair.spki)
+    return {"generation": generation, "kid": digest(pair.spki)}
+
+
+def _distrust(label: str, room: Room) -> None:
+    generation = _own_generation(room)
+    if generation:
+        room.tokens(label).destroy(escrow_label(generation))
+
+
+def _own_generation(room: Room) -> int:
+    """Return the generation that this ceremony began to make, 0 for none."""
     try:
-        generation = own_book(SharedSecret.ESCROW).find(room).generation
+        return own_book(SharedSecret.ESCROW).find(room).generation
     except NotFound:
-        return
-    remove_escrow(room.files, generation)
+        return 0

@@ -16,7 +16,6 @@ from kms.ceremonies.steps.state import FIRST
 from kms.domain.ids import RecipientId, SpaceName
 from kms.domain.models import Recipient, RecipientKind, ReleaseClass
 from kms.domain.people import Part
-from kms.i18n import _
 from kms.statements.canonical import digest
 
 
@@ -100,10 +99,6 @@ def _trust_root(label: str, find: Callable[[Room], bytes], room: Room) -> Facts:
 
 def _trust_escrow(label: str, room: Room) -> Facts:
     record = escrow_in_force(room)
-    text = _(
-        "Escrow key {kid}, generation {generation}: is it that of the transcript that made it?"
-    )
-    room.people.say(text.format(kid=digest(record.key), generation=record.generation))
     room.tokens(label).trust_escrow(record.generation, record.key)
     return {"generation": record.generation, **key_facts(record.key)}
 

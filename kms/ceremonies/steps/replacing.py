@@ -8,7 +8,13 @@ from functools import partial
 from kms.ceremonies.ports import CeremonyToken, SharedSecret, VaultOpener
 from kms.ceremonies.room import Facts, Room
 from kms.ceremonies.step import Ask, Step
-from kms.ceremonies.steps.anchors import check_trusted, escrow_in_force, escrow_made
+from kms.ceremonies.steps.anchors import (
+    check_trusted,
+    escrow_in_force,
+    escrow_label,
+    escrow_made,
+    escrow_replaced,
+)
 from kms.ceremonies.steps.certificate import Destroyed, write_certificate
 from kms.ceremonies.steps.generations import BookFinder, EscrowRecord, own_book
 from kms.ceremonies.steps.issuing import log
@@ -39,6 +45,7 @@ def announce(section: str, site: str) -> Step:
         who=Part.ADMINISTRATOR,
         text="The log tells of the new escrow generation. The old one stays until every key is "
         "wrapped to the new one.",
+        check=_check_old,
         act=_announce,
         confirm=site,
     )
@@ -91,6 +98,18 @@ def distrust_old(section: str, space: str, label: str) -> Step:
     )
 
 
+def forget_old(section: str, label: str) -> Step:
+    """Return the step ``section/forget``, whose facts have all that is on the site's token."""
+    return Step(
+        id=f"{section}/forget",
+        who=Part.ADMINISTRATOR,
+        text="The old escrow key is destroyed on the site's token {token} too: no other token can "
+        "come to trust it any more.",
+        values={"token": label},
+        act=partial(_forget, label),
+    )
+
+
 def destroy_blob(section: str) -> Step:
     """Return the step ``section/blob``."""
     return Step(
@@ -132,16 +151,23 @@ def keeping_space(room: Room, name: str) -> Space | None:
     return found[0] if found and not found[0].destroyed else None
 
 
-def vault_of(room: Room, space: Space) -> Recipient:
-    """Return the vault of a space; raise IntegrityFailure unless it has exactly one in use."""
+def vaults_of(room: Room, space: Space) -> tuple[Recipient, ...]:
+    """Return the vaults of a space that are in use, oldest first; raise IntegrityFailure if there
+    is none.
+    """
     found = [
         one
         for one in room.records.recipients(space.space)
         if one.kind is RecipientKind.VAULT and not one.revoked
     ]
-    if len(found) != 1:
-        raise IntegrityFailure(f"the space {space.space} has {len(found)} vaults")
-    return found[0]
+    if not found:
+        raise IntegrityFailure(f"the space {space.space} has no vault")
+    return tuple(sorted(found, key=lambda one: one.version))
+
+
+def vault_of(room: Room, space: Space) -> Recipient:
+    """Return the vault that new keys of a space go to; raise IntegrityFailure."""
+    return vaults_of(room, space)[-1]
 
 
 def _new(room: Room) -> EscrowRecord:
@@ -149,11 +175,16 @@ def _new(room: Room) -> EscrowRecord:
 
 
 def _old(room: Room) -> EscrowRecord:
-    return escrow_in_force(room)
+    return escrow_replaced(room, _new(room))
 
 
 def _label(record: EscrowRecord) -> str:
-    return f"{RecipientKind.ESCROW}/{record.generation}"
+    return escrow_label(record.generation)
+
+
+def _check_old(room: Room) -> None:
+    """Refuse to replace what the site's token does not trust: only that can be destroyed."""
+    escrow_in_force(room)
 
 
 def _announce(room: Room) -> Facts:
@@ -180,10 +211,9 @@ def _rewrap(name: str, room: Room) -> Facts:
     space, new = keeping_space(room, name), _new(room)
     if space is None:
         return {"epochs": 0, "space": ""}
-    vault = vault_of(room, space)
+    openers = {one.recipient: VaultOpener(one.version) for one in vaults_of(room, space)}
     target = keeper(name, RecipientKind.ESCROW, new.key, new.generation, 0)
-    opener = VaultOpener(vault.version)
-    work = Rewrapping(opener, vault.recipient, target, _label(new))
+    work = Rewrapping(openers, target, _label(new))
     return {"space": name, **rewrap_space(room, space, work)}
 
 
@@ -211,6 +241,14 @@ def _distrust(name: str, label: str, room: Room) -> Facts:
             gone = replace(record, revoked=record.revoked or room.now())
             room.records.write(recipient_entry(room, "recipient.revoke", gone))
     return {"objects": token.dump(), "space": name}
+
+
+def _forget(label: str, room: Room) -> Facts:
+    token, old = room.tokens(label), _label(_old(room))
+    token.destroy(old)
+    if old in token.labels():
+        raise IntegrityFailure(f"the token {label} still trusts {old}")
+    return {"objects": token.dump(), "token": label}
 
 
 def _refuses(token: CeremonyToken, vault: Recipient, label: str) -> None:

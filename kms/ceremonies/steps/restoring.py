@@ -13,7 +13,13 @@ import msgspec
 from kms.ceremonies.ports import EscrowOpener, EscrowPair, SigningUse
 from kms.ceremonies.room import Brief, Facts, Room
 from kms.ceremonies.step import Section, Step
-from kms.ceremonies.steps.anchors import check_trusted, escrow_in_force, own_key, own_vault
+from kms.ceremonies.steps.anchors import (
+    check_trusted,
+    escrow_in_force,
+    escrow_named,
+    own_key,
+    own_vault,
+)
 from kms.ceremonies.steps.generations import read_escrow_blob
 from kms.ceremonies.steps.holding import SWK
 from kms.ceremonies.steps.issuing import issue_key_list, issue_register, log
@@ -96,6 +102,21 @@ def make_vault(section: str, label: str, release_class: ReleaseClass) -> Step:
     )
 
 
+def trust_proved_escrow(section: str, label: str) -> Step:
+    """Return the step ``section/escrow/label``: the site's new token trusts the escrow key that log
+    and files name, once the SWK in ``room.memory`` has opened its private half. Whoever writes to
+    log and files can name a key of theirs, and not wrap its private half by the SWK.
+    """
+    return Step(
+        id=f"{section}/escrow/{label}",
+        who=Part.ADMINISTRATOR,
+        text="The new token {token} opens the escrow key's private half, and a key that was "
+        "wrapped to its public half with it. Then the officers' session lets it trust that key.",
+        values={"token": label},
+        act=partial(_trust_proved, label),
+    )
+
+
 def restore_section(
     brief: Brief,
     written: WrittenLog,
@@ -145,13 +166,6 @@ def _log_step(brief: Brief, written: WrittenLog) -> Step:
 
 def _site_steps(label: str, written: WrittenLog) -> tuple[Step, ...]:
     return (
-        _step(
-            "escrow",
-            "The new token {token} opens the escrow key's private half, and a key that was wrapped "
-            "to its public half with it.",
-            partial(_prove_escrow, label),
-            token=label,
-        ),
         _step(
             "site-root",
             "The program writes down the new site root's public half, which clients pin from now "
@@ -230,10 +244,11 @@ def _accept_log(written: WrittenLog, room: Room) -> Facts:
     return {"root": written.root, "size": written.size}
 
 
-def _prove_escrow(label: str, room: Room) -> Facts:
-    record = escrow_in_force(room)
+def _trust_proved(label: str, room: Room) -> Facts:
+    record, token = escrow_named(room), room.tokens(label)
     blob = read_escrow_blob(room.files, record.generation)
-    room.tokens(label).prove_escrow(room.memory[SWK], EscrowPair(record.key, blob))
+    token.prove_escrow(room.memory[SWK], EscrowPair(record.key, blob))
+    token.trust_escrow(record.generation, record.key)
     return {"generation": record.generation, "kid": digest(record.key)}
 
 
@@ -350,7 +365,7 @@ def _rewrap(space: RestoredSpace, label: str, room: Room) -> Facts:
     opener = EscrowOpener(room.memory[SWK], read_escrow_blob(room.files, record.generation))
     vault = _vault(space, label, room)
     name = f"{RecipientKind.VAULT}/{vault.version}/{space.release_class}"
-    work = Rewrapping(opener, RecipientId(digest(record.key)), vault, name)
+    work = Rewrapping({RecipientId(digest(record.key)): opener}, vault, name)
     return {"space": space.space, **rewrap_space(room, known, work)}
 
 

@@ -6,7 +6,7 @@ taken up where it was.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -22,37 +22,35 @@ from kms.domain.rows import row_key
 from kms.errors import IntegrityFailure, NotFound
 from kms.i18n import _
 from kms.statements import archive
-from kms.statements.addendum import Addendum, keeper, sign_addendum, verify_addendum
+from kms.statements.addendum import addendum_to, keeper, sign_addendum, verify_addendum
 from kms.statements.canonical import digest, unb64u
 from kms.statements.keylist import KeyUse, ListedKey, load_ec
-from kms.statements.manifest import Manifest, ManifestRecipient
+from kms.statements.manifest import Manifest
+from kms.statements.readers import Readers
 
 BATCH = 200
 """Epochs in one commit."""
 
 
+Opener: TypeAlias = EscrowOpener | VaultOpener
+
+
 @dataclass(frozen=True, slots=True)
 class Rewrapping:
-    """One keeper's envelopes (``source``) opened by ``opener``, wrapped to ``target``, which the
-    token trusts as ``label``.
+    """Keys wrapped to ``target``, which the token trusts as ``label``. ``openers`` says by what a
+    keeper's envelopes are opened: several versions of a vault keep keys side by side.
     """
 
-    opener: EscrowOpener | VaultOpener
-    source: RecipientId
+    openers: Mapping[RecipientId, Opener]
     target: Recipient
     label: str
 
-
-@dataclass(frozen=True, slots=True)
-class Readers:
-    """An epoch's manifest and everybody who could ever read it, verified."""
-
-    manifest: Manifest
-    entries: tuple[ManifestRecipient, ...]
-
-    def entry(self, recipient: str) -> ManifestRecipient | None:
-        """Return a recipient's newest entry."""
-        return next((one for one in reversed(self.entries) if one.id == recipient), None)
+    def source(self, readers: Readers) -> RecipientId:
+        """Return the newest keeper of an epoch that can be opened; raise IntegrityFailure."""
+        for entry in reversed(readers.entries):
+            if entry.id in self.openers:
+                return RecipientId(entry.id)
+        raise IntegrityFailure(f"{readers.manifest.sub} is kept by nothing that opens here")
 
 
 _Pair: TypeAlias = tuple[Epoch, Readers]
@@ -77,12 +75,10 @@ def item_of(room: Room, epoch: Epoch, readers: Readers, recipient: str) -> Rewra
     """Return a recipient's envelope, ready to be opened; raise IntegrityFailure unless it is the
     one that manifest or addendum names.
     """
-    entry = readers.entry(recipient)
     blob = room.records.envelope(epoch.space, epoch.meeting, epoch.epoch, RecipientId(recipient))
-    if entry is None or blob is None or digest(blob) != entry.blob_sha256:
-        raise IntegrityFailure(f"{row_key(epoch)} has no sound envelope to open")
     manifest = readers.manifest
-    return RewrapItem(blob, manifest.commitment_context(), unb64u(manifest.commitment))
+    sound = readers.check_blob(recipient, blob)
+    return RewrapItem(sound, manifest.commitment_context(), unb64u(manifest.commitment))
 
 
 def rewrap_space(room: Room, space: Space, work: Rewrapping) -> Facts:
@@ -126,16 +122,14 @@ def _batches(room: Room, space: Space) -> Iterator[list[_Pair]]:
 
 def _rewrap_batch(room: Room, space: Space, work: Rewrapping, batch: Sequence[_Pair]) -> None:
     pairs = sorted(batch, key=lambda pair: row_key(pair[0]))
-    items = [item_of(room, epoch, readers, work.source) for epoch, readers in pairs]
     signing, target = _Signing(room, space), work.target
     records, envelopes, dropped = [], [], []
-    blobs = room.tokens(space.token).rewrap(work.opener, [work.label], items)
-    for (epoch, readers), (blob,) in zip(pairs, blobs, strict=True):
+    for (epoch, readers), blob in zip(pairs, _wrapped(room, space, work, pairs), strict=True):
         place = (epoch.space, epoch.meeting, epoch.epoch)
         extra = signing.sign(epoch, readers.manifest, target, blob)
         records.append(replace(epoch, addenda=(*epoch.addenda, extra)))
         envelopes.append(Envelope(*place, target.recipient, blob))
-        replaced = (one.id for one in readers.entries if one.kind is target.kind)
+        replaced = (one.id for one in readers.of_kind(target.kind))
         dropped += [(*place, RecipientId(name)) for name in replaced]
     action, resource = f"{target.kind}.rewrap", f"spaces/{space.space}"
     told = _told(room, target, records)
@@ -150,6 +144,19 @@ def _rewrap_batch(room: Room, space: Space, work: Rewrapping, batch: Sequence[_P
             tuple(dropped),
         )
     )
+
+
+def _wrapped(room: Room, space: Space, work: Rewrapping, pairs: Sequence[_Pair]) -> list[bytes]:
+    """Return each epoch's key wrapped to the target, in the order of ``pairs``."""
+    sources = [work.source(readers) for _epoch, readers in pairs]
+    token = room.tokens(space.token)
+    made: dict[int, bytes] = {}
+    for source in dict.fromkeys(sources):
+        places = [place for place, other in enumerate(sources) if other == source]
+        items = [item_of(room, *pairs[place], source) for place in places]
+        blobs = token.rewrap(work.openers[source], [work.label], items)
+        made |= {place: blob for place, (blob,) in zip(places, blobs, strict=True)}
+    return [made[place] for place in range(len(pairs))]
 
 
 def _told(room: Room, target: Recipient, records: Sequence[Epoch]) -> dict[str, Any]:
@@ -173,8 +180,7 @@ class _Signing:
 
     def sign(self, epoch: Epoch, manifest: Manifest, target: Recipient, blob: bytes) -> str:
         entry = keeper(target.recipient, target.kind, target.version, blob)
-        beside = digest(epoch.manifest.encode())
-        told = Addendum(manifest.iss, manifest.sub, beside, self._now, entry)
+        told = addendum_to(epoch.manifest, manifest, self._now, entry)
         token = sign_addendum(told, self._listed.kid, self._signer)
         verify_addendum(token, self._key)
         return token
