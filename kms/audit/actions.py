@@ -81,4 +81,6 @@ ACTIONS: dict[str, Action] = {
 
 MINTING = frozenset({"meeting.open", "roster.change", "epoch.rotate"})
 REWRAPPING = frozenset({"escrow.rewrap", "vault.rewrap"})
+SITE_SEALS = {"site.seal": True, "site.unseal": False}
+"""Whether the whole box is sealed after such a leaf."""
 SERVING = frozenset({"envelope.fetch", "envelope.relay"})

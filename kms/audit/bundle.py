@@ -16,7 +16,7 @@ from sqlite_utils import Database
 
 from kms.errors import AlreadyExists, VerificationFailed
 
-FORMAT = "conclave-evidence-2"
+FORMAT = "conclave-evidence-3"
 _BATCH = 10_000
 
 _TABLES = {
@@ -26,6 +26,12 @@ _TABLES = {
     "manifest": "(space TEXT NOT NULL, meeting TEXT NOT NULL, epoch INTEGER NOT NULL, jws TEXT "
     "NOT NULL, PRIMARY KEY (space, meeting, epoch)) STRICT, WITHOUT ROWID",
     "addendum": "(sha256 TEXT PRIMARY KEY, jws TEXT NOT NULL) STRICT, WITHOUT ROWID",
+    "register": "(sha256 TEXT PRIMARY KEY, jws TEXT NOT NULL) STRICT, WITHOUT ROWID",
+    "request": "(id TEXT PRIMARY KEY, space TEXT NOT NULL, jws TEXT NOT NULL) STRICT, "
+    "WITHOUT ROWID",
+    "approval": "(request TEXT NOT NULL, place INTEGER NOT NULL, jws TEXT NOT NULL, "
+    "PRIMARY KEY (request, place)) STRICT, WITHOUT ROWID",
+    "certificate": "(request TEXT PRIMARY KEY, jws TEXT NOT NULL) STRICT, WITHOUT ROWID",
     "key_list": "(version INTEGER PRIMARY KEY, jws TEXT NOT NULL) STRICT",
 }
 """One B-tree each: an index beside a table could tell the verifier something else than people."""
@@ -53,7 +59,9 @@ class Evidence:
 
     ``leaves`` are leaf bytes from sequence 0; ``checkpoints`` (size, note); ``manifests`` (space,
     meeting, epoch, JWS); ``addenda`` (SHA-256 of the JWS, JWS); ``key_lists`` (version, JWS).
-    ``exported`` is RFC 3339 UTC.
+    ``registers`` (SHA-256, JWS) of people; ``requests`` (id, space, JWS) that were carried out,
+    ``approvals`` (request, place from 0, JWS) of theirs, ``certificates`` (request, JWS) of what
+    they destroyed. ``exported`` is RFC 3339 UTC.
     """
 
     site: str
@@ -63,6 +71,10 @@ class Evidence:
     manifests: Iterable[tuple[str, str, int, str]]
     key_lists: Iterable[tuple[int, str]]
     addenda: Iterable[tuple[str, str]] = ()
+    registers: Iterable[tuple[str, str]] = ()
+    requests: Iterable[tuple[str, str, str]] = ()
+    approvals: Iterable[tuple[str, int, str]] = ()
+    certificates: Iterable[tuple[str, str]] = ()
 
 
 def write_bundle(
@@ -98,6 +110,10 @@ def _fill(database: Database, evidence: Evidence, progress: Callable[[int], None
     columns = ("space", "meeting", "epoch", "jws")
     _insert(database, "manifest", columns, evidence.manifests)
     _insert(database, "addendum", ("sha256", "jws"), evidence.addenda)
+    _insert(database, "register", ("sha256", "jws"), evidence.registers)
+    _insert(database, "request", ("id", "space", "jws"), evidence.requests)
+    _insert(database, "approval", ("request", "place", "jws"), evidence.approvals)
+    _insert(database, "certificate", ("request", "jws"), evidence.certificates)
     _insert(database, "checkpoint", ("size", "note"), evidence.checkpoints)
 
 
@@ -215,6 +231,30 @@ class Bundle:
         """Return the number of addenda."""
         return int(next(self._rows("SELECT count(*) FROM addendum"))[0])
 
+    def register(self, sha256: str) -> bytes | None:
+        """Return the register of people that a leaf names."""
+        row = next(self._rows("SELECT jws FROM register WHERE sha256 = ?", (sha256,)), None)
+        return None if row is None else row[0]
+
+    def request(self, request: str) -> tuple[str, str, list[str]] | None:
+        """Return a request's space, its JWS and its approvals in order."""
+        row = next(self._rows("SELECT space, jws FROM request WHERE id = ?", (request,)), None)
+        if row is None:
+            return None
+        query = "SELECT jws FROM approval WHERE request = ? ORDER BY place"
+        approvals = [_text(one) for (one,) in self._rows(query, (request,))]
+        return _text(row[0]), _text(row[1]), approvals
+
+    def request_count(self) -> int:
+        """Return the number of requests."""
+        return int(next(self._rows("SELECT count(*) FROM request"))[0])
+
+    def certificate(self, request: str) -> bytes | None:
+        """Return the destruction certificate of a request."""
+        query = "SELECT jws FROM certificate WHERE request = ?"
+        row = next(self._rows(query, (request,)), None)
+        return None if row is None else row[0]
+
     def _rows(self, query: str, values: tuple[str | int, ...] = ()) -> Iterator[Any]:
         cursor = self._guard(lambda: self._connection.execute(query, values))
         while rows := self._guard(lambda: cursor.fetchmany(1000)):
@@ -225,6 +265,10 @@ class Bundle:
             return read()
         except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: a garbled SQLite message
             raise VerificationFailed("the bundle is not a readable SQLite file") from error
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
 
 
 def _schema(connection: sqlite3.Connection) -> set[tuple[bytes, ...]]:

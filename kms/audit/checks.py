@@ -29,6 +29,8 @@ class Check(StrEnum):
     ROSTERS = "AV-14"
     ROWS = "AV-15"
     ACCESS = "AV-16"
+    APPROVALS = "AV-17"
+    DESTRUCTION = "AV-18"
 
 
 class Verdict(StrEnum):
@@ -91,6 +93,14 @@ SENTENCES: dict[Check, Said] = {
     Check.ACCESS: Said(
         "信封只交给清单和名册上的接收方",
         "Envelopes went only to recipients on manifest and roster",
+    ),
+    Check.APPROVALS: Said(
+        "须经批准的操作均有足够人员对该操作的有效批准，每项请求只执行一次",
+        "What needs approval was approved by enough people, exactly as done, and done once",
+    ),
+    Check.DESTRUCTION: Said(
+        "销毁均不违反法律保全与保存期限，并有已签名的证书",
+        "Destructions kept to legal holds and retention and have signed certificates",
     ),
 }
 

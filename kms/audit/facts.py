@@ -7,20 +7,21 @@ from kms.audit.checks import Broken, Check
 from kms.audit.leaf import Leaf
 from kms.audit.words import Minted
 from kms.domain.models import ReleaseClass, RotationReason
-from kms.domain.states import KeyState, MeetingState, check_transition
+from kms.domain.states import IN_USE, KeyState, MeetingState, check_transition
 from kms.errors import StateNotAllowed
 
 
 @dataclass(slots=True)
 class EpochFacts:
     """An epoch's state, when it may start, whom its manifest names besides vault and escrow, and
-    the escrow generation that can recover it.
+    the escrow generation that can recover it. ``vault`` is the vault key that opens it.
     """
 
     state: KeyState
     starts: int
     readers: frozenset[str]
     generation: int = 0
+    vault: str = ""
 
 
 @dataclass(slots=True)
@@ -36,6 +37,8 @@ class MeetingFacts:
     last: int = -1
     roster_version: int = 0
     roster: frozenset[str] = frozenset()
+    closed: int = 0
+    partner: str = ""
     epochs: dict[int, EpochFacts] = field(default_factory=dict)
 
     def row(self, epoch: int | None = None) -> str:
@@ -47,6 +50,11 @@ class MeetingFacts:
     def roster_row(self) -> str:
         """Return the row key of the roster."""
         return f"roster/{self.space}/{self.meeting}"
+
+    def in_use(self) -> bool:
+        """Whether the present epoch still has to end: not if it was compromised meanwhile."""
+        facts = self.epochs.get(self.current)
+        return facts is not None and facts.state in IN_USE
 
     def move(self, epoch: int | None, state: KeyState) -> None:
         """Put an epoch into another state; raise Broken."""
@@ -85,7 +93,7 @@ def check_mint_rows(leaf: Leaf, facts: MeetingFacts, told: Minted) -> None:
         rows.add(facts.roster_row())
     if facts.pending is not None:
         rows.add(facts.row(facts.pending))
-    if told.state is KeyState.ACTIVE and facts.current >= 0:
+    if told.state is KeyState.ACTIVE and facts.in_use():
         rows.add(facts.row(facts.current))
     check_rows(leaf, rows)
 

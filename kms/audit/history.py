@@ -6,6 +6,7 @@ Memory grows with meetings and epochs that are not destroyed, not with leaves.
 from datetime import datetime
 
 from kms.audit.actions import MINTING, SERVING
+from kms.audit.approvals import Approvals
 from kms.audit.checks import Broken, Check, Tally
 from kms.audit.facts import (
     EpochFacts,
@@ -15,12 +16,12 @@ from kms.audit.facts import (
     check_rows,
 )
 from kms.audit.leaf import Leaf, Outcome
+from kms.audit.life import LifeCycle
 from kms.audit.officers import Officers
 from kms.audit.proofs import Manifests
 from kms.audit.words import (
     Activated,
     Closed,
-    Destroyed,
     Minted,
     Served,
     details,
@@ -28,24 +29,25 @@ from kms.audit.words import (
     meeting_place,
 )
 from kms.domain.models import URGENT, RecipientKind, ReleaseClass, RotationReason
-from kms.domain.states import KeyState, MeetingState
+from kms.domain.states import SERVED, KeyState, MeetingState
 from kms.statements.addendum import KEEPERS
 from kms.statements.manifest import Manifest
 
-_SERVABLE = frozenset({KeyState.PRE_ACTIVATION, KeyState.ACTIVE, KeyState.DEACTIVATED})
 _SERVED_BY = {"envelope.fetch": ReleaseClass.TRUSTED, "envelope.relay": ReleaseClass.ROSTER}
 
 
 class History:
     """Every succeeded leaf is applied in order; what cannot have been is tallied."""
 
-    def __init__(self, manifests: Manifests, tally: Tally) -> None:
+    def __init__(self, manifests: Manifests, approvals: Approvals, tally: Tally) -> None:
         self._manifests = manifests
         self._tally = tally
         self._meetings: dict[tuple[str, str], MeetingFacts] = {}
         self._gone: set[tuple[str, str]] = set()
         self._versions: dict[str, int] = {}
+        self._approvals = approvals
         self._officers = Officers(self._meetings, manifests, tally)
+        self._life = LifeCycle(self._meetings, approvals, tally)
 
     def apply(self, leaf: Leaf) -> None:
         """Apply one leaf; raise Broken at what stops the rest of it from being checked."""
@@ -61,8 +63,16 @@ class History:
             self._close(leaf)
         elif leaf.action == "meeting.destroy":
             self._destroy(leaf)
+        elif self._life.knows(leaf):
+            self._life.apply(leaf)
         else:
+            if leaf.action == "register.change":
+                self._approvals.change_register(str(leaf.details.get("sha256")))
             self._officers.apply(leaf)
+
+    def end(self) -> None:
+        """Note what the log leaves open."""
+        self._life.end()
 
     def count_rows(self, leaf: Leaf) -> None:
         """Raise Broken unless every row's version is one more than the last."""
@@ -82,10 +92,11 @@ class History:
         self._tally.count(Check.NUMBERS)
         facts = self._minting_meeting(leaf, space, meeting, told)
         found = self._manifest(leaf, space, meeting, told)
-        readers, starts, generation = frozenset(told.recipients), 0, 0
+        readers, starts, generation, vault = frozenset(told.recipients), 0, 0, ""
         if found:
             facts.release_class, starts = found.release_class, found.nbf
             generation = next(e.version for e in found.recipients if e.kind is RecipientKind.ESCROW)
+            vault = next(e.id for e in found.recipients if e.kind is RecipientKind.VAULT)
             readers = frozenset(e.id for e in found.recipients if e.kind not in KEEPERS)
         self._tally.count(Check.ROSTERS, leaf.action != "epoch.rotate")
         self._tally.guard(lambda: check_roster(leaf, facts, told, readers), leaf.seq)
@@ -93,7 +104,7 @@ class History:
         if readers != facts.roster:
             facts.roster = readers
         facts.roster_version = told.roster_version
-        epoch = EpochFacts(told.state, starts, facts.roster, generation)
+        epoch = EpochFacts(told.state, starts, facts.roster, generation, vault)
         self._enter_epoch(leaf, facts, told, epoch)
 
     def _manifest(self, leaf: Leaf, space: str, meeting: str, told: Minted) -> Manifest | None:
@@ -110,6 +121,7 @@ class History:
                 Check.NUMBERS, "已销毁的会议又有新的密钥周期", "a destroyed meeting's new epoch"
             )
         self._tally.guard(lambda: self._officers.check_in_use(space), leaf.seq)
+        self._tally.guard(lambda: self._life.check_in_service(space), leaf.seq)
         facts = self._meetings.get((space, meeting))
         opening = leaf.action == "meeting.open"
         if opening != (facts is None) or opening != (told.reason is RotationReason.OPEN):
@@ -130,6 +142,7 @@ class History:
     ) -> None:
         cancelled, current = facts.pending, facts.current
         active = told.state is KeyState.ACTIVE
+        ends = active and facts.in_use()
         facts.epochs[told.epoch] = epoch
         facts.last = max(facts.last, told.epoch)
         facts.pending = None if active else told.epoch
@@ -150,19 +163,17 @@ class History:
             raise Broken(Check.STATES, "密钥周期在其生效时间之前激活", "active before its time")
         if cancelled is not None:
             facts.move(cancelled, KeyState.DESTROYED)
-        if active and current >= 0:
+        if ends:
             facts.move(current, KeyState.DEACTIVATED)
 
     def _activate(self, leaf: Leaf) -> None:
         told = details(leaf, Activated)
         facts = self._meeting(epoch_place(leaf, told.epoch), Check.STATES)
         self._tally.count(Check.STATES)
-        self._tally.guard(
-            lambda: check_rows(
-                leaf, {facts.row(), facts.row(told.epoch), facts.row(told.deactivated)}
-            ),
-            leaf.seq,
-        )
+        rows, ends = {facts.row(), facts.row(told.epoch)}, facts.in_use()
+        if ends:
+            rows.add(facts.row(told.deactivated))
+        self._tally.guard(lambda: check_rows(leaf, rows), leaf.seq)
         pending, current = facts.pending, facts.current
         facts.pending, facts.current = None, told.epoch
         if (told.epoch, told.deactivated) != (pending, current):
@@ -170,7 +181,8 @@ class History:
                 Check.STATES, "激活的不是预先发布的密钥周期", "it is not the one published"
             )
         facts.move(told.epoch, KeyState.ACTIVE)
-        facts.move(told.deactivated, KeyState.DEACTIVATED)
+        if ends:
+            facts.move(told.deactivated, KeyState.DEACTIVATED)
         if facts.epochs[told.epoch].starts > _seconds(leaf.time):
             raise Broken(Check.STATES, "密钥周期在其生效时间之前激活", "active before its time")
 
@@ -178,30 +190,34 @@ class History:
         told = details(leaf, Closed)
         facts = self._meeting(meeting_place(leaf), Check.STATES)
         self._tally.count(Check.STATES)
-        rows = {facts.row(), facts.row(told.deactivated)}
+        rows, ends = {facts.row()}, facts.in_use()
+        if ends:
+            rows.add(facts.row(told.deactivated))
         if told.cancelled is not None:
             rows.add(facts.row(told.cancelled))
         self._tally.guard(lambda: check_rows(leaf, rows), leaf.seq)
         state, facts.state = facts.state, MeetingState.CLOSED
+        facts.closed = _seconds(leaf.time)
         pending, facts.pending = facts.pending, None
         if state is not MeetingState.OPEN:
             raise Broken(Check.STATES, "会议并非进行中", "the meeting was not open")
         if (told.cancelled, told.deactivated) != (pending, facts.current):
             raise Broken(Check.STATES, "结束会议时所记密钥周期有误", "closing told of other epochs")
-        facts.move(told.deactivated, KeyState.DEACTIVATED)
+        if ends:
+            facts.move(told.deactivated, KeyState.DEACTIVATED)
         if told.cancelled is not None:
             facts.move(told.cancelled, KeyState.DESTROYED)
 
     def _destroy(self, leaf: Leaf) -> None:
-        told = details(leaf, Destroyed)
         place = meeting_place(leaf)
         facts = self._meeting(place, Check.STATES)
         self._tally.count(Check.STATES)
-        living = [n for n, e in facts.epochs.items() if e.state is not KeyState.DESTROYED]
+        living = {n for n, e in facts.epochs.items() if e.state is not KeyState.DESTROYED}
         rows = {facts.row(), *(facts.row(number) for number in living)}
+        rows |= self._life.check_destruction(leaf, facts, living)
         self._tally.guard(lambda: check_rows(leaf, rows), leaf.seq)
         self._forget(place, facts)
-        if facts.state is not MeetingState.CLOSED or told.epochs != len(living):
+        if facts.state is not MeetingState.CLOSED or leaf.details.get("epochs") != len(living):
             raise Broken(
                 Check.STATES, "会议未结束，或漏销毁密钥周期", "not closed, or keys left out"
             )
@@ -219,8 +235,9 @@ class History:
         told = details(leaf, Served)
         facts = self._meeting(epoch_place(leaf, told.epoch), Check.ACCESS)
         self._tally.count(Check.ACCESS)
+        self._tally.guard(lambda: self._life.check_in_service(facts.space), leaf.seq)
         epoch = facts.epochs.get(told.epoch)
-        if epoch is None or epoch.state not in _SERVABLE:
+        if epoch is None or epoch.state not in SERVED:
             raise Broken(Check.ACCESS, "信封所属密钥周期不存在或已销毁", "no such epoch to serve")
         if told.recipient not in epoch.readers:
             raise Broken(

@@ -105,6 +105,8 @@ class Officers:
         self._manifests.check_addendum(place, told, kind, sha256)
         if kind is RecipientKind.ESCROW:
             epoch.generation = told.version
+        else:
+            epoch.vault = told.recipient
 
     def _retire(self, leaf: Leaf) -> None:
         if leaf.space in self._ended:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from kms.audit.approvals import Approvals
 from kms.audit.bundle import Bundle
 from kms.audit.checks import Broken, Check, Said, Tally
 from kms.audit.history import History
@@ -68,7 +69,9 @@ class _Run:
         heads.expect_stored(bundle)
         heads.expect_earlier(earlier)
         manifests = Manifests(bundle, keys)
-        self._read_log(bundle, heads, _Log(History(manifests, self.tally), self.tally))
+        approvals = Approvals(bundle, keys)
+        history = History(manifests, approvals, self.tally)
+        self._read_log(bundle, heads, _Log(history, self.tally))
         heads.end(len(self._tree))
         self._check_tail(heads.newest)
         if manifests.seen != bundle.manifest_count():
@@ -78,6 +81,11 @@ class _Run:
         if manifests.addenda != bundle.addendum_count():
             self.tally.fail(
                 Broken(Check.MANIFESTS, "有补充清单不见于日志", "addenda that no leaf speaks of")
+            )
+
+        if approvals.seen != bundle.request_count():
+            self.tally.fail(
+                Broken(Check.APPROVALS, "有请求不见于日志", "requests that no leaf carried out")
             )
 
     def report(self) -> Report:
@@ -123,6 +131,7 @@ class _Log:
         self._expected = 0
         self._time = ""
         self._intents: dict[int, Leaf] = {}
+        self._history = history
         self._steps = (self._check_time, self._pair, history.count_rows, history.apply)
 
     def read(self, seq: int, body: bytes) -> None:
@@ -143,6 +152,7 @@ class _Log:
     def end(self) -> None:
         for check in (Check.LEAVES, Check.ACTIONS, Check.TIMES):
             self._tally.count(check, self._count)
+        self._history.end()
         for seq in self._intents:
             said = Said("操作意图没有结果", "an intent without a result")
             self._tally.finding(Check.PAIRS, said, seq)

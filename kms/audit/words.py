@@ -67,12 +67,6 @@ class Closed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deactivated: int
 
 
-class Destroyed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Details of meeting.destroy: how many epochs were left to destroy."""
-
-    epochs: int
-
-
 class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Details of envelope.fetch and envelope.relay."""
 
@@ -83,6 +77,7 @@ class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Rewrapped(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Details of escrow.rewrap and vault.rewrap: the keeper by its id and ``version`` (an escrow
     key's generation); ``addenda`` are the SHA-256 of the epochs' addenda, by the rows' keys.
+    ``ceremony`` is empty where the running service wrapped.
     """
 
     ceremony: str

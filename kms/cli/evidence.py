@@ -20,7 +20,7 @@ from kms.errors import NotFound, VerificationFailed
 from kms.statements import jws
 from kms.statements.canonical import decode_record, digest
 from kms.statements.keylist import TYP, KeyList
-from kms.wire.audit import CheckpointOut
+from kms.wire.audit import CheckpointOut, EvidenceRequestOut
 
 
 def newest_checkpoint(client: Client) -> CheckpointOut:
@@ -47,9 +47,19 @@ def export_bundle(client: Client, out: Path, progress: Callable[[int], None]) ->
         manifests=reading.manifests(),
         key_lists=[(keys.version, token)],
         addenda=reading.addenda(),
+        registers=reading.registers(),
+        requests=reading.requests(),
+        approvals=reading.approvals(),
+        certificates=reading.certificates(),
     )
     write_bundle(out, evidence, progress)
     return {"file": str(out), "site": keys.iss, **reading.counts}
+
+
+_MARKS = (b'"manifest"', b'"addenda"', b'"digest"', b'"sha256"', b'"certificate"')
+"""A leaf without any of these names nothing that is taken away beside the log."""
+_NAMING = {"register.change": "sha256", "destruction.certify": "certificate"}
+"""Actions whose details name a document by its digest, and where."""
 
 
 class _Reading:
@@ -61,6 +71,7 @@ class _Reading:
         self._client, self._size = client, size
         self._named: set[str] = set()
         self._addenda: dict[str, str] = {}
+        self._requests: list[EvidenceRequestOut] = []
         self.counts = {"leaves": size, "checkpoints": 0, "manifests": 0}
 
     def leaves(self) -> Iterator[bytes]:
@@ -74,9 +85,13 @@ class _Reading:
             raise VerificationFailed("the log is shorter than its checkpoint says")
 
     def _remember(self, data: bytes) -> None:
-        if b'"manifest"' not in data and b'"addenda"' not in data:
+        if not any(mark in data for mark in _MARKS):
             return
         leaf = decode_leaf(data)
+        if leaf.outcome is Outcome.SUCCEEDED and leaf.action in _NAMING:
+            self._named.add(str(leaf.details[_NAMING[leaf.action]]))
+        elif leaf.outcome is Outcome.SUCCEEDED and "digest" in leaf.details:
+            self._named.add(str(leaf.details.get("request")))
         if leaf.outcome is Outcome.SUCCEEDED and leaf.action in MINTING:
             self._named.add(str(leaf.details["manifest"]))
         if leaf.action in REWRAPPING:
@@ -102,6 +117,30 @@ class _Reading:
         """Yield the addenda of those manifests that the leaves name."""
         named = sorted(self._named.intersection(self._addenda))
         yield from ((sha256, self._addenda[sha256]) for sha256 in named)
+
+    def registers(self) -> Iterator[tuple[str, str]]:
+        """Yield the registers of people that the leaves name."""
+        found = {digest(one.statement.encode()): one for one in self._client.registers().items}
+        named = sorted(self._named.intersection(found))
+        yield from ((sha256, found[sha256].statement) for sha256 in named)
+
+    def requests(self) -> Iterator[tuple[str, str, str]]:
+        """Yield the requests that the leaves carried out."""
+        for one in self._client.evidence_requests():
+            if one.request in self._named:
+                self._requests.append(one)
+                yield one.request, one.space, one.statement
+
+    def approvals(self) -> Iterator[tuple[str, int, str]]:
+        """Yield the approvals of those requests."""
+        for one in self._requests:
+            yield from ((one.request, at, token) for at, token in enumerate(one.approvals))
+
+    def certificates(self) -> Iterator[tuple[str, str]]:
+        """Yield the certificates of those requests that the leaves name."""
+        for one in self._requests:
+            if one.certificate and digest(one.certificate.encode()) in self._named:
+                yield one.request, one.certificate
 
 
 def checked_proof(client: Client, leaf: int) -> dict[str, Any]:

@@ -83,10 +83,6 @@ class Client:
         """End a meeting."""
         return self._meeting("meeting.close", replies.MeetingOut, space, meeting)
 
-    def destroy_meeting(self, space: str, meeting: str) -> replies.MeetingOut:
-        """Destroy every envelope of a closed meeting."""
-        return self._meeting("meeting.destroy", replies.MeetingOut, space, meeting)
-
     def roster(self, space: str, meeting: str) -> replies.RosterOut:
         """Return a meeting's roster."""
         return self._meeting("roster.read", replies.RosterOut, space, meeting)
@@ -280,6 +276,20 @@ class Client:
             yield from page.items
             if (after := page.next) is None:
                 return
+
+    def evidence_requests(self) -> Iterator[audit.EvidenceRequestOut]:
+        """Yield the requests that were carried out, page by page."""
+        after: str | None = None
+        while True:
+            answer = self._to.ask("audit.requests", query={"after": after})
+            page = answer.read(audit.EvidenceRequestPage)
+            yield from page.items
+            if (after := page.next) is None:
+                return
+
+    def registers(self) -> audit.RegisterList:
+        """Return every register of people that was issued."""
+        return self._to.ask("audit.registers").read(audit.RegisterList)
 
     def _meeting(self, operation: str, kind: type[_P], space: str, meeting: str) -> _P:
         return self._to.ask(operation, space=space, meeting=meeting).read(kind)

@@ -32,4 +32,13 @@ TABLE = (
         "List the manifests of a space's epochs for evidence", "列出取证所需的密钥周期清单",
         errors=READ_ERRORS,
     ),
+    Operation(
+        "audit.requests", "GET", "/v1/audit/requests", frozenset({AUDITOR}),
+        "List executed requests with their approvals and certificates",
+        "列出已执行的请求及其批准与销毁证书",
+    ),
+    Operation(
+        "audit.registers", "GET", "/v1/audit/registers", frozenset({AUDITOR}),
+        "List the registers of people", "列出历次人员登记册",
+    ),
 )  # fmt: skip

@@ -18,8 +18,13 @@ def share_book(secret: str, generation: int) -> str:
     return f"shares-{secret}-{generation}-{{}}.json"
 
 
-def newest(names: Iterable[str], pattern: str) -> int:
-    """Return the highest number of the files of a pattern, 0 if there is none."""
+def numbers(names: Iterable[str], pattern: str) -> list[int]:
+    """Return the numbers of the files of a pattern, in order."""
     head, tail = pattern.split("{}")
     spelled = re.compile(re.escape(head) + r"([1-9][0-9]{0,8})" + re.escape(tail), re.ASCII)
-    return max((int(found[1]) for name in names if (found := spelled.fullmatch(name))), default=0)
+    return sorted(int(found[1]) for name in names if (found := spelled.fullmatch(name)))
+
+
+def newest(names: Iterable[str], pattern: str) -> int:
+    """Return the highest number of the files of a pattern, 0 if there is none."""
+    return max(numbers(names, pattern), default=0)

@@ -63,6 +63,36 @@ class ManifestOut(Wire):
     addenda: Annotated[tuple[Jws, ...], Field(max_length=1000)] = ()
 
 
+class EvidenceRequestOut(Wire):
+    """A request that was carried out, its approvals, and the certificate of what it destroyed."""
+
+    space: Annotated[str, StringConstraints(pattern=r"^([a-z][a-z0-9-]{1,31})?$")]
+    request: Meeting
+    statement: Jws
+    approvals: Annotated[tuple[Jws, ...], Field(max_length=256)]
+    certificate: Document | None = None
+
+
+class EvidenceRequestPage(Wire):
+    """Executed requests by id; ``next`` goes into ``after`` for the next page."""
+
+    items: Annotated[tuple[EvidenceRequestOut, ...], Field(max_length=MAX_PAGE)]
+    next: Text | None = None
+
+
+class RegisterOut(Wire):
+    """One register of people, signed by the site root."""
+
+    number: Count
+    statement: Jws
+
+
+class RegisterList(Wire):
+    """Every register of people that was issued."""
+
+    items: tuple[RegisterOut, ...]
+
+
 class ManifestPage(Wire):
     """Manifests by meeting and epoch; ``next`` goes into ``after`` for the next page."""
 

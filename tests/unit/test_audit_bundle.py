@@ -143,7 +143,7 @@ def test_views_tell_people_who_did_what(tmp_path):
         "ALTER TABLE manifest RENAME TO manifests",
         "INSERT INTO meta VALUES ('remark', 'trust me')",
         "DELETE FROM meta WHERE key = 'format'",
-        "UPDATE meta SET value = 'conclave-evidence-3' WHERE key = 'format'",
+        "UPDATE meta SET value = 'conclave-evidence-2' WHERE key = 'format'",
         "ANALYZE",
     ],
 )

@@ -10,16 +10,21 @@ from kms.domain.ids import MeetingId, SpaceName, parse_epoch, parse_meeting, par
 from kms.domain.models import Epoch
 from kms.errors import InvalidInput, NotFound
 from kms.policy.authorizer import NOT_THERE, Target
+from kms.usecases.evidence import executed_requests, registers
 from kms.usecases.queries import list_epochs, list_meetings
 from kms.usecases.services import Call, authorize
 from kms.wire.audit import (
     CheckpointOut,
     CheckpointPage,
     ConsistencyOut,
+    EvidenceRequestOut,
+    EvidenceRequestPage,
     LeafPage,
     ManifestOut,
     ManifestPage,
     ProofOut,
+    RegisterList,
+    RegisterOut,
 )
 
 
@@ -39,6 +44,8 @@ def endpoints() -> tuple[Endpoint, ...]:
         Endpoint(
             "audit.manifests", _manifests, ManifestPage, query=(("space", "its name"), *PAGING)
         ),
+        Endpoint("audit.requests", _requests, EvidenceRequestPage, query=PAGING),
+        Endpoint("audit.registers", _registers, RegisterList),
     )
 
 
@@ -108,6 +115,31 @@ async def _consistency(context: Context) -> Response:
             hashes=tuple(views.b64(entry) for entry in store.consistency_proof(old, new)),
         )
     )
+
+
+async def _requests(context: Context) -> Response:
+    query = context.query("after", "limit")
+    after, limit = query.text("after"), query.limit()
+    page = await executed_requests(context.services, context.call, after, limit)
+    items = tuple(
+        EvidenceRequestOut(
+            space=one.request.space,
+            request=one.request.id,
+            statement=one.request.request,
+            approvals=one.request.approvals,
+            certificate=one.certificate,
+        )
+        for one in page
+    )
+    following = items[-1].request if len(items) == limit else None
+    return json_reply(EvidenceRequestPage(items=items, next=following))
+
+
+async def _registers(context: Context) -> Response:
+    context.query()
+    found = await registers(context.services, context.call)
+    items = tuple(RegisterOut(number=number, statement=token) for number, token in found)
+    return json_reply(RegisterList(items=items))
 
 
 async def _authorize(context: Context) -> None:
