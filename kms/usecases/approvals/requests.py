@@ -1,0 +1,126 @@
+"""Handing in requests and approvals, and cancelling. Nothing here carries anything out.
+
+Everything handed in is checked as if its bearer were a stranger: what counts is who signed it.
+"""
+
+from dataclasses import replace
+
+from kms.audit.leaf import LeafDraft
+from kms.domain.approvals import Request, RequestState
+from kms.errors import AlreadyExists, VerificationFailed
+from kms.policy.authorizer import Target
+from kms.statements.canonical import make_row
+from kms.statements.request import (
+    MAX_SKEW,
+    OperationRequest,
+    check_approval,
+    check_form,
+    peek_request,
+)
+from kms.usecases.approvals.common import (
+    Place,
+    changing,
+    check_current,
+    check_open,
+    check_space,
+    find,
+    keeper_of,
+    meeting_held,
+    place_of,
+    refusals,
+    request_leaf,
+    unknown_effect,
+)
+from kms.usecases.approvals.effects import EFFECTS
+from kms.usecases.approvals.views import RequestView, view_of
+from kms.usecases.services import Call, Services, authorize, store_rows, uninterrupted
+
+
+@uninterrupted
+async def submit_request(services: Services, call: Call, token: str) -> RequestView:
+    """Take in a request that its requester signed, if it could be carried out now.
+
+    Raise InvalidInput, VerificationFailed, AlreadyExists, and what its effect refuses.
+    """
+    async with refusals(services, call, Place()):
+        wanted = peek_request(token)
+        check_form(wanted)
+    await authorize(services, call, Target(space=wanted.space), place_of(wanted).path)
+    async with (
+        refusals(services, call, place_of(wanted)),
+        services.locks.of(f"requests:{wanted.id}"),
+    ):
+        record = Request(wanted.space, wanted.id, token)
+        await _check_new(services, call, record, wanted)
+        leaf = request_leaf(call, "approval.request", wanted, wanted.requester, _rows(record, 1))
+        return await _store(services, call, record, 1, leaf)
+
+
+async def _check_new(
+    services: Services, call: Call, record: Request, wanted: OperationRequest
+) -> None:
+    """Raise whatever stands against a request: what could not be carried out now is refused."""
+    await check_space(services, wanted.space)
+    if services.store.request(wanted.id) is not None:
+        raise AlreadyExists("a request of that id is there", hint="make it with a new id")
+    if abs(wanted.issued - services.seconds()) > MAX_SKEW:
+        raise VerificationFailed("the request was not made just now: is a clock wrong?")
+    checked, _ = await check_current(services, record)
+    check_open(services, record, wanted)
+    prepare = EFFECTS.get(wanted.operation)
+    if prepare is None:
+        raise unknown_effect(wanted.operation)
+    async with meeting_held(services, wanted.space, checked.parameters):
+        await prepare(services, call, checked)
+
+
+@uninterrupted
+async def sign_request(services: Services, call: Call, request: str, token: str) -> RequestView:
+    """Take in one person's approval; raise NotFound, StateNotAllowed, VerificationFailed,
+    AlreadyExists.
+    """
+    _, wanted = await find(services, call, request)
+    async with (
+        refusals(services, call, place_of(wanted)),
+        changing(services, request) as (record, version),
+    ):
+        check_open(services, record, wanted)
+        checked, present = await check_current(services, record)
+        person, approval = check_approval(wanted, present.register, token)
+        if person.name in checked.approvals:
+            raise AlreadyExists(f"{person.name} has approved this before")
+        now = services.seconds()
+        if approval.signed > now + MAX_SKEW or not person.in_office(now):
+            raise VerificationFailed(f"{person.name} signed at another time, or is not in office")
+        signed = replace(record, approvals=(*record.approvals, token))
+        rows = _rows(signed, version + 1)
+        leaf = request_leaf(call, "approval.sign", wanted, person.name, rows)
+        return await _store(services, call, signed, version + 1, leaf)
+
+
+@uninterrupted
+async def cancel_request(services: Services, call: Call, request: str) -> RequestView:
+    """Cancel a request; any officer may. Raise NotFound, StateNotAllowed."""
+    _, wanted = await find(services, call, request)
+    async with (
+        refusals(services, call, place_of(wanted)),
+        changing(services, request) as (record, version),
+    ):
+        check_open(services, record, wanted)
+        ended = replace(record, state=RequestState.CANCELLED, ended=services.seconds())
+        rows = _rows(ended, version + 1)
+        leaf = request_leaf(call, "approval.cancel", wanted, call.principal.name, rows)
+        return await _store(services, call, ended, version + 1, leaf)
+
+
+def _rows(record: Request, version: int) -> dict[str, int]:
+    return {make_row(record, version).key: version}
+
+
+async def _store(
+    services: Services, call: Call, record: Request, version: int, leaf: LeafDraft
+) -> RequestView:
+    sealed = await keeper_of(services, record.space).seal_rows([make_row(record, version)])
+    view = await view_of(services, record, version)
+    await store_rows(services, sealed, [call.remember(view)] if call.remember else [], leaf)
+    return view

@@ -1,0 +1,143 @@
+"""Requests as people look at them: who approved, who is missing, whether they still count."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kms.domain.approvals import RULES, Request, RequestState, Rule, unmet
+from kms.domain.ids import SpaceName
+from kms.domain.policies import GroupNeed
+from kms.errors import InvalidInput, VerificationFailed
+from kms.policy.authorizer import Target
+from kms.statements import jws
+from kms.statements.approval import TYP, Approval
+from kms.statements.canonical import decode_record
+from kms.statements.request import OperationRequest, peek_request
+from kms.usecases.approvals.common import check_current, find, quorum_in_force
+from kms.usecases.approvals.registers import InForce
+from kms.usecases.services import Call, Services, authorize
+
+_PAGE = 500
+
+
+class Standing(StrEnum):
+    """How a request stands now. ``outdated``: register or quorum changed since it was made."""
+
+    PENDING = "pending"
+    OUTDATED = "outdated"
+    EXPIRED = "expired"
+    EXECUTED = "executed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestView:
+    """A request, its row's version, who approved it and who is still ``missing``."""
+
+    record: Request
+    version: int
+    wanted: OperationRequest
+    standing: Standing
+    people: tuple[str, ...]
+    missing: tuple[GroupNeed, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether enough people have approved it and it waits to be carried out."""
+        return self.standing is Standing.PENDING and not self.missing
+
+
+@dataclass(frozen=True, slots=True)
+class RuleView:
+    """An operation that needs approval, and by whom."""
+
+    operation: str
+    rule: Rule
+    needs: tuple[GroupNeed, ...]
+
+
+async def approval_rules(
+    services: Services, call: Call, space: str, partner: str
+) -> tuple[InForce, list[RuleView]]:
+    """Return the register in force and who must approve what in a space (empty: without the
+    policy of one), for what needs both also in a ``partner``'s. Raise NotFound.
+    """
+    await authorize(services, call, Target(), "approval-rules")
+    for one in filter(None, (space, partner)):
+        await authorize(services, call, Target(space=one), f"spaces/{one}", "approval.read")
+    present = services.registers.in_force(services.store, services.settings.paths.state)
+    found = []
+    for name, rule in RULES.items():
+        other = partner if rule.both else ""
+        own = "" if rule.site else space
+        needs = await quorum_in_force(services, present.register, name, own, other)
+        found.append(RuleView(name, rule, needs))
+    return present, found
+
+
+async def read_request(services: Services, call: Call, request: str) -> RequestView:
+    """Return a request; raise NotFound."""
+    await find(services, call, request)
+    return await view_of(services, *await services.cache.request(request))
+
+
+async def list_requests(
+    services: Services, call: Call, standing: Standing, after: str, limit: int
+) -> list[RequestView]:
+    """Return a page of requests that stand so, by id, of the site and of the spaces that the
+    caller may know of. Pending are those outdated too.
+
+    Requests of spaces that are sealed or destroyed cannot be checked and are left out.
+    """
+    await authorize(services, call, Target(), "requests")
+    wanted = {Standing.PENDING, Standing.OUTDATED} if standing is Standing.PENDING else {standing}
+    found: list[RequestView] = []
+    while page := services.store.requests(_stored(standing), after, _PAGE):
+        for sealed in page:
+            _, space, after = sealed.row.key.split("/")
+            if not await _shown(services, call, space):
+                continue
+            view = await view_of(services, *await services.cache.request(after))
+            if view.standing in wanted:
+                found.append(view)
+            if len(found) == limit:
+                return found
+    return found
+
+
+async def view_of(services: Services, record: Request, version: int) -> RequestView:
+    """Return a request as it stands now."""
+    wanted = peek_request(record.request)
+    people = tuple(map(_person, record.approvals))
+    if record.state is not RequestState.PENDING:
+        return RequestView(record, version, wanted, Standing(record.state), people)
+    now = services.seconds()
+    if now >= wanted.expires:
+        return RequestView(record, version, wanted, Standing.EXPIRED, people)
+    try:
+        _, present = await check_current(services, record)
+    except (InvalidInput, VerificationFailed):
+        return RequestView(record, version, wanted, Standing.OUTDATED, people)
+    known = [present.register.person(name) for name in people]
+    there = [person for person in known if person.in_office(now)]
+    missing = unmet(wanted.quorum, wanted.space, there)
+    return RequestView(record, version, wanted, Standing.PENDING, people, missing)
+
+
+def _stored(standing: Standing) -> RequestState:
+    if standing in {Standing.EXECUTED, Standing.CANCELLED}:
+        return RequestState(standing.value)
+    return RequestState.PENDING
+
+
+async def _shown(services: Services, call: Call, space: str) -> bool:
+    if not space:
+        return True
+    if not call.principal.reaches(space):
+        return False
+    record = await services.cache.space(SpaceName(space))
+    return not (record.destroyed or record.sealed)
+
+
+def _person(token: str) -> str:
+    """Return who signed a stored approval, which was checked when it came."""
+    return decode_record(jws.unverified_payload(token, typ=TYP), Approval).person
