@@ -84,8 +84,9 @@ class Resealed:
 @dataclass(frozen=True, slots=True)
 class CertifyOrder:
     """What a destruction certificate is made from: the executed request's row, the register (JWS)
-    that its approvals were given under, the rows of all epochs that it destroyed; ``executor`` the
-    caller that carried it out; ``closed_by`` when older backups are closed at the latest.
+    that its approvals were given under, the rows of all epochs that it destroyed, or of ``part`` of
+    ``parts`` of them (from 1); ``executor`` the caller that carried it out; ``closed_by`` when the
+    policy has the vault key replaced at the latest (0: no date).
     """
 
     request: SealedRow
@@ -94,6 +95,8 @@ class CertifyOrder:
     executor: str
     now: int
     closed_by: int
+    part: int = 1
+    parts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +326,12 @@ class Store(Protocol):
         """
         ...
 
+    async def erased(self) -> None:
+        """Return once nothing that was deleted lingers in the write-ahead log; raise
+        StoreUnavailable while it cannot be emptied.
+        """
+        ...
+
     def row(self, kind: RowKind, key: str) -> SealedRow | None:
         """Return one row."""
         ...
@@ -431,6 +440,10 @@ class Store(Protocol):
 
     def row_count(self, prefix: str) -> int:
         """Return how many rows the log names whose keys begin so: as many must be stored."""
+        ...
+
+    def site_sealed(self) -> bool:
+        """Whether the log's last word about the whole box is that it was sealed."""
         ...
 
     def open_intents(self) -> list[int]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from kms.client.transport import Transport, unreachable
 from kms.errors import InvalidInput, Unavailable
-from kms.wire import audit, replies, requests
+from kms.wire import audit, lifecycle, replies, requests
 from kms.wire.parsing import parse
 
 _TIMEOUT = 30.0
@@ -189,6 +189,57 @@ class Client:
                 if (failures := failures + 1) > _PATIENCE:
                     raise unreachable(arrived=False) from error
             time.sleep(min(0.1 * 2**failures, _LONGEST_PAUSE))
+
+    # --- states, holds, certificates --------------------------------------------------------------
+
+    def suspend(
+        self, space: str, meeting: str, reason: str, epoch: int | None = None
+    ) -> replies.EpochOut:
+        """Stop serving a meeting's present key."""
+        body = lifecycle.Because(reason=reason)
+        answer = self._to.ask(
+            "epoch.suspend", body, space=space, meeting=meeting, epoch=_epoch(epoch)
+        )
+        return answer.read(replies.EpochOut)
+
+    def compromise(
+        self, space: str, meeting: str, reason: str, epoch: int | None = None
+    ) -> lifecycle.CompromiseOut:
+        """Mark a key (without ``epoch`` the present one) compromised; raise as a rotation does,
+        and then the mark stands.
+        """
+        body = lifecycle.Because(reason=reason)
+        answer = self._to.ask(
+            "epoch.compromise", body, space=space, meeting=meeting, epoch=_epoch(epoch)
+        )
+        return answer.read(lifecycle.CompromiseOut)
+
+    def compromise_all(self, space: str, meeting: str, reason: str) -> lifecycle.CompromiseOut:
+        """Mark every key of a meeting compromised; as ``compromise``."""
+        body = lifecycle.Because(reason=reason)
+        answer = self._to.ask("meeting.compromise", body, space=space, meeting=meeting)
+        return answer.read(lifecycle.CompromiseOut)
+
+    def place_hold(
+        self,
+        space: str,
+        reason: str,
+        meeting: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> lifecycle.HoldOut:
+        """Place a legal hold on a meeting, or on the whole space."""
+        body = lifecycle.PlaceHold(reason=reason, meeting=meeting)
+        answer = self._to.ask("hold.place", body, key=idempotency_key, space=space)
+        return answer.read(lifecycle.HoldOut)
+
+    def holds(self, space: str) -> lifecycle.HoldList:
+        """Return a space's legal holds, lifted ones too."""
+        return self._to.ask("hold.list", space=space).read(lifecycle.HoldList)
+
+    def certificate(self, request: str) -> lifecycle.CertificateOut:
+        """Return the certificate of what an approved request destroyed, unverified."""
+        answer = self._to.ask("certificate.read", request=request)
+        return answer.read(lifecycle.CertificateOut)
 
     # --- the site ---------------------------------------------------------------------------------
 

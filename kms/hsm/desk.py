@@ -12,12 +12,15 @@ from pkcs11.exceptions import PKCS11Error
 
 from kms.clock import SteadyClock
 from kms.errors import ConclaveError, HsmUnavailable, InvalidInput, PinError, ProfileError
+from kms.hsm.certify import Certifier
 from kms.hsm.checkpoints import Checkpoints
 from kms.hsm.faults import Action, TokenFault
 from kms.hsm.guard import Guard
 from kms.hsm.keyring import Keyring, SiteKeyring, SpaceKeyring
 from kms.hsm.messages import (
     Answer,
+    Certified,
+    Certify,
     CheckpointSigned,
     CheckRows,
     Command,
@@ -113,16 +116,19 @@ class Desk(Generic[_Keys]):
 
 
 class SpaceDesk(Desk[SpaceKeyring]):
-    """Adds minting and resealing."""
+    """Adds minting, resealing and certificates of destruction."""
 
     def __init__(self, token: Token, space: str, site: str) -> None:
         super().__init__(token, site, space, SpaceKeyring)
         self._minter = Minter(site, space, token.profile.wrap_alg, self._clock.now)
         self._resealer = Resealer(token, site, space)
+        self._certifier = Certifier(site, space)
 
     def _perform(self, command: Command) -> Answer:
         if isinstance(command, Mint):
             return MintDone(self._minter.mint(self.keys(), command.order))
+        if isinstance(command, Certify):
+            return Certified(self._certifier.certify(self.keys(), command.order))
         if isinstance(command, Reseal):
             return ResealDone(self._resealer.reseal(self.keys(), command.items, command.now))
         if isinstance(command, RetireVault):

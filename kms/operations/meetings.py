@@ -1,6 +1,5 @@
 """Meetings, their rosters, epochs and envelopes."""
 
-from kms.domain.states import MeetingState
 from kms.operations.table import (
     CHANGE_ERRORS,
     CREATE_ERRORS,
@@ -37,11 +36,6 @@ TABLE = (
     Operation(
         "meeting.close", "POST", MEETING + ":close", frozenset({SERVER, OFFICER}),
         "End a meeting", "结束会议", states=OPEN, errors=CHANGE_ERRORS,
-    ),
-    Operation(
-        "meeting.destroy", "POST", MEETING + ":destroy", frozenset({OFFICER}),
-        "Destroy every envelope of a closed meeting", "销毁已结束会议的全部信封",
-        states=frozenset({MeetingState.CLOSED}), errors=CHANGE_ERRORS,
     ),
     Operation(
         "roster.read", "GET", ROSTER, READERS,

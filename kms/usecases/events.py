@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kms.audit.leaf import Leaf, Outcome, Phase, decode_leaf
 from kms.domain.models import Principal
+from kms.domain.states import KeyState
 from kms.usecases.services import Services
 
 _PAGE = 500
@@ -17,13 +18,26 @@ _KINDS = frozenset(
         "roster.change",
         "epoch.rotate",
         "epoch.activate",
+        "epoch.suspend",
+        "epoch.resume",
+        "epoch.compromise",
+        "epoch.destroy",
     }
 )
+_STATES = {
+    "epoch.suspend": KeyState.SUSPENDED,
+    "epoch.resume": KeyState.ACTIVE,
+    "epoch.compromise": KeyState.COMPROMISED,
+    "epoch.destroy": KeyState.DESTROYED,
+}
+"""The state that an epoch is in after what is told."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A change of a meeting. ``epoch`` was minted or activated, ``cancelled`` must not be used."""
+    """A change of a meeting. ``epoch`` was minted or changed its state, ``cancelled`` must not be
+    used.
+    """
 
     seq: int
     kind: str
@@ -76,6 +90,6 @@ def _event(leaf: Leaf) -> Event:
         leaf.space,
         parts[3],
         leaf.details.get("epoch"),
-        leaf.details.get("state"),
+        leaf.details.get("state") or _STATES.get(leaf.action),
         leaf.details.get("cancelled"),
     )

@@ -1,4 +1,4 @@
-"""Opening, changing, rotating, closing and destroying a meeting."""
+"""Opening, changing, rotating and closing a meeting."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +10,7 @@ from kms.audit.leaf import Outcome, Phase
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import Meeting, ReleaseClass, Roster, RotationReason
 from kms.domain.rows import Row
-from kms.domain.states import KeyState, MeetingState
+from kms.domain.states import IN_USE, KeyState, MeetingState
 from kms.errors import AlreadyExists, InvalidInput, NotFound, PreconditionFailed, StateNotAllowed
 from kms.operations import OPERATIONS
 from kms.policy.authorizer import Target
@@ -27,8 +27,6 @@ from kms.usecases.services import (
     store_rows,
     uninterrupted,
 )
-
-_PAGE = 500
 
 
 @uninterrupted
@@ -147,46 +145,22 @@ async def rotate(
 async def close_meeting(
     services: Services, call: Call, space: SpaceName, meeting: MeetingId
 ) -> MeetingView:
-    """End a meeting: its epoch is deactivated, a published one destroyed."""
+    """End a meeting: its epoch is deactivated if it is in use, a published one destroyed."""
     async with services.locks.of(lock_name(space, meeting)):
         record, version = await permitted(services, call, space, meeting)
-        closed = replace(record, state=MeetingState.CLOSED, next_epoch=None)
+        closed = replace(
+            record, state=MeetingState.CLOSED, next_epoch=None, closed=services.seconds()
+        )
         rows = [make_row(closed, version + 1)]
-        rows.append(await moved(services, record, record.current_epoch, KeyState.DEACTIVATED))
+        present, _ = await services.cache.epoch(space, meeting, record.current_epoch)
+        if present.state in IN_USE:
+            rows.append(await moved(services, record, present.epoch, KeyState.DEACTIVATED))
         drops: list[Change] = []
         if record.next_epoch is not None:
             rows.append(await moved(services, record, record.next_epoch, KeyState.DESTROYED))
             drops.append(DropEnvelopes(space, meeting, record.next_epoch))
         details = {"cancelled": record.next_epoch, "deactivated": record.current_epoch}
         return await _commit(services, call, closed, version + 1, rows, drops, details)
-
-
-@uninterrupted
-async def destroy_meeting(
-    services: Services, call: Call, space: SpaceName, meeting: MeetingId
-) -> MeetingView:
-    """Delete every envelope of a closed meeting, vault's and escrow's included."""
-    async with services.locks.of(lock_name(space, meeting)):
-        record, version = await permitted(services, call, space, meeting)
-        gone = replace(record, state=MeetingState.DESTROYED)
-        rows = [make_row(gone, version + 1)]
-        drops: list[Change] = []
-        for number in await _living(services, space, meeting):
-            rows.append(await moved(services, record, number, KeyState.DESTROYED))
-            drops.append(DropEnvelopes(space, meeting, number))
-        details = {"epochs": len(drops)}
-        return await _commit(services, call, gone, version + 1, rows, drops, details)
-
-
-async def _living(services: Services, space: SpaceName, meeting: MeetingId) -> list[int]:
-    living, after = [], -1
-    while page := services.store.epochs(space, meeting, after, _PAGE):
-        for sealed in page:
-            after = int(sealed.row.key.rpartition("/")[2])
-            epoch, _ = await services.cache.epoch(space, meeting, after)
-            if epoch.state is not KeyState.DESTROYED:
-                living.append(after)
-    return living
 
 
 async def permitted(
@@ -217,9 +191,7 @@ async def _commit(
 ) -> MeetingView:
     services.gate()
     hsm = services.workers.space(meeting.space)
-    sealed = []
-    for start in range(0, len(rows), _PAGE):
-        sealed += await hsm.seal_rows(rows[start : start + _PAGE])
+    sealed = await hsm.seal_rows(rows)
     leaf = call.leaf(
         meeting.space,
         meeting_path(meeting.space, meeting.meeting),

@@ -1,6 +1,4 @@
-"""Meetings: open, list, show, close, destroy."""
-
-from collections.abc import Awaitable, Callable
+"""Meetings: open, list, show, close."""
 
 from starlette.responses import Response
 
@@ -8,12 +6,12 @@ from kms.api import views
 from kms.api.context import Context, etag
 from kms.api.endpoints import Endpoint, json_reply, render, tagged
 from kms.api.idempotency import Idempotency
-from kms.domain.ids import MeetingId, RecipientId, SpaceName, parse_meeting
-from kms.usecases.meetings import close_meeting, destroy_meeting, open_meeting
+from kms.domain.ids import MeetingId, RecipientId, parse_meeting
+from kms.usecases.meetings import close_meeting, open_meeting
 from kms.usecases.minting import MeetingView
 from kms.usecases.queries import get_meeting, list_meetings
 from kms.usecases.rosters import WantedRoster
-from kms.usecases.services import Call, Services
+from kms.usecases.services import Call
 from kms.wire.base import Wire
 from kms.wire.replies import MeetingOut, MeetingPage
 from kms.wire.requests import OpenMeeting, RosterWish
@@ -43,7 +41,6 @@ def endpoints(idempotency: Idempotency) -> tuple[Endpoint, ...]:
         Endpoint("meeting.list", _list, MeetingPage, query=PAGING),
         Endpoint("meeting.read", _read, MeetingOut),
         Endpoint("meeting.close", _close, MeetingOut, Nothing),
-        Endpoint("meeting.destroy", _destroy, MeetingOut, Nothing),
     )
 
 
@@ -75,19 +72,8 @@ async def _read(context: Context) -> Response:
     return tagged(context, etag(view.version), views.meeting(view))
 
 
-_Change = Callable[[Services, Call, SpaceName, MeetingId], Awaitable[MeetingView]]
-
-
 async def _close(context: Context) -> Response:
-    return await _change(context, close_meeting)
-
-
-async def _destroy(context: Context) -> Response:
-    return await _change(context, destroy_meeting)
-
-
-async def _change(context: Context, change: _Change) -> Response:
     context.query()
     context.message(Nothing)
-    view = await change(context.services, context.call, context.space, context.meeting)
+    view = await close_meeting(context.services, context.call, context.space, context.meeting)
     return json_reply(views.meeting(view))

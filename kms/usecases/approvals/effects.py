@@ -1,9 +1,18 @@
 """Which function carries out which operation that needs approval, and what follows it."""
 
 from kms.usecases.approvals.effect import Afterwards, Prepare
+from kms.usecases.lifecycle import certificates, destruction, holds, suspension
 
-EFFECTS: dict[str, Prepare] = {}
+EFFECTS: dict[str, Prepare] = {
+    "epoch.resume": suspension.prepare_resume,
+    "epoch.destroy": destruction.prepare_epoch,
+    "meeting.destroy": destruction.prepare_meeting,
+    "hold.lift": holds.prepare_lift,
+}
 """Every operation of kms/domain/approvals.RULES that can be carried out here."""
 
-AFTERWARDS: dict[str, Afterwards] = {}
+AFTERWARDS: dict[str, Afterwards] = {
+    "epoch.destroy": certificates.certify,
+    "meeting.destroy": certificates.certify,
+}
 """What remains to be done once the effect is durable; done again at start if a crash cut it off."""

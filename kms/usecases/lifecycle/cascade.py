@@ -78,6 +78,18 @@ async def end_of(services: Services, meeting: Meeting, epoch: Epoch) -> int:
     raise IntegrityFailure("a meeting's present epoch is gone")
 
 
+async def living_epochs(services: Services, meeting: Meeting) -> list[tuple[Epoch, int]]:
+    """Return a meeting's epochs that are not destroyed, with their rows' versions."""
+    living, after = [], -1
+    while page := services.store.epochs(meeting.space, meeting.meeting, after, _PAGE):
+        for sealed in page:
+            after = int(sealed.row.key.rpartition("/")[2])
+            found = await services.cache.epoch(meeting.space, meeting.meeting, after)
+            if found[0].state is not KeyState.DESTROYED:
+                living.append(found)
+    return living
+
+
 async def cascades(
     services: Services, meeting: Meeting, epochs: Sequence[Epoch]
 ) -> tuple[Cascade, ...]:

@@ -2,16 +2,16 @@
 an open meeting that used one of them gets a new key.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from kms.audit.leaf import LeafDraft, Outcome, Phase
 from kms.domain.ids import MeetingId, SpaceName
 from kms.domain.models import Epoch, Meeting, RotationReason
-from kms.domain.states import TRANSITIONS, KeyState, MeetingState
+from kms.domain.states import KeyState, MeetingState
 from kms.errors import ConclaveError, StateNotAllowed
 from kms.statements.canonical import make_row
-from kms.usecases.lifecycle.cascade import Cascade, cascades
+from kms.usecases.lifecycle.cascade import Cascade, cascades, living_epochs
 from kms.usecases.lifecycle.suspension import check_reason
 from kms.usecases.meetings import permitted
 from kms.usecases.minting import Plan, mint
@@ -24,8 +24,6 @@ from kms.usecases.services import (
     uninterrupted,
 )
 
-_PAGE = 500
-
 
 @dataclass(frozen=True, slots=True)
 class Compromise:
@@ -35,7 +33,6 @@ class Compromise:
     rotated: int | None
 
 
-@uninterrupted
 async def compromise(
     services: Services,
     call: Call,
@@ -44,15 +41,53 @@ async def compromise(
     epoch: int | None,
     reason: str,
 ) -> Compromise:
-    """Mark one epoch (None: every one of the meeting) compromised, then rotate if it is in use.
+    """Mark one epoch (None: the present one) compromised, then rotate if it is in use.
 
-    The marks stand whatever becomes of the rotation, which the service tries again by itself: its
+    The mark stands whatever becomes of the rotation, which the service tries again by itself: its
     error says so. Raise NotFound, Forbidden, InvalidInput, StateNotAllowed and as ``mint``.
     """
+
+    async def one(record: Meeting) -> list[_Marked]:
+        number = record.current_epoch if epoch is None else epoch
+        found, version = await services.cache.epoch(space, meeting, number)
+        found.moved(KeyState.COMPROMISED)
+        return [(found, version)]
+
+    return await _compromise(services, call, space, meeting, one, reason)
+
+
+async def compromise_all(
+    services: Services, call: Call, space: SpaceName, meeting: MeetingId, reason: str
+) -> Compromise:
+    """Mark every key of a meeting that is not destroyed; as ``compromise``."""
+
+    async def every(record: Meeting) -> list[_Marked]:
+        living = await living_epochs(services, record)
+        left = [entry for entry in living if entry[0].state is not KeyState.COMPROMISED]
+        if not left:
+            raise StateNotAllowed("every key of the meeting is compromised or destroyed already")
+        return left
+
+    return await _compromise(services, call, space, meeting, every, reason)
+
+
+_Marked = tuple[Epoch, int]
+"""An epoch to be marked, and its row's version."""
+
+
+@uninterrupted
+async def _compromise(
+    services: Services,
+    call: Call,
+    space: SpaceName,
+    meeting: MeetingId,
+    choose: Callable[[Meeting], Awaitable[list[_Marked]]],
+    reason: str,
+) -> Compromise:
     check_reason(reason)
     async with services.locks.of(lock_name(space, meeting)):
         record, version = await permitted(services, call, space, meeting)
-        marked = await _to_mark(services, record, epoch)
+        marked = await choose(record)
         extent = await cascades(services, record, [one for one, _ in marked])
         numbers = {one.epoch for one, _ in marked}
         open_keys = {record.current_epoch, record.next_epoch} - {None}
@@ -67,29 +102,10 @@ async def compromise(
         return Compromise(extent, rotated)
 
 
-async def _to_mark(
-    services: Services, meeting: Meeting, epoch: int | None
-) -> list[tuple[Epoch, int]]:
-    """Return the epochs with their rows' versions; raise NotFound, StateNotAllowed."""
-    if epoch is not None:
-        found, version = await services.cache.epoch(meeting.space, meeting.meeting, epoch)
-        found.moved(KeyState.COMPROMISED)
-        return [(found, version)]
-    every, after = [], -1
-    while page := services.store.epochs(meeting.space, meeting.meeting, after, _PAGE):
-        for sealed in page:
-            after = int(sealed.row.key.rpartition("/")[2])
-            every.append(await services.cache.epoch(meeting.space, meeting.meeting, after))
-    left = [entry for entry in every if KeyState.COMPROMISED in TRANSITIONS[entry[0].state]]
-    if not left:
-        raise StateNotAllowed("every key of the meeting is compromised or destroyed already")
-    return left
-
-
 async def _mark(
     services: Services,
     call: Call,
-    marked: Sequence[tuple[Epoch, int]],
+    marked: Sequence[_Marked],
     extent: Sequence[Cascade],
     reason: str,
     meeting: tuple[Meeting, int] | None,

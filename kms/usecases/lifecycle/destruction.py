@@ -6,19 +6,17 @@ from dataclasses import replace
 
 from kms.domain.approvals import EpochTarget, MeetingTarget
 from kms.domain.ids import SpaceName
-from kms.domain.models import Epoch, Meeting
 from kms.domain.states import KeyState, MeetingState
 from kms.errors import InvalidInput, Retained, StateNotAllowed
 from kms.ports import DropEnvelopes
 from kms.statements.request import CheckedRequest
 from kms.usecases.approvals.effect import Effect
-from kms.usecases.lifecycle.cascade import end_of
+from kms.usecases.lifecycle.cascade import end_of, living_epochs
 from kms.usecases.lifecycle.holds import check_no_hold
 from kms.usecases.policies import policy_in_force
 from kms.usecases.services import Call, Services, meeting_path
 from kms.wire.base import rfc3339
 
-_PAGE = 500
 _OVER = frozenset({KeyState.DEACTIVATED, KeyState.COMPROMISED})
 
 
@@ -73,18 +71,6 @@ async def prepare_meeting(services: Services, call: Call, checked: CheckedReques
         tuple(DropEnvelopes(space, target.meeting, epoch.epoch) for epoch, _ in living),
         {"epochs": len(living)},
     )
-
-
-async def living_epochs(services: Services, meeting: Meeting) -> list[tuple[Epoch, int]]:
-    """Return a meeting's epochs that are not destroyed, with their rows' versions."""
-    living, after = [], -1
-    while page := services.store.epochs(meeting.space, meeting.meeting, after, _PAGE):
-        for sealed in page:
-            after = int(sealed.row.key.rpartition("/")[2])
-            found = await services.cache.epoch(meeting.space, meeting.meeting, after)
-            if found[0].state is not KeyState.DESTROYED:
-                living.append(found)
-    return living
 
 
 async def _check_retention(services: Services, space: SpaceName, ended: int) -> None:

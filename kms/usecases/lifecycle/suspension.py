@@ -25,9 +25,14 @@ from kms.usecases.services import (
 
 @uninterrupted
 async def suspend(
-    services: Services, call: Call, space: SpaceName, meeting: MeetingId, epoch: int, reason: str
+    services: Services,
+    call: Call,
+    space: SpaceName,
+    meeting: MeetingId,
+    epoch: int | None,
+    reason: str,
 ) -> Epoch:
-    """Stop serving a meeting's present key and return its epoch.
+    """Stop serving a meeting's present key (``epoch`` None, or its number); return its epoch.
 
     No signed checkpoint is waited for: stopping is safe while the log's signing is overdue. Raise
     NotFound, Forbidden, InvalidInput without a reason, StateNotAllowed, HsmUnavailable,
@@ -36,8 +41,9 @@ async def suspend(
     check_reason(reason)
     async with services.locks.of(lock_name(space, meeting)):
         record, _ = await permitted(services, call, space, meeting)
-        found, version = await services.cache.epoch(space, meeting, epoch)
-        if epoch != record.current_epoch:
+        number = record.current_epoch if epoch is None else epoch
+        found, version = await services.cache.epoch(space, meeting, number)
+        if number != record.current_epoch:
             raise StateNotAllowed(
                 "only a meeting's present key can be suspended",
                 hint="another key that must stop is marked compromised",
@@ -47,11 +53,11 @@ async def suspend(
         sealed = await services.workers.space(space).seal_rows([row])
         leaf = call.leaf(
             space,
-            meeting_path(space, meeting, epoch),
+            meeting_path(space, meeting, number),
             Phase.EVENT,
             Outcome.SUCCEEDED,
             rows={row.key: row.version},
-            details={"epoch": epoch, "reason": reason},
+            details={"epoch": number, "reason": reason},
         )
         await store_rows(services, sealed, (), leaf)
         return suspended
