@@ -11,7 +11,7 @@ from kms.cli.inputs import read_root, read_text
 from kms.cli.output import Column, moment, word
 from kms.cli.register import group, register
 from kms.cli.session import Session
-from kms.domain.people import Person, Register
+from kms.domain.people import Part, Person, Register
 from kms.errors import NotFound
 
 if TYPE_CHECKING:
@@ -27,11 +27,12 @@ class Standing(StrEnum):
     DRILL_OVERDUE = "drill-overdue"
     REMOVED = "removed"
 
-
 _NAMED = (Column("Person", "name"), Column("Name", "display"), Column("Part", "part", word))
+_APPROVES = Column("Approves for", "spaces", lambda names: " ".join(names) or "*")
 _PLACED = (
     Column("Group", "group"),
     Column("Share", "share"),
+    _APPROVES,
     Column("Term until", "term_until"),
     Column("Drill due", "drill_due"),
     Column("State", "state", word),
@@ -108,6 +109,7 @@ def _row(person: Person, now: int) -> dict[str, Any]:
         "part": person.part.value,
         "group": person.group or None,
         "share": person.share or None,
+        "spaces": list(person.spaces) if person.part is Part.OFFICER else None,
         "term_from": moment(person.term_from),
         "term_until": moment(person.term_until),
         "drill_due": moment(person.drill_due) if person.drill_due else None,

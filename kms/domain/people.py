@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kms.domain.ids import parse_space
 from kms.errors import InvalidInput, NotFound
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{1,31}", re.ASCII)
@@ -43,7 +44,8 @@ class Credential:
 @dataclass(frozen=True, slots=True)
 class Person:
     """One person. ``group`` and ``share`` (place in the group, from 1) are an officer's alone.
-    ``spaces`` are those whose operations the person may approve; empty: every space.
+    ``spaces`` are those whose operations an officer may approve; empty: every space and the site.
+    Ceremonies count every officer: a share opens what it opens.
 
     Times in whole seconds; ``removed`` is 0 while the person is in office.
     """
@@ -142,6 +144,15 @@ def _check_person(person: Person, groups: set[str]) -> None:
         raise InvalidInput(f"{person.name} is {person.part} and so holds no share")
     if person.part is Part.OFFICER and person.group not in groups:
         raise InvalidInput(f"{person.name} is an officer of no group")
+    _check_spaces(person)
+
+
+def _check_spaces(person: Person) -> None:
+    if person.spaces and person.part is not Part.OFFICER:
+        raise InvalidInput(f"{person.name} is {person.part} and so is bound to no space")
+    for space in person.spaces:
+        parse_space(space)
+    _refuse_twins(f"a space of {person.name}", person.spaces)
 
 
 def _check_group(group: Group, members: tuple[Person, ...]) -> None:

@@ -19,7 +19,7 @@ from kms.statements import jws
 from kms.statements.card import make_card, read_card
 from kms.statements.register import TYP, encode_register
 from tests.fixtures.cli import Cli
-from tests.fixtures.people import NOW, YEAR, held, register
+from tests.fixtures.people import NOW, YEAR, changed, held, register
 
 
 class State:
@@ -63,6 +63,17 @@ def test_people_are_listed_with_part_group_share_and_terms(cli: Cli, state: Stat
     assert rows["li-security"]["Part"] == "officer"
     assert (rows["li-security"]["Group"], rows["li-security"]["Share"]) == ("security", "2")
     assert (rows["chen-admin"]["Group"], rows["chen-admin"]["Drill due"]) == ("-", "-")
+    assert (rows["chen-admin"]["Approves for"], rows["li-security"]["Approves for"]) == ("-", "*")
+
+
+def test_whose_operations_an_officer_approves_is_shown(cli: Cli, state: State) -> None:
+    state.write(2, changed("li-security", spaces=("treasury", "lending")))
+    shown = cli("people", "show", "li-security", "--state", state.folder)
+    assert "Approves for\ttreasury lending" in shown.out
+    document = json.loads(cli("people", "list", "--state", state.folder, "--json").out)
+    spaces = {row["name"]: row["spaces"] for row in document["people"]}
+    assert spaces["li-security"] == ["treasury", "lending"]
+    assert (spaces["wang-security"], spaces["chen-admin"]) == ([], None)
 
 
 def test_the_newest_register_counts(cli: Cli, state: State) -> None:

@@ -141,6 +141,29 @@ def test_what_makes_no_sense_is_refused(changes: dict[str, Any], words: str) -> 
         found(changing("huang-security", **changes))
 
 
+def test_an_officer_may_be_bound_to_spaces() -> None:
+    made = found(changing("wang-security", spaces=("treasury", "lending")))
+    bound, free = made.person("wang-security"), made.person("li-security")
+    assert [bound.reaches(space) for space in ("treasury", "banking", "")] == [True, False, False]
+    assert [free.reaches(space) for space in ("treasury", "")] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "spaces", "words"),
+    [
+        ("wang-security", ("Treasury",), "slug"),
+        ("wang-security", ("",), "slug"),
+        ("wang-security", ("treasury", "treasury"), "twice"),
+        ("chen-admin", ("treasury",), "bound to no space"),
+    ],
+)
+def test_only_officers_are_bound_and_each_space_is_named_once(
+    name: str, spaces: tuple[str, ...], words: str
+) -> None:
+    with refused(InvalidInput, words):
+        found(changing(name, spaces=spaces))
+
+
 @pytest.mark.parametrize("threshold", [0, 1, 6])
 def test_nobody_acts_alone_and_a_threshold_can_be_reached(threshold: int) -> None:
     groups = (NewGroup(name="security", threshold=threshold), GROUPS[1])

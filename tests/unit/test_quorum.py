@@ -177,6 +177,11 @@ def test_the_security_officers_are_enough_for_what_needs_them_alone() -> None:
         quorum([*OTHERS, *SECURITY[:3]])
 
 
+def test_an_officer_of_one_space_counts_in_every_ceremony() -> None:
+    people = changed(SECURITY[0], spaces=("treasury",))
+    assert is_met([*OTHERS, *SECURITY[:3]], Needs.SECURITY, people)
+
+
 def test_two_of_five_are_too_few_however_many_of_the_others_there_are() -> None:
     with refused(QuorumNotMet, "1 more of group security"):
         quorum([*OTHERS, *SECURITY[:2], *LEGAL])

@@ -150,6 +150,10 @@ def _opening(ceremony: Ceremony, brief: Brief) -> Iterator[Block]:
 def _person_row(person: Person) -> tuple[str, ...]:
     part = _(person.part.value)
     group = f"{part}, {person.group} {person.share}" if person.group else part
+    if person.spaces:
+        group = _("{part}; approves for {spaces} alone").format(
+            part=group, spaces=", ".join(person.spaces)
+        )
     return (f"{person.display} ({person.name})", group, _(DUTIES[person.part]),
             _(CARRIES[person.part]))  # fmt: skip
 

@@ -33,7 +33,8 @@ DRILL_SECONDS = 180 * DAY
 
 class NewPerson(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A person as a plan brings them in. ``card`` is their credential card (JWS); terms are whole
-    days (UTC), an officer's ``share`` the place in the group, from 1.
+    days (UTC), an officer's ``share`` the place in the group, from 1; ``spaces`` those alone whose
+    operations an officer may approve.
     """
 
     name: str
@@ -44,6 +45,7 @@ class NewPerson(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     term_from: datetime
     term_until: datetime
     card: str
+    spaces: tuple[str, ...] = ()
 
 
 class NewGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -125,6 +127,7 @@ def _admit(new: NewPerson, issued: int, *, software_allowed: bool) -> Person:
         term_from=_day(new.name, new.term_from),
         term_until=_day(new.name, new.term_until),
         drill_due=0,
+        spaces=new.spaces,
     )
     if person.term_until <= issued:
         raise InvalidInput(f"the term of {new.name} is over already")
