@@ -9,7 +9,7 @@ from kms.audit.leaf import Outcome, Phase
 from kms.domain.ids import MeetingId, SpaceName
 from kms.domain.models import Epoch, Principal, PrincipalKind
 from kms.domain.rows import SealedRow
-from kms.domain.states import KeyState, MeetingState
+from kms.domain.states import IN_USE, KeyState, MeetingState
 from kms.errors import ConclaveError, InvalidInput
 from kms.statements.canonical import make_row, read_row
 from kms.usecases.minting import moved
@@ -37,8 +37,10 @@ async def activate(services: Services, space: SpaceName, meeting: MeetingId) -> 
         rows = [
             make_row(now, version + 1),
             await moved(services, record, record.next_epoch, KeyState.ACTIVE),
-            await moved(services, record, record.current_epoch, KeyState.DEACTIVATED),
         ]
+        present, _ = await services.cache.epoch(space, meeting, record.current_epoch)
+        if present.state in IN_USE:
+            rows.append(await moved(services, record, present.epoch, KeyState.DEACTIVATED))
         sealed = await services.workers.space(space).seal_rows(rows)
         leaf = Call(SERVICE, "epoch.activate", "").leaf(
             space,

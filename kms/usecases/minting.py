@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kms.audit.leaf import Outcome, Phase
-from kms.domain.models import URGENT, Epoch, Meeting, Roster, RotationReason
-from kms.domain.rows import Row, RowKind
-from kms.domain.states import KeyState
-from kms.errors import ConclaveError, StateNotAllowed
+from kms.domain.ids import SpaceName
+from kms.domain.models import Epoch, Meeting, Roster, RotationReason
+from kms.domain.rows import Row, RowKind, SealedRow
+from kms.domain.states import IN_USE, KeyState
+from kms.errors import ConclaveError, IntegrityFailure, Sealed, StateNotAllowed
 from kms.ports import Change, DropEnvelopes, Minted, MintOrder, PutEnvelopes, Unit
 from kms.statements.canonical import digest, make_row, read_row
+from kms.usecases.policies import policy_in_force
+from kms.usecases.rotation.rules import lifetime
 from kms.usecases.services import Call, Services, meeting_path, store_rows
 
 
@@ -47,12 +50,12 @@ class Plan:
 async def mint(services: Services, call: Call, plan: Plan) -> MeetingView:
     """Mint the next epoch of a meeting and return the meeting as it is then.
 
-    The caller holds the meeting's lock. Raise StateNotAllowed in a retired space,
-    VerificationFailed, HsmUnavailable, AuditUnavailable, StoreUnavailable; then no epoch was added.
+    The caller holds the meeting's lock. Raise StateNotAllowed in a retired space, Sealed in a
+    sealed one, VerificationFailed, IntegrityFailure, HsmUnavailable, AuditUnavailable,
+    StoreUnavailable; then no epoch was added.
     """
     services.gate()
-    if (await services.cache.space(plan.meeting.space)).retired:
-        raise StateNotAllowed("the space is retired", hint="open meetings in another space")
+    await _check_in_service(services, plan.meeting.space)
     order = await _order(services, plan)
     resource = meeting_path(order.meeting.space, order.meeting.meeting, order.epoch)
     facts = {"epoch": order.epoch, "reason": plan.reason.value, **plan.details}
@@ -75,10 +78,20 @@ async def mint(services: Services, call: Call, plan: Plan) -> MeetingView:
     return await _store(services, call, plan, order, minted, seq, facts)
 
 
+async def _check_in_service(services: Services, space: SpaceName) -> None:
+    record = await services.cache.space(space)
+    if record.sealed:
+        raise Sealed(f"the space {space} is sealed", hint="people unseal it by the ceremony unseal")
+    if record.retired:
+        raise StateNotAllowed("the space is retired", hint="open meetings in another space")
+
+
 async def _order(services: Services, plan: Plan) -> MintOrder:
     now = services.seconds()
-    at_once = plan.reason in URGENT
-    activates = now if at_once else now + services.settings.rotation.publish_ahead_seconds
+    present = await _present(services, plan)
+    policy, _ = await policy_in_force(services, plan.meeting.space)
+    activates, retires = lifetime(policy.rotation, plan.reason, present, now)
+    at_once = activates <= now
     epoch = plan.meeting.last_epoch + 1
     meeting = replace(
         plan.meeting,
@@ -95,13 +108,37 @@ async def _order(services: Services, plan: Plan) -> MintOrder:
         epoch=epoch,
         reason=plan.reason,
         activates=activates,
-        retires=activates + services.settings.rotation.epoch_seconds,
+        retires=retires,
         now=now,
-        others=tuple(await _other_rows(services, plan, ends_current=at_once)),
+        others=tuple(await _other_rows(services, plan, present if at_once else None)),
+        share=await _share(services, plan.meeting),
     )
 
 
-async def _other_rows(services: Services, plan: Plan, *, ends_current: bool) -> list[Row]:
+async def _present(services: Services, plan: Plan) -> Epoch | None:
+    """Return the meeting's present epoch; a new meeting has none."""
+    if not plan.version:
+        return None
+    meeting = plan.meeting
+    epoch, _ = await services.cache.epoch(meeting.space, meeting.meeting, meeting.current_epoch)
+    return epoch
+
+
+async def _share(services: Services, meeting: Meeting) -> SealedRow | None:
+    """Return the row by which the meeting's partner receives its keys too, checked."""
+    if not meeting.partner:
+        return None
+    sealed = services.store.row(RowKind.SHARE, f"share/{meeting.space}/{meeting.meeting}")
+    if sealed is None:
+        raise IntegrityFailure("a meeting has a partner, but no share")
+    await services.cache.admit(sealed)
+    return sealed
+
+
+async def _other_rows(services: Services, plan: Plan, ended: Epoch | None) -> list[Row]:
+    """Return the rows that change beside epoch and meeting; ``ended`` is the present epoch if it
+    ends now. One that people stopped for good stays as it is.
+    """
     rows = []
     if plan.roster_changed:
         rows.append(make_row(plan.roster, plan.roster_row))
@@ -109,10 +146,8 @@ async def _other_rows(services: Services, plan: Plan, *, ends_current: bool) -> 
         rows.append(
             await moved(services, plan.meeting, plan.meeting.next_epoch, KeyState.DESTROYED)
         )
-    if ends_current and plan.version:
-        rows.append(
-            await moved(services, plan.meeting, plan.meeting.current_epoch, KeyState.DEACTIVATED)
-        )
+    if ended is not None and ended.state in IN_USE:
+        rows.append(await moved(services, plan.meeting, ended.epoch, KeyState.DEACTIVATED))
     return rows
 
 
