@@ -44,6 +44,7 @@ from kms.hsm.mint import Minter
 from kms.hsm.reseal import Resealer, retire_vault
 from kms.hsm.rows import RowSealer
 from kms.hsm.token import Token
+from kms.ports import Clock
 
 EXIT_TOKEN_LOST = 69
 """The token or its module is gone: another process may find it again (EX_UNAVAILABLE)."""
@@ -59,13 +60,18 @@ class Desk(Generic[_Keys]):
     """Answers what every token answers. ``exit_code`` is set when the process has to end."""
 
     def __init__(
-        self, token: Token, site: str, space: str, keyring: Callable[[Token], _Keys]
+        self,
+        token: Token,
+        site: str,
+        space: str,
+        keyring: Callable[[Token], _Keys],
+        clock: Clock | None,
     ) -> None:
         self.exit_code: int | None = None
         self._token = token
         self._space = space
         self._rows = RowSealer(space)
-        self._clock = SteadyClock()
+        self._clock = clock or SteadyClock()
         self._guard = Guard(site, self._rows, self._clock.now)
         self._keyring = keyring
         self._keys: _Keys | None = None
@@ -118,8 +124,8 @@ class Desk(Generic[_Keys]):
 class SpaceDesk(Desk[SpaceKeyring]):
     """Adds minting, resealing and certificates of destruction."""
 
-    def __init__(self, token: Token, space: str, site: str) -> None:
-        super().__init__(token, site, space, SpaceKeyring)
+    def __init__(self, token: Token, space: str, site: str, clock: Clock | None = None) -> None:
+        super().__init__(token, site, space, SpaceKeyring, clock)
         self._minter = Minter(site, space, token.profile.wrap_alg, self._clock.now)
         self._resealer = Resealer(token, site, space)
         self._certifier = Certifier(site, space)
@@ -140,8 +146,8 @@ class SpaceDesk(Desk[SpaceKeyring]):
 class SiteDesk(Desk[SiteKeyring]):
     """Adds checkpoints."""
 
-    def __init__(self, token: Token, site: str) -> None:
-        super().__init__(token, site, "", SiteKeyring)
+    def __init__(self, token: Token, site: str, clock: Clock | None = None) -> None:
+        super().__init__(token, site, "", SiteKeyring, clock)
         self._checkpoints = Checkpoints(token, site)
 
     def _perform(self, command: Command) -> Answer:

@@ -72,10 +72,10 @@ def make_device(
     return Device(name, key, builder.sign(authority.key, hashes.SHA256()))
 
 
-def make_devices(names: Sequence[str], authority: Authority) -> list[Device]:
+def make_devices(names: Sequence[str], authority: Authority, *, days: int = 30) -> list[Device]:
     """Return several devices, their keys made side by side."""
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda name: make_device(name, authority), names))
+        return list(pool.map(lambda name: make_device(name, authority, days=days), names))
 
 
 def write_key(path: Path, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> None:
