@@ -33,6 +33,7 @@ from kms.ports import RowKeeper, Unit
 from kms.statements.request import CheckedRequest, OperationRequest, peek_request, verify_request
 from kms.usecases.approvals.registers import InForce
 from kms.usecases.policies import policy_in_force
+from kms.usecases.lifecycle.holds import lock_of_holds
 from kms.usecases.services import Call, Services, authorize, lock_name
 
 AGAIN = "make the request again"
@@ -121,11 +122,16 @@ async def changing(services: Services, request: str) -> AsyncIterator[tuple[Requ
 async def meeting_held(
     services: Services, space: str, parameters: Parameters
 ) -> AsyncIterator[None]:
-    """Hold the lock of the meeting that the parameters name, if they name one."""
+    """Hold the lock of the meeting that the parameters name, if they name one, and that of the
+    space's legal holds: none is placed between the look at them and a destruction.
+    """
     if not isinstance(parameters, EpochTarget | MeetingTarget | Sharing):
         yield
         return
-    async with services.locks.of(lock_name(space, parameters.meeting)):
+    async with (
+        services.locks.of(lock_name(space, parameters.meeting)),
+        services.locks.of(lock_of_holds(space)),
+    ):
         yield
 
 
