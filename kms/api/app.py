@@ -21,7 +21,7 @@ from kms.api.limits import Limits
 from kms.api.metrics import Metrics
 from kms.api.openapi import document
 from kms.api.problem import problem_response
-from kms.api.routes import audit, envelopes, epochs, meetings, rosters, status
+from kms.api.routes import approvals, audit, envelopes, epochs, meetings, rosters, status
 from kms.api.routes.events import Streams
 from kms.errors import ConclaveError, InvalidInput, MethodNotAllowed, NotFound
 from kms.operations import OPERATIONS
@@ -72,6 +72,7 @@ def _fastapi(services: Services, streams: Streams) -> tuple[FastAPI, list[Route]
         *meetings.endpoints(idempotency),
         *rosters.endpoints(),
         *epochs.endpoints(idempotency),
+        *approvals.endpoints(idempotency),
         *streams.endpoints(),
         *status.endpoints(metrics),
         *audit.endpoints(),

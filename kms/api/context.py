@@ -16,6 +16,7 @@ from kms.domain.ids import (
     parse_epoch,
     parse_meeting,
     parse_recipient,
+    parse_request_id,
     parse_space,
 )
 from kms.domain.models import Principal
@@ -83,6 +84,11 @@ class Context:
     def recipient(self) -> RecipientId:
         """The path's recipient; raise InvalidInput."""
         return parse_recipient(self._path("recipient"))
+
+    @property
+    def approval_request(self) -> str:
+        """The path's request for approval; raise InvalidInput."""
+        return parse_request_id(self._path("request"))
 
     @property
     def leaf(self) -> int:

@@ -25,6 +25,7 @@ _MEANINGS = {
     "epoch": "the epoch's number, or `current`",
     "recipient": "SHA-256 of the recipient's public key, base64url",
     "leaf": "the leaf's sequence number",
+    "request": "the UUIDv7 of a request for approval",
 }
 
 

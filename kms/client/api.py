@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from kms.client.transport import Transport, unreachable
 from kms.errors import InvalidInput, Unavailable
-from kms.wire import audit, lifecycle, replies, requests
+from kms.wire import approvals, audit, lifecycle, replies, requests
 from kms.wire.parsing import parse
 
 _TIMEOUT = 30.0
@@ -168,6 +168,50 @@ class Client:
         """Fetch or relay many envelopes; each is answered by itself, in order."""
         body = requests.FetchBatch(envelopes=tuple(wanted))
         return self._to.ask("envelope.batch", body).read(replies.BatchOut)
+
+    # --- approvals --------------------------------------------------------------------------------
+
+    def approval_rules(
+        self, space: str | None = None, partner: str | None = None
+    ) -> approvals.RulesOut:
+        """Return who must approve what, in a space and for what needs both with a partner's."""
+        query = {"space": space, "partner": partner}
+        return self._to.ask("approval.rules", query=query).read(approvals.RulesOut)
+
+    def approval_requests(self, state: str = "pending") -> Iterator[approvals.RequestOut]:
+        """Yield requests by id, page by page: pending, expired, executed or cancelled."""
+        after: str | None = None
+        while True:
+            answer = self._to.ask("approval.list", query={"state": state, "after": after})
+            page = answer.read(approvals.RequestPage)
+            yield from page.items
+            if (after := page.next) is None:
+                return
+
+    def approval_request(self, request: str) -> approvals.RequestOut:
+        """Return a request with its approvals."""
+        return self._to.ask("approval.read", request=request).read(approvals.RequestOut)
+
+    def submit_request(
+        self, request: str, *, idempotency_key: str | None = None
+    ) -> approvals.RequestOut:
+        """Hand in a request (JWS)."""
+        body = approvals.SubmitRequest(request=request)
+        answer = self._to.ask("approval.submit", body, key=idempotency_key)
+        return answer.read(approvals.RequestOut)
+
+    def sign_request(self, request: str, approval: str) -> approvals.RequestOut:
+        """Hand in somebody's approval (JWS) of a request."""
+        body = approvals.SignRequest(approval=approval)
+        return self._to.ask("approval.sign", body, request=request).read(approvals.RequestOut)
+
+    def cancel_request(self, request: str) -> approvals.RequestOut:
+        """Cancel a request."""
+        return self._to.ask("approval.cancel", request=request).read(approvals.RequestOut)
+
+    def execute_request(self, request: str) -> approvals.RequestOut:
+        """Carry out a request that enough people approved."""
+        return self._to.ask("approval.execute", request=request).read(approvals.RequestOut)
 
     # --- following --------------------------------------------------------------------------------
 

@@ -29,6 +29,16 @@ class RequestState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Standing(StrEnum):
+    """How a request stands now. ``outdated``: register or quorum changed since it was made."""
+
+    PENDING = "pending"
+    OUTDATED = "outdated"
+    EXPIRED = "expired"
+    EXECUTED = "executed"
+    CANCELLED = "cancelled"
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A frozen request and what was handed in for it. ``space`` is empty for the site's own.

@@ -1,9 +1,8 @@
 """Requests as people look at them: who approved, who is missing, whether they still count."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-from kms.domain.approvals import RULES, Request, RequestState, Rule, unmet
+from kms.domain.approvals import RULES, Request, RequestState, Rule, Standing, unmet
 from kms.domain.ids import SpaceName
 from kms.domain.policies import GroupNeed
 from kms.errors import InvalidInput, VerificationFailed
@@ -17,16 +16,6 @@ from kms.usecases.approvals.registers import InForce
 from kms.usecases.services import Call, Services, authorize
 
 _PAGE = 500
-
-
-class Standing(StrEnum):
-    """How a request stands now. ``outdated``: register or quorum changed since it was made."""
-
-    PENDING = "pending"
-    OUTDATED = "outdated"
-    EXPIRED = "expired"
-    EXECUTED = "executed"
-    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
