@@ -27,6 +27,7 @@ class Standing(StrEnum):
     DRILL_OVERDUE = "drill-overdue"
     REMOVED = "removed"
 
+
 _NAMED = (Column("Person", "name"), Column("Name", "display"), Column("Part", "part", word))
 _APPROVES = Column("Approves for", "spaces", lambda names: " ".join(names) or "*")
 _PLACED = (
