@@ -21,7 +21,17 @@ from kms.api.limits import Limits
 from kms.api.metrics import Metrics
 from kms.api.openapi import document
 from kms.api.problem import problem_response
-from kms.api.routes import approvals, audit, envelopes, epochs, meetings, rosters, status
+from kms.api.routes import (
+    approvals,
+    audit,
+    envelopes,
+    epochs,
+    lifecycle,
+    meetings,
+    rosters,
+    seals,
+    status,
+)
 from kms.api.routes.events import Streams
 from kms.errors import ConclaveError, InvalidInput, MethodNotAllowed, NotFound
 from kms.operations import OPERATIONS
@@ -46,6 +56,10 @@ class Api:
     asgi: ASGIApp
     app: FastAPI
     streams: Streams
+
+    def stop(self) -> None:
+        """End what would go on for ever."""
+        self.streams.stop()
 
 
 def create_app(services: Services) -> FastAPI:
@@ -72,10 +86,12 @@ def _fastapi(services: Services, streams: Streams) -> tuple[FastAPI, list[Route]
         *meetings.endpoints(idempotency),
         *rosters.endpoints(),
         *epochs.endpoints(idempotency),
+        *lifecycle.endpoints(idempotency),
         *approvals.endpoints(idempotency),
         *streams.endpoints(),
         *status.endpoints(metrics),
         *audit.endpoints(),
+        *seals.endpoints(),
     )
     app = FastAPI(
         title="Conclave",

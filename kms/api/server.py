@@ -1,6 +1,7 @@
 """The web process: ``python -m kms.api.server --config FILE``. No PIN, no PKCS#11.
 
-One event loop serves the Unix socket and, where configured, mutual TLS.
+One event loop serves the Unix socket and, where configured, mutual TLS. Of a sealed box it says
+that it is sealed, with neither store nor workers.
 """
 
 import argparse
@@ -16,21 +17,25 @@ import sys
 from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import uvicorn
 import uvloop
+from starlette.types import ASGIApp
 
 from kms import settings
-from kms.api.app import Api, build
+from kms.api.app import build
 from kms.api.handshakes import TlsServer
 from kms.api.logs import configure
 from kms.api.peer import PeerProtocol
+from kms.api.sealed import SealedApi
 from kms.api.sockets import bind_tls, bind_unix, tls_context
 from kms.bootstrap import service
+from kms.bootstrap.seal_marks import SealMarks
 from kms.errors import ConclaveError, ConfigurationError, IntegrityFailure
 from kms.hardening import harden
 from kms.settings import Settings
-from kms.usecases.services import Services
+from kms.statements.sealing import BOX
 
 EXIT_CONFIGURATION = 78
 """A restart cannot help (sysexits.h): the configuration or the stored state is at fault."""
@@ -80,8 +85,21 @@ class Listener(uvicorn.Server):
         )
 
 
+class Served(Protocol):
+    """What answers requests; ``stop`` ends what would go on for ever."""
+
+    @property
+    def asgi(self) -> ASGIApp:
+        """The application."""
+        ...
+
+    def stop(self) -> None:
+        """Let open replies end."""
+        ...
+
+
 def make_listener(
-    api: Api, chosen: settings.Api, sock: socket.socket, tls: ssl.SSLContext | None
+    api: Served, chosen: settings.Api, sock: socket.socket, tls: ssl.SSLContext | None
 ) -> Listener:
     """Return a listener for a bound socket, with the configured limits."""
     protocol = type(
@@ -144,11 +162,9 @@ class Sockets:
             return
 
 
-async def serve(
-    chosen: Settings, services: Services, sockets: Sockets, ready_fd: int | None
-) -> None:
+async def serve(chosen: Settings, api: Served, sockets: Sockets, ready_fd: int | None) -> None:
     """Serve until SIGTERM or SIGINT, then let requests in progress end."""
-    async with _listening(chosen, services, sockets) as stopped:
+    async with _listening(chosen, api, sockets) as stopped:
         sockets.announce()
         if ready_fd is not None:
             os.write(ready_fd, b"\n")
@@ -159,9 +175,8 @@ async def serve(
 
 @asynccontextmanager
 async def _listening(
-    chosen: Settings, services: Services, sockets: Sockets
+    chosen: Settings, api: Served, sockets: Sockets
 ) -> AsyncIterator[asyncio.Event]:
-    api = build(services)
     listeners = [make_listener(api, chosen.api, sockets.unix, None)]
     if sockets.tls:
         listeners.append(make_listener(api, chosen.api, sockets.tls, sockets.tls_context))
@@ -176,7 +191,7 @@ async def _listening(
             await _first(listener.listening, stopped)
         yield stopped
     finally:
-        api.streams.stop()
+        api.stop()
         for listener in listeners:
             listener.should_exit = True
         await asyncio.gather(*tasks)
@@ -189,12 +204,15 @@ async def _first(*events: asyncio.Event) -> None:
         wait.cancel()
 
 
-async def _main(chosen: Settings, ready_fd: int | None) -> None:
+async def _main(chosen: Settings, ready_fd: int | None, *, sealed: bool) -> None:
     sockets = Sockets(chosen)
     try:
+        if sealed or BOX in SealMarks(chosen.paths).sealed():
+            await serve(chosen, SealedApi.of(chosen), sockets, ready_fd)
+            return
         async with service.web(chosen) as services:
             _calm_collector()
-            await serve(chosen, services, sockets, ready_fd)
+            await serve(chosen, build(services), sockets, ready_fd)
     finally:
         sockets.close()
 
@@ -215,13 +233,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m kms.api.server")
     parser.add_argument("--config", type=Path, default=settings.DEFAULT_PATH)
     parser.add_argument("--ready-fd", type=int)
+    parser.add_argument("--sealed", action="store_true", help="only say that the box is sealed")
     options = parser.parse_args(arguments)
     harden(lock_memory=False)
     configure()
     try:
         chosen = settings.load(options.config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_main(chosen, options.ready_fd))
+            runner.run(_main(chosen, options.ready_fd, sealed=options.sealed))
     except (ConfigurationError, IntegrityFailure) as error:
         _LOG.critical("%s %s", error.message, error.hint)
         return EXIT_CONFIGURATION

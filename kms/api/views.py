@@ -22,6 +22,7 @@ def space(record: Space) -> replies.SpaceOut:
         created=rfc3339(record.created),
         retired=rfc3339(record.retired) if record.retired else None,
         destroyed=rfc3339(record.destroyed) if record.destroyed else None,
+        sealed=rfc3339(record.sealed) if record.sealed else None,
     )
 
 

@@ -16,16 +16,19 @@ from kms.bootstrap.clock import SystemClock
 from kms.bootstrap.files import StateFiles
 from kms.bootstrap.own_leaves import OwnLeaves
 from kms.bootstrap.records import StoreRecords
+from kms.bootstrap.seal_marks import SealMarks
 from kms.ceremonies.plan import Plan
 from kms.ceremonies.ports import CeremonyToken, Entry, People, PinBox
 from kms.ceremonies.record.folder import CEREMONIES
+from kms.ceremonies.record.journal import Journal
 from kms.ceremonies.room import Brief, Room, SiteBinding
 from kms.ceremonies.steps.anchors import check_register, check_statements
-from kms.errors import ConclaveError, StoreUnavailable
+from kms.errors import ConclaveError, Sealed, StoreUnavailable
 from kms.hsm.officer import OfficerToken
 from kms.hsm.profile import load_profile
 from kms.ports import Unit
 from kms.settings import Settings
+from kms.statements.sealing import BOX
 from kms.store.lock import WriterBusy
 from kms.store.sqlite import SqliteStore
 
@@ -36,6 +39,16 @@ _WITHOUT_HEAD = frozenset({"initialise-site", "restore-site"})
 """Ceremonies that begin without the token that remembers the log's head."""
 _PERHAPS_WITHOUT = "recover"
 """The ceremony for which that token may be lost."""
+_WHILE_SEALED = frozenset(
+    {
+        *("initialise-site", "unseal"),
+        *("recover", "restore-site"),
+        *("revoke-recipient", "replace-officer", "retire-space", "destroy-space"),
+    }
+)
+"""Ceremonies that are held while things are sealed: those that unseal, bring keys back from escrow,
+or take trust away from what may be why it was sealed.
+"""
 
 
 def site_binding(settings: Settings) -> SiteBinding:
@@ -54,7 +67,8 @@ def ceremony_room(settings: Settings, brief: Brief, people: People, pins: PinBox
     """Yield the room in which a plan is held.
 
     Sets the environment of the PKCS#11 module in this process, so the module must not be loaded
-    yet. Raise StoreUnavailable while the service runs, ProfileError, and IntegrityFailure if the
+    yet. Raise StoreUnavailable while the service runs, ProfileError, Sealed for a ceremony that
+    has to wait for the unsealing, and IntegrityFailure if the
     log is not the one that the site's token signed last, or the state directory not the newest.
     """
     os.environ.update(settings.hsm.environment)
@@ -84,7 +98,24 @@ def ceremony_room(settings: Settings, brief: Brief, people: People, pins: PinBox
         else:
             records.check_head()
             check_statements(room)
+        _refuse_sealed(room, SealMarks(settings.paths).sealed(), settings.paths.state)
         yield room
+
+
+def _refuse_sealed(room: Room, marked: frozenset[str], state: Path) -> None:
+    """Raise Sealed for a ceremony that would put a sealed box or space to use; one that has begun
+    is brought to its end, or undone.
+    """
+    plan = room.brief.plan.file
+    space = getattr(room.brief.parameters, "space", BOX)
+    if plan.ceremony in _WHILE_SEALED or Journal.open(state / CEREMONIES / plan.id).entries():
+        return
+    hint = "hold the ceremony unseal first"
+    if BOX in marked or room.records.site_sealed():
+        raise Sealed("the whole box is sealed", hint=hint)
+    rows = (one for one in room.records.spaces() if one.space == space)
+    if space in marked or any(one.sealed for one in rows):
+        raise Sealed(f"the space {space} is sealed", hint=hint)
 
 
 def log_refused_plan(settings: Settings, plan: Plan, error: ConclaveError) -> None:

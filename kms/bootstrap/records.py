@@ -98,6 +98,10 @@ class StoreRecords:
         """Return what the log names last of a kind, apart from this ceremony's own."""
         return newest_issue(self._store, what, self._own.actor)
 
+    def site_sealed(self) -> bool:
+        """Whether the log's last word about the whole box is that it was sealed."""
+        return self._store.site_sealed()
+
     # writes
 
     def write(self, entry: Entry) -> int:

@@ -13,6 +13,7 @@ from kms.ceremonies.kinds import (
     restore_site,
     retire_space,
     revoke_recipient,
+    unseal,
 )
 from kms.ceremonies.kinds.initialise_site import FoundSite, founded
 from kms.ceremonies.plan import Plan, parse_parameters
@@ -34,6 +35,7 @@ CEREMONIES: dict[str, Ceremony] = {
         recover.CEREMONY,
         restore_site.CEREMONY,
         destroy_space.CEREMONY,
+        unseal.CEREMONY,
     )
 }
 

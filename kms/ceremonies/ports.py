@@ -393,6 +393,10 @@ class Records(Protocol):
         """Return one envelope's blob."""
         ...
 
+    def site_sealed(self) -> bool:
+        """Whether the log's last word about the whole box is that it was sealed."""
+        ...
+
     def write(self, entry: Entry) -> int:
         """Make an entry durable; return its leaf's number.
 

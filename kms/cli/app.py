@@ -15,6 +15,7 @@ from kms.cli import (
     meeting,
     people,
     roster,
+    seal,
     service,
     space,
 )
@@ -25,7 +26,7 @@ from kms.i18n import _
 SUMMARY = "Conclave: keys of confidential meetings, kept in an HSM, released to the roster alone."
 
 _PARTS = (
-    *(service, space, meeting, roster, epoch, envelope, escrow, audit),
+    *(service, seal, space, meeting, roster, epoch, envelope, escrow, audit),
     *(people, credential, ceremony),
 )
 

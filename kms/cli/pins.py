@@ -4,7 +4,7 @@ Never from arguments or environment, which other processes can read. No error re
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -27,24 +27,25 @@ def read_pins(
     descriptor: int | None,
     environment: Mapping[str, str],
     prompt: Prompt | None,
+    sealed: Collection[str] = (),
 ) -> dict[str, str]:
-    """Return the PIN of each token; raise PinError.
+    """Return the PIN of each token that is not ``sealed``; raise PinError.
 
     The document of descriptor and credential is a JSON object {token: PIN} of exactly the
-    configured tokens. ``prompt`` is None where nobody can be asked.
+    configured tokens; it may leave sealed ones out. ``prompt`` is None where nobody can be asked.
     """
     if descriptor is not None:
-        return _parse(_read_descriptor(descriptor), tokens)
+        return _parse(_read_descriptor(descriptor), tokens, sealed)
     folder = environment.get("CREDENTIALS_DIRECTORY")
     credential = Path(folder, CREDENTIAL) if folder else None
     if credential is not None and credential.exists():
-        return _parse(_read_file(credential), tokens)
+        return _parse(_read_file(credential), tokens, sealed)
     if prompt is None:
         raise PinError(
             "no PIN was given and there is no terminal to ask on",
             hint="use --pin-fd or the systemd credential conclave-pins",
         )
-    return {token: _checked(prompt(token)) for token in tokens}
+    return {token: _checked(prompt(token)) for token in tokens if token not in sealed}
 
 
 def _read_descriptor(descriptor: int) -> bytes:
@@ -76,12 +77,12 @@ def read_pin_document(document: bytes, tokens: Sequence[str]) -> dict[str, str]:
     return {token: _checked(pin) for token, pin in pins.items()}
 
 
-def _parse(document: bytes, tokens: Sequence[str]) -> dict[str, str]:
+def _parse(document: bytes, tokens: Sequence[str], sealed: Collection[str]) -> dict[str, str]:
     hint = 'a JSON object {"token": "PIN"} with every configured token'
     pins = _decode(document, hint)
-    if set(pins) != set(tokens):
+    if not set(tokens) - set(sealed) <= set(pins) <= set(tokens):
         raise PinError("the PIN document does not name exactly the configured tokens", hint=hint)
-    return {token: _checked(pins[token]) for token in tokens}
+    return {token: _checked(pins[token]) for token in tokens if token not in sealed}
 
 
 def _decode(document: bytes, hint: str) -> dict[str, str]:

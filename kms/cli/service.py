@@ -2,7 +2,6 @@
 
 import getpass
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -99,19 +98,15 @@ def serve(
     """Run the service until it is told to stop.
 
     PINs come from --pin-fd or from the systemd credential conclave-pins, both a JSON object
-    {"token": "PIN"}, or else from a hidden prompt for each token.
+    {"token": "PIN"}, or else from a hidden prompt for each token. Those of sealed tokens are not
+    asked for.
     """
-    from kms.cli.pins import read_pins  # noqa: PLC0415 -- for this command alone
+    from kms.cli.serving import take_pins_of  # noqa: PLC0415 -- for this command alone
     from kms.supervisor import Supervisor  # noqa: PLC0415 -- for this command alone
 
     harden()
     settings = session.settings()
-    pins = read_pins(
-        [token.label for token in settings.hsm.tokens],
-        descriptor=pin_fd,
-        environment=os.environ,
-        prompt=_prompt(),
-    )
+    pins = take_pins_of(settings, pin_fd, _prompt())
     supervisor = Supervisor(session.config_path(), settings, pins, session.output.note)
     code = supervisor.run(lambda: _announce(session.output, settings))
     if code:

@@ -13,6 +13,7 @@ _SPACES = (
     Column("Created", "created"),
     Column("Retired", "retired"),
     Column("Destroyed", "destroyed"),
+    Column("Sealed", "sealed"),
 )
 _RECIPIENTS = (
     Column("Space", "space"),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kms.bootstrap.ceremony import site_binding
 from kms.bootstrap.pins import MemoryPins
+from kms.bootstrap.seal_marks import SealMarks
 from kms.ceremonies.catalogue import read_brief
 from kms.ceremonies.people.software import new_software_credential, open_software_credential
 from kms.ceremonies.plan import Plan, parse_plan
@@ -30,10 +31,12 @@ from kms.practice.stand_in import StandIn
 from kms.settings import Ceremonies, Hsm, Paths, Rotation, Settings, Site, Token
 from kms.statements.canonical import canonical
 from kms.statements.card import HeldCredential, make_card
+from kms.statements.sealing import Mark
 
 BANNER = "REHEARSAL / 预演"
 _MEMORY = Path("/dev/shm")  # noqa: S108 -- a file system in memory, not a shared folder of ours
 _FOUNDING = "initialise-site"
+_UNSEALING = "unseal"
 _OF_THIS_LOG = ("recover", "restore-site")
 
 
@@ -144,6 +147,9 @@ def _prepare(stage: _Stage) -> None:
     cards = {name: make_card(name, stage.credential(name)) for name in names}
     for text in _plans(stage, StandIn(register, cards, int(time.time()))):
         _hold(stage, brief_of(stage.settings, parse_plan(text.encode())))
+    if stage.plan.file.ceremony == _UNSEALING:
+        space = str(stage.plan.file.parameters.get("space"))
+        SealMarks(stage.settings.paths).place(space, Mark(_UNSEALING, int(time.time()), BANNER))
 
 
 def _plans(stage: _Stage, stand_in: StandIn) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from kms.audit.actions import SERVING
+from kms.audit.actions import SERVING, SITE_SEALS
 from kms.audit.leaf import GRANT, Leaf, LeafDraft, Outcome, Phase, encode_leaf
 from kms.audit.merkle import MerkleTree, leaf_hash
 from kms.errors import IntegrityFailure
@@ -60,6 +60,7 @@ class Facts:
         self.intents: set[int] = set()
         self.served: dict[str, tuple[str, int]] = {}
         self.grants: dict[str, int] = {}
+        self.site_sealed = False
 
     def add(self, seq: int, leaf: Leaf | LeafDraft) -> None:
         """Take in the next leaf."""
@@ -73,6 +74,8 @@ class Facts:
             self._count_use(leaf.resource)
         if GRANT in leaf.auth and leaf.outcome is not Outcome.REFUSED:
             self.grants[leaf.auth.rpartition(GRANT)[2]] = seq
+        if leaf.action in SITE_SEALS:
+            self.site_sealed = SITE_SEALS[leaf.action]
         self.size = seq + 1
 
     def _count_use(self, resource: str) -> None:

@@ -217,6 +217,10 @@ class SqliteStore:
         """Return how many rows the log names whose keys begin so."""
         return sum(key.startswith(prefix) for key in self._facts.versions)
 
+    def site_sealed(self) -> bool:
+        """Whether the log's last word about the whole box is that it was sealed."""
+        return self._facts.site_sealed
+
     def open_intents(self) -> list[int]:
         """Return the sequence numbers of intents without a result."""
         return sorted(self._facts.intents)

@@ -110,12 +110,13 @@ async def list_spaces(services: Services, call: Call) -> list[Space]:
 
 
 async def present_spaces(services: Services, call: Call) -> list[Space]:
-    """Return the spaces that the caller may know of and whose keys are not destroyed: what their
-    tokens sealed can be checked.
+    """Return the spaces that the caller may know of and whose tokens are there: neither destroyed
+    nor sealed, so that their rows can be checked.
     """
     spaces = [await _admit(services, row, Space) for row in services.store.spaces()]
     reached = (space for space in spaces if call.principal.reaches(space.space))
-    return [space for space in reached if not space.destroyed]
+    there = (space for space in reached if not services.seals.holds(space.space))
+    return [space for space in there if not space.destroyed]
 
 
 async def list_recipients(services: Services, call: Call) -> list[Recipient]:

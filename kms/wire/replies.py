@@ -40,7 +40,8 @@ class Problem(Wire):
 class SpaceOut(Wire):
     """A department's key domain.
 
-    ``retired``: since then no key is minted in it; ``destroyed``: since then its keys are gone.
+    ``retired``: since then no key is minted in it; ``destroyed``: since then its keys are gone;
+    ``sealed``: since then it is out of service.
     """
 
     space: Space
@@ -49,6 +50,20 @@ class SpaceOut(Wire):
     created: Time
     retired: Time | None = None
     destroyed: Time | None = None
+    sealed: Time | None = None
+
+
+class SealOut(Wire):
+    """What is sealed (without ``space``: the whole box), since when.
+
+    ``durable``: a reboot does not undo it. ``logged``: it stands in the log. Else the service goes
+    on trying, and restores neither key operations nor the worker meanwhile.
+    """
+
+    space: Space | None
+    sealed: Time
+    durable: bool
+    logged: bool
 
 
 class SpaceList(Wire):

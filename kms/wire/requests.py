@@ -12,6 +12,7 @@ from kms.wire.base import (
     Recipient,
     Recipients,
     Space,
+    Text,
     Wire,
 )
 
@@ -57,6 +58,12 @@ class Rotate(Wire):
     """Rotate by hand."""
 
     reason: Literal["manual", "suspicion"] = "manual"
+
+
+class Seal(Wire):
+    """Seal a space, or the whole box, at once."""
+
+    reason: Annotated[Text, Field(min_length=1)]
 
 
 class WantedEnvelope(Wire):

@@ -6,7 +6,7 @@ from kms.api import views
 from kms.api.context import Context
 from kms.api.endpoints import Endpoint, json_reply
 from kms.api.metrics import MEDIA_TYPE, Metrics
-from kms.errors import Unavailable
+from kms.errors import Sealed, Unavailable
 from kms.policy.authorizer import Target
 from kms.usecases.escrow import escrow_status
 from kms.usecases.queries import (
@@ -68,7 +68,8 @@ async def _ready(context: Context) -> Response:
     await authorize(context.services, context.call, Target(), "health")
     await check_writable(context.services)
     workers = await worker_health(context.services, context.principal)
-    down = sorted(token for token, health in workers.items() if health != _READY)
+    fine = {_READY, Sealed.code}
+    down = sorted(token for token, health in workers.items() if health not in fine)
     if down:
         raise Unavailable(f"HSM workers are down: {', '.join(down)}")
     return json_reply(Health(status=_READY))
