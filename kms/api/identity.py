@@ -1,20 +1,24 @@
 """From the other end of a connection to a principal. Who is not named is refused, uid 0 too."""
 
 import logging
+import time
+from dataclasses import replace
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kms.api.peer import EXTENSION, Peer
 from kms.api.problem import problem_response
 from kms.domain.ids import RecipientId, SpaceName
-from kms.domain.models import Principal, PrincipalKind, Recipient, RecipientKind, Role
+from kms.domain.models import Principal, Recipient, RecipientKind
 from kms.domain.rows import Record, SealedRow
 from kms.errors import ConclaveError, InvalidInput, NotFound, Unauthenticated
-from kms.settings import Caller
 from kms.statements.canonical import read_row
+from kms.usecases import callers
 from kms.usecases.services import Services
 
 PRINCIPAL = "conclave.principal"
+_STEP = 60
+"""Policies learn the age of a proof in steps of so many seconds: their answers are remembered."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -23,7 +27,7 @@ class Identities:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._local = {caller.uid: _local(caller) for caller in services.settings.caller}
+        self._local = {caller.uid: callers.local(caller) for caller in services.settings.caller}
         self._registered: dict[str, tuple[SpaceName, RecipientId]] = {}
 
     async def principal(self, peer: Peer) -> Principal:
@@ -38,7 +42,13 @@ class Identities:
             return known
         if not peer.spki or peer.expires <= self._services.clock.now():
             raise Unauthenticated("a valid client certificate is needed")
-        return _server(await self._recipient(peer.spki), peer.spki)
+        return callers.server(await self._recipient(peer.spki), peer.spki)
+
+    def aged(self, principal: Principal, peer: Peer) -> Principal:
+        """Return the principal with the age of its proof, where a policy asks for it."""
+        if not self._services.authorizer.asks_age:
+            return principal
+        return replace(principal, age=int(time.monotonic() - peer.since) // _STEP * _STEP)
 
     async def _recipient(self, spki: str) -> Recipient:
         place = self._registered.get(spki) or self._find(spki)
@@ -78,27 +88,6 @@ def _readable(sealed: SealedRow) -> Record | None:
         return None
 
 
-def _local(caller: Caller) -> Principal:
-    return Principal(
-        name=caller.principal,
-        kind=PrincipalKind.SOCKET,
-        proof=f"uid={caller.uid}",
-        roles=frozenset(caller.roles),
-        spaces=frozenset(caller.spaces),
-    )
-
-
-def _server(recipient: Recipient, spki: str) -> Principal:
-    return Principal(
-        name=f"server:{recipient.name}",
-        kind=PrincipalKind.TLS,
-        proof=spki,
-        roles=frozenset({Role.MEETING_SERVER}),
-        spaces=frozenset({recipient.space}),
-        recipient=recipient.recipient,
-    )
-
-
 class Identification:
     """ASGI: nothing is answered, not even that a path is unknown, before the caller is known."""
 
@@ -110,9 +99,10 @@ class Identification:
         """Put the principal into the scope or refuse."""
         peer = scope.get("extensions", {}).get(EXTENSION, Peer())
         try:
-            scope[PRINCIPAL] = await self._identities.principal(peer)
+            principal = await self._identities.principal(peer)
         except ConclaveError as error:
             _LOG.warning("caller refused: %s", error.code, extra={"uid": peer.uid})
             await problem_response(error)(scope, receive, send)
             return
+        scope[PRINCIPAL] = self._identities.aged(principal, peer)
         await self._app(scope, receive, send)

@@ -7,7 +7,8 @@ heads for ever and bounds neither head nor connections; this subclass does.
 import asyncio
 import socket
 import struct
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from cryptography import x509
@@ -32,12 +33,14 @@ class Peer:
     """The other end of a connection.
 
     ``uid`` of a local process, or ``spki`` (SHA-256, base64url) of a client certificate that the
-    TLS handshake has checked and that is valid until ``expires`` (seconds since 1970).
+    TLS handshake has checked and that is valid until ``expires`` (seconds since 1970). ``since``:
+    when it connected, on the monotonic clock.
     """
 
     uid: int | None = None
     spki: str = ""
     expires: float = 0.0
+    since: float = field(default_factory=time.monotonic, compare=False)
 
 
 class WholeReplies:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import cast
 
 from kms.domain.approvals import Request
+from kms.domain.grants import Grant
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import Epoch, Meeting, Recipient, Roster, Space
 from kms.domain.policies import SITE_POLICY, SitePolicy, SpacePolicy
@@ -21,6 +22,8 @@ from kms.statements.canonical import decode_record, digest, read_row
 
 _LIMIT = 100_000
 _BLOB_BYTES = 64 << 20
+_RULES = frozenset({RowKind.SPACE, RowKind.POLICY, RowKind.SITE_POLICY, RowKind.GRANT})
+"""Kinds of rows that decisions about access go by."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class VerifiedCache:
     """Checked records by row key, and blobs by the SHA-256 that a manifest names.
 
     Both are bounded; the oldest entries go first. A blob that was altered on the disk after it
-    was read does not matter: what is served is what was checked.
+    was read does not matter: what is served is what was checked. ``rules`` counts the changes of
+    rows that decisions about access go by.
     """
 
     def __init__(self, store: Store, workers: WorkerDirectory) -> None:
@@ -56,6 +60,7 @@ class VerifiedCache:
         self._entries: dict[str, Checked] = {}
         self._blobs: dict[str, bytes] = {}
         self._room = _BLOB_BYTES
+        self.rules = 0
 
     async def space(self, space: SpaceName) -> Space:
         """Return a space; raise NotFound, IntegrityFailure."""
@@ -93,6 +98,11 @@ class VerifiedCache:
         found = await self._get(RowKind.SITE_POLICY, f"site-policy/{SITE_POLICY}")
         return cast("SitePolicy", found.record), found.version
 
+    async def grant(self, space: SpaceName, grant: str) -> tuple[Grant, int]:
+        """Return a grant and its row's version; raise NotFound, IntegrityFailure."""
+        found = await self._get(RowKind.GRANT, f"grant/{space}/{grant}")
+        return cast("Grant", found.record), found.version
+
     async def request(self, request: str) -> tuple[Request, int]:
         """Return a request by its id and its row's version; raise NotFound, IntegrityFailure."""
         sealed = self._store.request(request)
@@ -129,10 +139,15 @@ class VerifiedCache:
     def learn(self, sealed: SealedRow) -> None:
         """Remember a row that this process has just committed."""
         self._remember(sealed.row)
+        self._count(sealed.row.key)
 
     def forget(self, key: str) -> None:
         """Drop one entry, so that its row is checked again."""
         self._entries.pop(key, None)
+        self._count(key)
+
+    def _count(self, key: str) -> None:
+        self.rules += key.partition("/")[0] in _RULES
 
     async def _epoch(self, space: SpaceName, meeting: MeetingId, epoch: int) -> Checked:
         return await self._get(RowKind.EPOCH, f"epoch/{space}/{meeting}/{epoch}")

@@ -1,0 +1,185 @@
+"""What decisions go by beside the question: the site's own policies, spaces' labels, grants.
+
+Only verified rows count; what was read is kept until such a row changes. Where the site's own
+policies cannot be verified or used, what they forbid is unknown: then nothing is permitted but
+health and sealing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from kms.domain.grants import Grant
+from kms.domain.ids import SpaceName
+from kms.domain.models import Principal, PrincipalKind
+from kms.domain.policies import Labels
+from kms.errors import (
+    Forbidden,
+    IntegrityFailure,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+)
+from kms.policy.question import SpaceFacts, Target
+from kms.ports import PutMark, Unit
+from kms.statements.canonical import read_row
+
+if TYPE_CHECKING:
+    from kms.usecases.cache import VerifiedCache
+    from kms.usecases.services import Call, Services
+
+STILL = frozenset({"health.live", "health.ready", "space.seal", "site.seal"})
+"""What goes on by the policies last known, whatever cannot be verified: stopping is safe alone."""
+SITE_SOURCE = "site-policy"
+"""Where the site's own policies stand, in place of a file's name."""
+_NOTE_SECONDS = 3600
+
+
+def use_mark(grant: str) -> str:
+    """Return under which name it is remembered when a grant was used last, to the hour."""
+    return f"grant-used/{grant}"
+
+
+@dataclass(slots=True)
+class Access:
+    """What was read, and of which state of the rows (``VerifiedCache.rules``)."""
+
+    _read: int = -1
+    _facts: dict[str, SpaceFacts] = field(default_factory=dict)
+    _listed: int = -1
+    _grants: dict[str, list[tuple[SpaceName, str]]] = field(default_factory=dict)
+
+    async def decide(
+        self, services: "Services", call: "Call", operation: str, target: Target
+    ) -> None:
+        """Raise NotFound, Forbidden unless the policies permit it to the caller, or to whom a
+        grant makes of the caller; IntegrityFailure, Unavailable if what that goes by is unknown.
+        """
+        principal = call.principal
+        try:
+            if not target.space or principal.reaches(target.space):
+                await self._ready_for(services, operation, target.space)
+            services.authorizer.check(principal, operation, target)
+        except (Forbidden, NotFound):
+            grant = await self._granting(services, principal, operation, target)
+            if grant is None:
+                raise
+            call.granted.id = grant.grant
+
+    async def ready(self, services: "Services", space: str = "") -> None:
+        """Have at hand what a decision about the space goes by; raise IntegrityFailure,
+        Unavailable.
+        """
+        while self._read != services.cache.rules or (space and space not in self._facts):
+            seen = services.cache.rules
+            if self._read != seen:
+                text = await _site_text(services.cache)
+                if seen == services.cache.rules:
+                    self._renew(services, text, seen)
+                continue
+            facts = await _space_facts(services.cache, SpaceName(space))
+            if facts is None:
+                return
+            if seen == services.cache.rules:
+                self._facts[space] = facts
+                services.authorizer.learn(self._facts)
+
+    async def _ready_for(self, services: "Services", operation: str, space: str) -> None:
+        try:
+            await self.ready(services, space)
+        except (IntegrityFailure, Unavailable):
+            if operation not in STILL:
+                raise
+
+    def _renew(self, services: "Services", text: str, seen: int) -> None:
+        authorizer = services.authorizer
+        try:
+            policies = authorizer.shipped.with_site([(SITE_SOURCE, text)] if text else [])
+        except InvalidInput as error:
+            raise Unavailable(
+                f"the site's own policies do not fit this version: {error.message}",
+                hint="go back to the version that they fit, and change them there",
+            ) from error
+        if policies != authorizer.policies:
+            authorizer.use(policies)
+        self._facts.clear()
+        authorizer.learn({})
+        self._read = seen
+
+    async def _granting(
+        self, services: "Services", principal: Principal, operation: str, target: Target
+    ) -> Grant | None:
+        """Return the grant in force by which the policies permit it, if there is one."""
+        for space, name in self._granted_to(services, principal):
+            if space != target.space:
+                continue
+            grant, _ = await services.cache.grant(space, name)
+            if not grant.holds(services.seconds()):
+                continue
+            await self._ready_for(services, operation, space)
+            try:
+                services.authorizer.check(acting(principal, grant), operation, target)
+            except Forbidden:
+                continue
+            await _note_use(services, grant)
+            return grant
+        return None
+
+    def _granted_to(
+        self, services: "Services", principal: Principal
+    ) -> list[tuple[SpaceName, str]]:
+        """Return the grants that rows name for a caller; each is verified before it counts."""
+        if self._listed != services.cache.rules:
+            self._listed = services.cache.rules
+            self._grants.clear()
+            for grant in _unverified(services):
+                self._grants.setdefault(grant.principal, []).append((grant.space, grant.grant))
+        local = principal.kind is PrincipalKind.SOCKET
+        return self._grants.get(principal.name, []) if local else []
+
+
+def acting(principal: Principal, grant: Grant) -> Principal:
+    """Return what a grant makes of a caller within its space."""
+    own = principal.roles if principal.reaches(grant.space) else frozenset()
+    return replace(
+        principal,
+        roles=own | {grant.role},
+        spaces=principal.spaces | {grant.space},
+    )
+
+
+async def _site_text(cache: "VerifiedCache") -> str:
+    try:
+        return (await cache.site_policy())[0].text
+    except NotFound:
+        return ""
+
+
+async def _space_facts(cache: "VerifiedCache", space: SpaceName) -> SpaceFacts | None:
+    try:
+        record = await cache.space(space)
+    except NotFound:
+        return None
+    try:
+        labels = (await cache.policy(space))[0].labels
+    except NotFound:
+        labels = Labels()
+    return SpaceFacts(record.release_class.value, labels)
+
+
+def _unverified(services: "Services") -> Iterator[Grant]:
+    for token in services.settings.space_tokens:
+        for sealed in services.store.grants(SpaceName(token.space)):
+            try:
+                record = read_row(sealed.row)
+            except InvalidInput:
+                continue
+            if isinstance(record, Grant):
+                yield record
+
+
+async def _note_use(services: "Services", grant: Grant) -> None:
+    """Remember that a grant was of use: most reads leave no leaf."""
+    name, now = use_mark(grant.grant), services.seconds()
+    if now - services.store.mark(name, 0) >= _NOTE_SECONDS:
+        await services.store.commit(Unit((PutMark(name, now),)))
