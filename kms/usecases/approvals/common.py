@@ -32,8 +32,8 @@ from kms.policy.authorizer import Target
 from kms.ports import RowKeeper, Unit
 from kms.statements.request import CheckedRequest, OperationRequest, peek_request, verify_request
 from kms.usecases.approvals.registers import InForce
-from kms.usecases.policies import policy_in_force
 from kms.usecases.lifecycle.holds import lock_of_holds
+from kms.usecases.policies import policy_in_force
 from kms.usecases.services import Call, Services, authorize, lock_name
 
 AGAIN = "make the request again"
