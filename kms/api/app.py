@@ -22,6 +22,7 @@ from kms.api.metrics import Metrics
 from kms.api.openapi import document
 from kms.api.problem import problem_response
 from kms.api.routes import (
+    alerts,
     approvals,
     audit,
     envelopes,
@@ -90,6 +91,7 @@ def _fastapi(services: Services, streams: Streams) -> tuple[FastAPI, list[Route]
         *approvals.endpoints(idempotency),
         *streams.endpoints(),
         *status.endpoints(metrics),
+        *alerts.endpoints(),
         *audit.endpoints(),
         *seals.endpoints(),
     )

@@ -1,13 +1,40 @@
-"""Counters of requests and gauges of the site, in Prometheus' text format 0.0.4.
+"""Counters of requests and families of the site's facts, in Prometheus' text format 0.0.4.
 
-Labels are operations and status codes: never a space, a meeting or a caller.
+Labels are of closed sets or from the configuration: never a space, a meeting or a caller.
 """
 
 from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
+from typing import Literal
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric: its values by the value of its one label, or a single one by the empty text."""
+
+    name: str
+    kind: Literal["gauge", "counter"]
+    meaning: str
+    values: Mapping[str, float]
+    label: str = ""
+
+    def lines(self) -> Iterator[str]:
+        """Yield its text."""
+        yield f"# HELP {self.name} {self.meaning}"
+        yield f"# TYPE {self.name} {self.kind}"
+        for value, number in sorted(self.values.items()):
+            labels = f'{{{self.label}="{value}"}}' if self.label else ""
+            yield f"{self.name}{labels} {_number(number)}"
+
+
+def _number(value: float) -> str:
+    """Return a number without loss: counts of leaves go beyond six digits."""
+    return str(int(value)) if value == int(value) else f"{value:.3f}"
 
 
 class Metrics:
@@ -31,11 +58,9 @@ class Metrics:
                 return
         buckets[-1] += 1
 
-    def render(self, gauges: dict[str, tuple[str, float]]) -> str:
-        """Return the text; ``gauges`` maps a name to its meaning and value."""
-        lines = []
-        for name, (meaning, value) in gauges.items():
-            lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge", f"{name} {value:g}"]
+    def render(self, families: Sequence[Family]) -> str:
+        """Return the text: the families, then what was counted here."""
+        lines = [line for family in families for line in family.lines()]
         lines += [
             "# HELP conclave_requests_total Answers by operation and status.",
             "# TYPE conclave_requests_total counter",

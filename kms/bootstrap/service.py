@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from kms.audit.leaf import Outcome, Phase
+from kms.bootstrap.channels import make_channels
 from kms.clock import SteadyClock
 from kms.errors import ConclaveError, ConfigurationError
 from kms.hsm.client import Workers
@@ -22,7 +23,9 @@ from kms.usecases.cache import VerifiedCache
 from kms.usecases.checkpoints import Checkpointer
 from kms.usecases.recovery import close_open_intents
 from kms.usecases.services import Call, Services
+from kms.usecases.watch.alerts import Watcher
 from kms.usecases.watch.clock import ClockWatch
+from kms.usecases.watch.notify import Notifier
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,6 +56,8 @@ async def web(settings: Settings) -> AsyncIterator[Services]:
             key_list=_key_list(settings),
         )
         clock_watch = ClockWatch(store, clock)
+        services.watched.offset = lambda: clock_watch.offset
+        notifier = Notifier(services, make_channels(settings))
         await clock_watch.start()
         await close_open_intents(services)
         await _started(services)
@@ -60,6 +65,8 @@ async def web(settings: Settings) -> AsyncIterator[Services]:
             _watched(checkpointer.run(), "checkpoints"),
             _watched(activations.run(services), "activations"),
             _watched(clock_watch.run(), "clock"),
+            _watched(notifier.run(), "notifications"),
+            _watched(Watcher(services, notifier.tell).run(), "alerts"),
         ]
         try:
             yield services

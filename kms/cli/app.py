@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from kms.cli import (
+    alert,
     audit,
     ceremony,
     credential,
@@ -26,7 +27,7 @@ from kms.i18n import _
 SUMMARY = "Conclave: keys of confidential meetings, kept in an HSM, released to the roster alone."
 
 _PARTS = (
-    *(service, seal, space, meeting, roster, epoch, envelope, escrow, audit),
+    *(service, seal, space, meeting, roster, epoch, envelope, escrow, alert, audit),
     *(people, credential, ceremony),
 )
 

@@ -35,6 +35,8 @@ _STATUS = (
     Column("Leaves in the log", "tree_size"),
     Column("Leaves under a checkpoint", "checkpoint_size"),
     Column("Workers", "workers"),
+    Column("Alerts", "alerts"),
+    Column("Channels", "channels"),
 )
 _TOKENS = (
     Column("Token", "token"),
@@ -136,7 +138,9 @@ def status(session: Session) -> None:
     session.output.banner(document["banner"])
     states = document["workers"].items()
     workers = ", ".join(f"{token}: {word(state)}" for token, state in states)
-    session.output.record(document, {**document, "workers": workers}, _STATUS)
+    channels = ", ".join(f"{name}: {word(state)}" for name, state in document["channels"].items())
+    row = {**document, "workers": workers, "channels": channels or None}
+    session.output.record(document, row, _STATUS)
 
 
 def hsm_info(session: Session) -> None:

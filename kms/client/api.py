@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from kms.client.transport import Transport, unreachable
 from kms.errors import InvalidInput, Unavailable
-from kms.wire import approvals, audit, lifecycle, replies, requests
+from kms.wire import alerts, approvals, audit, lifecycle, replies, requests
 from kms.wire.parsing import parse
 
 _TIMEOUT = 30.0
@@ -319,9 +319,13 @@ class Client:
         """Return "live" if the process answers."""
         return self._to.ask("health.live").read(replies.Health)
 
-    def ready(self) -> replies.Health:
-        """Return "ready" if key operations are possible; raise Unavailable."""
-        return self._to.ask("health.ready").read(replies.Health)
+    def ready(self) -> alerts.Readiness:
+        """Return "ready" or "degraded" if key operations are possible; raise Unavailable."""
+        return self._to.ask("health.ready").read(alerts.Readiness)
+
+    def alerts(self) -> alerts.AlertList:
+        """Return the active alerts that the caller may know of."""
+        return self._to.ask("alert.list").read(alerts.AlertList)
 
     def metrics(self) -> str:
         """Return metrics in Prometheus text format."""

@@ -155,6 +155,12 @@ ALERTS: dict[str, Alert] = {
 }  # fmt: skip
 
 
+def severity_of(alert: str) -> Severity:
+    """Return how grave an alert is; a warning if only a newer version knows it."""
+    known = ALERTS.get(alert)
+    return known.severity if known else Severity.WARNING
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """A cause that was seen: ``number`` as the alert counts it, ``text`` a short word in English,
@@ -198,6 +204,5 @@ class ActiveAlert:
 
     @property
     def severity(self) -> Severity:
-        """How grave it is; a warning if a newer version raised it."""
-        known = ALERTS.get(self.alert)
-        return known.severity if known else Severity.WARNING
+        """How grave it is."""
+        return severity_of(self.alert)

@@ -1,1 +1,1 @@
-"""Ways to tell people and machines: webhook on the local network, syslog, e-mail by a local relay."""
+"""Ways to tell people and machines: local webhook, syslog, e-mail by a local relay."""

@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from kms.audit.leaf import Leaf, Outcome, Phase, decode_leaf
+from kms.domain.alerts import severity_of
 from kms.domain.models import Principal
 from kms.domain.states import KeyState
 from kms.usecases.services import Services
+from kms.usecases.watch.health import may_see_alert
 
 _PAGE = 500
 _KINDS = frozenset(
@@ -33,20 +35,27 @@ _STATES = {
 """The state that an epoch is in after what is told."""
 
 
+_ALERTS = frozenset({"alert.raise", "alert.clear"})
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """A change of a meeting. ``epoch`` was minted or changed its state, ``cancelled`` must not be
-    used.
+    used. Or an alert, which has no meeting, and no space if it is the site's own.
     """
 
     seq: int
     kind: str
     at: str
-    space: str
-    meeting: str
-    epoch: int | None
-    state: str | None
-    cancelled: int | None
+    space: str | None
+    meeting: str | None
+    epoch: int | None = None
+    state: str | None = None
+    cancelled: int | None = None
+    alert: str | None = None
+    severity: str | None = None
+    subject: str | None = None
+    number: int | None = None
 
 
 async def follow(services: Services, principal: Principal, after: int) -> AsyncIterator[Event]:
@@ -63,7 +72,10 @@ async def follow(services: Services, principal: Principal, after: int) -> AsyncI
             for data in services.store.leaves(position, _PAGE):
                 leaf = decode_leaf(data)
                 position = leaf.seq + 1
-                if principal.reaches(leaf.space) and _told(leaf):
+                if leaf.action in _ALERTS:
+                    if may_see_alert(principal, leaf.space):
+                        yield _alert(leaf)
+                elif principal.reaches(leaf.space) and _told(leaf):
                     yield _event(leaf)
             if position >= services.store.tree_size():
                 await grown.wait()
@@ -78,6 +90,21 @@ def _told(leaf: Leaf) -> bool:
         leaf.action in _KINDS
         and leaf.phase is not Phase.INTENT
         and leaf.outcome is Outcome.SUCCEEDED
+    )
+
+
+def _alert(leaf: Leaf) -> Event:
+    alert = str(leaf.details["alert"])
+    return Event(
+        leaf.seq,
+        leaf.action,
+        leaf.time,
+        leaf.space or None,
+        None,
+        alert=alert,
+        severity=severity_of(alert),
+        subject=leaf.details["subject"],
+        number=leaf.details.get("number"),
     )
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from kms.domain.alerts import Severity
 from kms.domain.models import RecipientKind, ReleaseClass, RotationReason
 from kms.domain.states import KeyState, MeetingState
 from kms.wire.base import (
@@ -185,16 +186,23 @@ class BatchOut(Wire):
 
 
 class EventOut(Wire):
-    """A change of a meeting; ``cancelled`` is an epoch that must not be used any more."""
+    """A change of a meeting; ``cancelled`` is an epoch that must not be used any more. Or an alert
+    (``alert.raise``, ``alert.clear``), for people's roles alone: it has no ``meeting``, and no
+    ``space`` if it is the site's own.
+    """
 
     seq: Count
     kind: Text
     at: Time
-    space: Space
-    meeting: Meeting
+    space: Space | None
+    meeting: Meeting | None
     epoch: EpochNumber | None = None
     state: KeyState | None = None
     cancelled: EpochNumber | None = None
+    alert: Text | None = None
+    severity: Severity | None = None
+    subject: Text | None = None
+    number: Count | None = None
 
 
 class RotationOut(Wire):
@@ -280,7 +288,9 @@ class EscrowOut(Wire):
 
 
 class StatusOut(Wire):
-    """The site at a glance: ``workers`` maps each token to "ready" or an error's code."""
+    """The site at a glance: ``workers`` maps each token to "ready" or an error's code, ``channels``
+    each notification channel to "ready" or why it does not deliver. ``alerts`` counts active ones.
+    """
 
     site: Text
     banner: Text
@@ -289,6 +299,8 @@ class StatusOut(Wire):
     checkpoint_size: Count
     key_operations: Text
     workers: dict[Text, Text]
+    alerts: Count = 0
+    channels: dict[Text, Text] = Field(default_factory=dict)
 
 
 class Health(Wire):

@@ -5,21 +5,20 @@ from starlette.responses import Response
 from kms.api import views
 from kms.api.context import Context
 from kms.api.endpoints import Endpoint, json_reply
+from kms.api.facts import families
 from kms.api.metrics import MEDIA_TYPE, Metrics
-from kms.errors import Sealed, Unavailable
 from kms.policy.authorizer import Target
 from kms.usecases.escrow import escrow_status
 from kms.usecases.queries import (
     SiteStatus,
-    check_writable,
     describe_tokens,
     list_recipients,
     list_spaces,
     rotation_status,
     site_status,
-    worker_health,
 )
 from kms.usecases.services import authorize
+from kms.usecases.watch.health import known_alerts
 from kms.wire.replies import (
     EscrowOut,
     Health,
@@ -41,11 +40,10 @@ def endpoints(metrics: Metrics) -> tuple[Endpoint, ...]:
     async def exposition(context: Context) -> Response:
         context.query()
         await authorize(context.services, context.call, Target(), "metrics")
-        return Response(metrics.render(_gauges(context)), media_type=MEDIA_TYPE)
+        return Response(metrics.render(families(context.services)), media_type=MEDIA_TYPE)
 
     return (
         Endpoint("health.live", _live, Health),
-        Endpoint("health.ready", _ready, Health),
         Endpoint("status.read", _status, StatusOut),
         Endpoint("rotation.read", _rotation, RotationList),
         Endpoint("escrow.read", _escrow, EscrowOut),
@@ -63,18 +61,6 @@ async def _live(context: Context) -> Response:
     return json_reply(Health(status="live"))
 
 
-async def _ready(context: Context) -> Response:
-    context.query()
-    await authorize(context.services, context.call, Target(), "health")
-    await check_writable(context.services)
-    workers = await worker_health(context.services, context.principal)
-    fine = {_READY, Sealed.code}
-    down = sorted(token for token, health in workers.items() if health not in fine)
-    if down:
-        raise Unavailable(f"HSM workers are down: {', '.join(down)}")
-    return json_reply(Health(status=_READY))
-
-
 async def _status(context: Context) -> Response:
     context.query()
     found: SiteStatus = await site_status(context.services, context.call)
@@ -87,8 +73,15 @@ async def _status(context: Context) -> Response:
             checkpoint_size=found.checkpoint_size,
             key_operations=found.key_operations,
             workers=found.workers,
+            alerts=len(known_alerts(context.services, context.principal)),
+            channels=_channels(context),
         )
     )
+
+
+def _channels(context: Context) -> dict[str, str]:
+    channels = context.services.watched.channels.items()
+    return {name: one.error or _READY for name, one in channels}
 
 
 async def _rotation(context: Context) -> Response:
@@ -124,23 +117,3 @@ async def _tokens(context: Context) -> Response:
     context.query()
     found = await describe_tokens(context.services, context.call)
     return json_reply(TokenList(items=tuple(views.token(entry) for entry in found)))
-
-
-def _gauges(context: Context) -> dict[str, tuple[str, float]]:
-    store = context.services.store
-    checkpoint = store.last_checkpoint()
-    return {
-        "conclave_audit_leaves": ("Durable leaves of the audit log.", store.tree_size()),
-        "conclave_audit_checkpoint_leaves": (
-            "Leaves under the newest signed checkpoint.",
-            checkpoint[0] if checkpoint else 0,
-        ),
-        "conclave_audit_open_intents": (
-            "Operations that have begun and not ended.",
-            len(store.open_intents()),
-        ),
-        "conclave_epochs_pending": (
-            "Epochs that are published and not yet active.",
-            len(store.pending_epochs()),
-        ),
-    }

@@ -4,6 +4,7 @@ Numbers only, read without checking rows: nothing is decided on them but what pe
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kms.usecases.watch.board import Board
@@ -81,7 +82,6 @@ class Facts:
     vaults: dict[str, Vaults] = field(default_factory=dict)
     stuck: dict[str, tuple[int, float]] = field(default_factory=dict)
     escrow: Escrow | None = None
-    offset: float = 0.0
 
 
 @dataclass(slots=True)
@@ -95,11 +95,18 @@ class ChannelState:
     error: str = ""
 
 
+def _none() -> float:
+    return 0.0
+
+
 @dataclass(slots=True)
 class Watched:
-    """Everything that the watcher and the notifier know; shared with those who show it."""
+    """Everything that the watcher and the notifier know; shared with those who show it.
+    ``offset``: by how many seconds the wall clock is ahead of the service's.
+    """
 
     board: Board = field(default_factory=Board)
     history: History = field(default_factory=History)
     facts: Facts = field(default_factory=Facts)
     channels: dict[str, ChannelState] = field(default_factory=dict)
+    offset: Callable[[], float] = _none

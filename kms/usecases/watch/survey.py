@@ -100,14 +100,16 @@ def _seconds(time: str) -> float:
 async def look_at_spaces(services: Services) -> None:
     """See which spaces are sealed."""
     spaces = _records(services.store.spaces(), Space)
-    services.watched.facts.sealed = tuple(one.space for one in spaces if one.sealed)
+    rows = {str(one.space) for one in spaces if one.sealed}
+    services.watched.facts.sealed = tuple(sorted(rows | services.seals.spaces))
 
 
 async def look_at_keys(services: Services) -> None:
     """Count the keys in use in every space, and those that are overdue."""
     found: dict[str, SpaceKeys] = {}
+    pending = Counter(one.row.key.split("/")[1] for one in services.store.pending_epochs())
     for space in _live(services):
-        states: Counter[str] = Counter()
+        states = Counter({"pre-activation": pending[space]})
         overdue, oldest, now = 0, 0, services.clock.now()
         async for epoch in _present(services, space):
             states[epoch.state] += 1
