@@ -83,13 +83,7 @@ def read_policies(text: str, source: str, schema: cedarpy.Schema) -> list[Policy
     policy.
     """
     _check_size(text, source)
-    try:
-        form = json.loads(cedarpy.policies_to_json_str(text))
-    except ValueError as error:
-        raise InvalidInput(f"{source}: {error}") from None
-    if form["templates"]:
-        raise InvalidInput(f"{source}: a template (?principal, ?resource) decides nothing here")
-    found = [_policy(one, source) for one in form["staticPolicies"].values()]
+    found = [_policy(one, source) for one in _forms(text, source)]
     _refuse_twins(found)
     checked = cedarpy.validate_policies(text, schema)
     if not checked.validation_passed:
@@ -97,6 +91,23 @@ def read_policies(text: str, source: str, schema: cedarpy.Schema) -> list[Policy
         said = [f"{names.get(one.policy_id, '')}: {_short(one.error)}" for one in checked.errors]
         raise InvalidInput(f"{source}: {'; '.join(said)}")
     return found
+
+
+def _forms(text: str, source: str) -> list[dict[str, Any]]:
+    try:
+        whole = cedarpy.policies_to_json_str(text)
+    except ValueError as error:
+        raise InvalidInput(f"{source}: {error}") from None
+    try:
+        cedarpy.PolicySet.from_json_str(whole)
+        form = json.loads(whole)
+    except (ValueError, RecursionError):
+        raise InvalidInput(
+            f"{source}: a condition is too long", hint="write several policies, or a set"
+        ) from None
+    if form["templates"]:
+        raise InvalidInput(f"{source}: a template (?principal, ?resource) decides nothing here")
+    return list(form["staticPolicies"].values())
 
 
 def policy_set(policies: Iterable[Policy]) -> cedarpy.PolicySet:

@@ -110,13 +110,8 @@ class Access:
         self, services: "Services", principal: Principal, operation: str, target: Target
     ) -> Grant | None:
         """Return the grant in force by which the policies permit it, if there is one."""
-        for space, name in self._granted_to(services, principal):
-            if space != target.space:
-                continue
-            grant, _ = await services.cache.grant(space, name)
-            if not grant.holds(services.seconds()):
-                continue
-            await self._ready_for(services, operation, space)
+        for grant in await self.grants_of(services, principal, target.space):
+            await self._ready_for(services, operation, target.space)
             try:
                 services.authorizer.check(acting(principal, grant), operation, target)
             except Forbidden:
@@ -125,10 +120,20 @@ class Access:
             return grant
         return None
 
-    def _granted_to(
+    async def grants_of(
+        self, services: "Services", principal: Principal, space: str
+    ) -> list[Grant]:
+        """Return a caller's grants in a space that are in force; raise IntegrityFailure,
+        HsmUnavailable.
+        """
+        places = [place for place in self._listed_for(services, principal) if place[0] == space]
+        found = [(await services.cache.grant(*place))[0] for place in places]
+        return [grant for grant in found if grant.holds(services.seconds())]
+
+    def _listed_for(
         self, services: "Services", principal: Principal
     ) -> list[tuple[SpaceName, str]]:
-        """Return the grants that rows name for a caller; each is verified before it counts."""
+        """Return the grants that unverified rows name for a caller."""
         if self._listed != services.cache.rules:
             self._listed = services.cache.rules
             self._grants.clear()
