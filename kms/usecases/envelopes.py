@@ -7,7 +7,14 @@ from kms.audit.leaf import LeafDraft, Outcome, Phase
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import ReleaseClass
 from kms.domain.states import SERVED
-from kms.errors import ConclaveError, Forbidden, IntegrityFailure, NotFound, StateNotAllowed
+from kms.errors import (
+    ConclaveError,
+    Forbidden,
+    IntegrityFailure,
+    NotFound,
+    Sealed,
+    StateNotAllowed,
+)
 from kms.operations import OPERATIONS
 from kms.policy.authorizer import NOT_THERE, Target
 from kms.ports import Unit
@@ -41,7 +48,7 @@ class Wanted:
 
 async def fetch_envelope(services: Services, call: Call, wanted: Wanted) -> FetchedEnvelope:
     """Return one envelope once its leaf is durable; raise NotFound, Forbidden, StateNotAllowed,
-    IntegrityFailure, AuditUnavailable, StoreUnavailable.
+    Sealed, IntegrityFailure, AuditUnavailable, StoreUnavailable.
     """
     services.gate()
     ((answer, leaf),) = await _prepare(services, call, [wanted], _one)
@@ -82,16 +89,16 @@ async def _prepare(
     reached = [one for one in wanted if call.principal.reaches(one.space)]
     meetings = {lock_name(one.space, one.meeting) for one in reached}
     while True:
-        look = await services.locks.settled(meetings)
+        look, sealed = await services.locks.settled(meetings), len(services.seals.spaces)
         prepared = [await prepare(services, call, one) for one in wanted]
-        if look.holds():
+        if look.holds() and sealed == len(services.seals.spaces):
             return prepared
 
 
 async def _of_many(services: Services, call: Call, wanted: Wanted) -> _Prepared:
     try:
         return await _one(services, call, wanted)
-    except (NotFound, StateNotAllowed) as error:
+    except (NotFound, StateNotAllowed, Sealed) as error:
         return error, None
     except IntegrityFailure as error:
         resource = meeting_path(wanted.space, wanted.meeting, wanted.epoch)
@@ -99,7 +106,7 @@ async def _of_many(services: Services, call: Call, wanted: Wanted) -> _Prepared:
 
 
 async def _one(services: Services, call: Call, wanted: Wanted) -> _Prepared:
-    """Return the envelope or the policy's refusal; raise NotFound, StateNotAllowed."""
+    """Return the envelope or the policy's refusal; raise NotFound, StateNotAllowed, Sealed."""
     space, meeting, recipient = wanted.space, wanted.meeting, wanted.recipient
     operation = await _permitted(services, call, wanted)
     if isinstance(operation, ConclaveError):
@@ -137,6 +144,7 @@ async def _permitted(services: Services, call: Call, wanted: Wanted) -> str | Co
     space, meeting, recipient = wanted.space, wanted.meeting, wanted.recipient
     if not call.principal.reaches(space):
         return NotFound(NOT_THERE)
+    services.seals.check(space)
     release_class, on_roster, known = ReleaseClass.TRUSTED, False, True
     try:
         release_class = (await services.cache.space(space)).release_class
@@ -152,7 +160,7 @@ async def _permitted(services: Services, call: Call, wanted: Wanted) -> str | Co
         own_recipient=call.principal.recipient == recipient,
     )
     try:
-        services.authorizer.check(call.principal, operation, target)
+        await services.access.decide(services, call, operation, target)
     except (Forbidden, NotFound) as error:
         return error
     return operation

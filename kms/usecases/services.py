@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
-from kms.audit.leaf import LeafDraft, Outcome, Phase
+from kms.audit.leaf import GRANT, LeafDraft, Outcome, Phase
 from kms.domain.models import Principal
 from kms.domain.rows import SealedRow
 from kms.errors import ConclaveError, Forbidden, IntegrityFailure, NotFound
@@ -15,9 +15,12 @@ from kms.operations import OPERATIONS
 from kms.policy.authorizer import Authorizer, Target
 from kms.ports import Change, Clock, PutReply, PutRow, Store, Unit, WorkerDirectory
 from kms.settings import Settings
+from kms.usecases.access import Access
 from kms.usecases.approvals.registers import Registers
 from kms.usecases.cache import VerifiedCache
 from kms.usecases.escrow_log import EscrowLog
+from kms.usecases.rotation.progress import Reseals
+from kms.usecases.sealed import SEALING, Seals
 from kms.usecases.watch.state import Watched
 
 _P = ParamSpec("_P")
@@ -98,8 +101,11 @@ class Services:
     gate: Callable[[], None]
     schedule: Callable[[str, str, int], None]
     key_list: str
+    access: Access = field(default_factory=Access)
     locks: Locks = field(default_factory=Locks)
     escrow_log: EscrowLog = field(default_factory=EscrowLog)
+    reseals: Reseals = field(default_factory=Reseals)
+    seals: Seals = field(default_factory=Seals)
     registers: Registers = field(default_factory=Registers)
     watched: Watched = field(default_factory=Watched)
 
@@ -114,6 +120,13 @@ def action_of(operation: str) -> str:
     return known.action or operation if known else operation
 
 
+@dataclass(slots=True)
+class Granted:
+    """The grant that let a caller do what the caller's own roles do not; empty: none was needed."""
+
+    id: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """Who asks for what: ``request`` is the SHA-256 of the request, ``remember`` turns the result
@@ -124,6 +137,13 @@ class Call:
     operation: str
     request: str
     remember: Callable[[Any], PutReply] | None = None
+    granted: Granted = field(default_factory=Granted, compare=False)
+
+    @property
+    def auth(self) -> str:
+        """How the caller was recognised, and the grant that it needed."""
+        granted = f"{GRANT}{self.granted.id}" if self.granted.id else ""
+        return f"{self.principal.kind}:{self.principal.proof}{granted}"
 
     def leaf(
         self,
@@ -141,7 +161,7 @@ class Call:
         return LeafDraft(
             action=action or action_of(self.operation),
             actor=self.principal.name,
-            auth=f"{self.principal.kind}:{self.principal.proof}",
+            auth=self.auth,
             space=space,
             resource=resource,
             phase=phase,
@@ -156,22 +176,29 @@ class Call:
 async def authorize(
     services: Services, call: Call, target: Target, resource: str, operation: str = ""
 ) -> None:
-    """Raise Forbidden or NotFound, after the refusal stands in the log."""
+    """Raise Forbidden or NotFound, after the refusal stands in the log; Sealed for what is asked of
+    a sealed space, but that it be sealed.
+    """
     try:
-        services.authorizer.check(call.principal, operation or call.operation, target)
+        await services.access.decide(services, call, operation or call.operation, target)
     except (Forbidden, NotFound) as error:
         await log_refusal(services, call, target.space, resource, error)
         raise
+    if target.space and call.operation not in SEALING:
+        services.seals.check(target.space)
 
 
 async def store_rows(
-    services: Services, sealed: Sequence[SealedRow], changes: Sequence[Change], leaf: LeafDraft
+    services: Services, sealed: Sequence[SealedRow], changes: Sequence[Change], *leaves: LeafDraft
 ) -> None:
-    """Make rows, further changes and the leaf about them durable; raise as ``Store.commit``.
+    """Make rows, further changes and the leaves about them durable; raise as ``Store.commit``, and
+    Sealed for a row of a space that was sealed meanwhile.
 
     After an error it may be open what the disk holds, so the rows are then read and checked anew.
     """
-    unit = Unit((*map(PutRow, sealed), *changes), (leaf,))
+    for one in sealed:
+        services.seals.check_row(one.row)
+    unit = Unit((*map(PutRow, sealed), *changes), leaves)
     try:
         await services.store.commit(unit)
     except ConclaveError:
