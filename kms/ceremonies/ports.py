@@ -138,6 +138,10 @@ class CeremonyToken(Protocol):
         """Trust a meeting server's or recorder's RSA key of 3072 bits or more."""
         ...
 
+    def trust_partner(self, space: str, version: int, spki: bytes) -> None:
+        """Trust another space's vault key of that version."""
+        ...
+
     def trust_roster_authority(self, name: str, spki: bytes) -> None:
         """Trust a P-256 key that signs rosters."""
         ...

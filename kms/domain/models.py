@@ -24,6 +24,7 @@ class RecipientKind(StrEnum):
     ESCROW = "escrow"
     SERVER = "server"
     RECORDER = "recorder"
+    PARTNER = "partner"
     DEVICE = "device"
 
 

@@ -36,13 +36,14 @@ _KINDS = {
     Kind.ESCROW: RecipientKind.ESCROW,
     Kind.SERVER: RecipientKind.SERVER,
     Kind.RECORDER: RecipientKind.RECORDER,
+    Kind.PARTNER: RecipientKind.PARTNER,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
     """A public key on the token that epoch keys are wrapped to; ``size`` of its modulus in bytes,
-    ``version`` of a vault, generation of an escrow key, else 0.
+    ``version`` of a vault (a partner's too), generation of an escrow key, else 0.
     """
 
     id: RecipientId
@@ -133,6 +134,7 @@ class SpaceKeyring(Keyring):
         public, self._manifest = self._signer(Kind.MANIFEST)
         self.manifest_kid = b64u(public.key_id)
         self._readers: dict[RecipientId, Reader] = {}
+        self._partners: dict[str, Reader] = {}
         self._authorities: dict[str, Authority] = {}
         self._anchors: dict[RecipientId, Anchor] = {}
         self._devices: OrderedDict[RecipientId, Reader] = OrderedDict()
@@ -154,6 +156,20 @@ class SpaceKeyring(Keyring):
         if reader is None:
             found = self._trusted(recipient, Kind.SERVER, Kind.RECORDER)
             reader = self._readers[recipient] = as_reader(self._token, found)
+        return reader
+
+    def partner(self, space: str) -> Reader:
+        """Return the newest vault key of another space that is TRUSTED here now; raise
+        VerificationFailed.
+        """
+        reader = self._partners.get(space)
+        if reader is None or not self.calls.is_trusted(reader.handle):
+            self._token.refresh()
+            partners = self._token.all(ObjectClass.PUBLIC_KEY, Kind.PARTNER)
+            found = [one for one in partners if one.label.name == space]
+            if not found:
+                raise VerificationFailed(f"the token trusts no vault of the space {space}")
+            reader = self._partners[space] = as_reader(self._token, found[-1])
         return reader
 
     def authority(self, kid: str) -> ec.EllipticCurvePublicKey:

@@ -18,6 +18,7 @@ class Kind(StrEnum):
     ESCROW = "escrow"
     SERVER = "server"
     RECORDER = "recorder"
+    PARTNER = "partner"
     ROSTER_AUTHORITY = "roster-authority"
     DEVICE_ANCHOR = "device-anchor"
     MANIFEST = "manifest"
@@ -29,17 +30,21 @@ class Kind(StrEnum):
 
 
 NAMED = frozenset({Kind.SERVER, Kind.RECORDER, Kind.ROSTER_AUTHORITY, Kind.DEVICE_ANCHOR})
-"""Kinds told apart by a name; the others by a number from 1 (``checkpoint-state`` by nothing)."""
+"""Kinds told apart by a name; the others by a number from 1 (``partner`` by both,
+``checkpoint-state`` by nothing).
+"""
 
+_NOT_NUMBERED = frozenset({Kind.PARTNER, Kind.CHECKPOINT_STATE})
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A label: ``kind/number``, ``kind/name``, ``vault/number/class`` or ``checkpoint-state``.
+    """A label: ``kind/number``, ``kind/name``, ``vault/number/class``, ``partner/space/number`` or
+    ``checkpoint-state``.
 
-    A vault's public key so names the space's release class.
+    A vault's public key so names the space's release class; a partner is another space's vault.
     """
 
     kind: Kind
@@ -48,9 +53,9 @@ class Label:
     release_class: ReleaseClass | None = None
 
     def __str__(self) -> str:
-        parts: list[str] = [self.kind.value, self.name or (str(self.number) if self.number else "")]
-        if self.release_class:
-            parts.append(self.release_class.value)
+        number = str(self.number) if self.number else ""
+        release_class = self.release_class.value if self.release_class else ""
+        parts = (self.kind.value, self.name, number, release_class)
         return "/".join(part for part in parts if part)
 
 
@@ -63,7 +68,7 @@ def named(kind: Kind, name: str) -> Label:
 
 def numbered(kind: Kind, number: int) -> Label:
     """Return the label of a numbered kind; raise InvalidInput."""
-    if kind in NAMED or kind is Kind.CHECKPOINT_STATE or not _NUMBER.fullmatch(str(number)):
+    if kind in NAMED | _NOT_NUMBERED or not _NUMBER.fullmatch(str(number)):
         raise InvalidInput("versions and generations count from 1")
     return Label(kind, number=number)
 
@@ -73,6 +78,13 @@ def vault_public(version: int, release_class: ReleaseClass) -> Label:
     return Label(
         Kind.VAULT, number=numbered(Kind.VAULT, version).number, release_class=release_class
     )
+
+
+def partner(space: str, version: int) -> Label:
+    """Return the label of another space's vault key; raise InvalidInput."""
+    if not _NAME.fullmatch(space):
+        raise InvalidInput("a partner is named by its space")
+    return Label(Kind.PARTNER, number=numbered(Kind.VAULT, version).number, name=space)
 
 
 def parse_label(text: str) -> Label:
@@ -95,6 +107,8 @@ def _parse(kind: Kind, rest: list[str]) -> Label:
             return named(kind, name)
         case [number]:
             return numbered(kind, int(number))
+        case [name, number] if kind is Kind.PARTNER:
+            return partner(name, int(number))
         case [number, release_class] if kind is Kind.VAULT:
             return vault_public(int(number), ReleaseClass(release_class))
         case _:

@@ -27,7 +27,7 @@ from kms.hsm.init_token import check_pin, erase_token, init_token
 from kms.hsm.isolated import run_isolated
 from kms.hsm.keyring import Keyring, SiteKeyring
 from kms.hsm.known_answers import check_known_answers
-from kms.hsm.labels import Kind, named, numbered, vault_public
+from kms.hsm.labels import Kind, named, numbered, partner, vault_public
 from kms.hsm.login import has_token, reloading
 from kms.hsm.logins import Logins, TokenPins
 from kms.hsm.profile import Profile
@@ -159,6 +159,11 @@ class OfficerToken:
     def trust_recipient(self, kind: RecipientKind, name: str, spki: bytes) -> None:
         """Create the TRUSTED public key of a meeting server, a recorder or a recovery's target."""
         label = named(Kind(kind.value), name)
+        self._trust(templates.trusted_rsa(label, key_id(spki), load_rsa(spki)))
+
+    def trust_partner(self, space: str, version: int, spki: bytes) -> None:
+        """Create the TRUSTED copy of another space's vault key."""
+        label = partner(space, version)
         self._trust(templates.trusted_rsa(label, key_id(spki), load_rsa(spki)))
 
     def trust_roster_authority(self, name: str, spki: bytes) -> None:

@@ -21,7 +21,7 @@ from kms.ceremonies.steps.shares import combine, share_name
 from kms.ceremonies.steps.state import current_register, key_list, site_root
 from kms.ceremonies.verification.verify import verify_transcript
 from kms.domain.models import Recipient, Space
-from kms.errors import AlreadyExists, NotFound, ShareRefused, StateNotAllowed
+from kms.errors import AlreadyExists, InvalidInput, NotFound, ShareRefused, StateNotAllowed
 from kms.practice import PracticeSite
 from kms.practice.people import CardFolder
 from kms.statements.canonical import read_row
@@ -99,6 +99,60 @@ def test_a_space_takes_only_what_its_release_class_has(practice_site: PracticeSi
     banking = ('space = "treasury"', 'space = "investment-banking"')
     with pytest.raises(Exception, match="a roster space has no server"):
         hold(practice_site, plan_of("register-recipient", banking))
+
+
+def partner_plan(space: str, partner: str, kind: str = "register-recipient", name: str = "") -> str:
+    text = plan_of(kind, name=name or f"{kind}-{partner}").partition("[parameters]")[0]
+    return f'{text}[parameters]\nspace = "{space}"\nkind = "partner"\nname = "{partner}"\n'
+
+
+BANKING = "investment-banking"
+PARTNER = f"partner/{BANKING}/1"
+
+
+def test_another_spaces_vault_becomes_a_partner_and_ceases_to_be(practice_site: PracticeSite):
+    held = hold(practice_site, partner_plan("treasury", BANKING))
+    assert PARTNER in labels(held, f"token/dump/{TREASURY}")
+    vault, ours = recipients(practice_site, BANKING)["vault"], recipients(practice_site)[BANKING]
+    assert (ours.kind, ours.recipient, ours.spki) == ("partner", vault.recipient, vault.spki)
+    assert (ours.version, ours.tls_spki) == (1, "")
+    with pytest.raises(AlreadyExists, match="trusts a partner"):
+        hold(practice_site, partner_plan("treasury", BANKING, name="again"))
+
+    held = hold(practice_site, partner_plan("treasury", BANKING, "revoke-recipient"))
+    assert PARTNER not in labels(held, f"revoke/dump/{TREASURY}")
+    assert recipients(practice_site)[BANKING].revoked
+
+
+def test_no_vault_of_a_space_with_servers_becomes_partner_of_a_roster_space(
+    practice_site: PracticeSite,
+):
+    with pytest.raises(InvalidInput, match="for devices alone"):
+        hold(practice_site, partner_plan(BANKING, "treasury"))
+
+
+@pytest.mark.parametrize(
+    ("partner", "more", "told"),
+    [
+        ("treasury", "", "no partner of its own"),
+        (BANKING, 'public_key = "x"\n', "no public_key"),
+        (BANKING, 'tls_key = "x"\n', "no tls_key"),
+    ],
+)
+def test_a_partners_key_is_never_the_plans(
+    practice_site: PracticeSite, partner: str, more: str, told: str
+):
+    with pytest.raises(InvalidInput, match=told):
+        hold(practice_site, partner_plan("treasury", partner) + more)
+
+
+def test_a_partner_is_registered_in_spite_of_every_interruption(practice_site: PracticeSite):
+    plan = partner_plan("treasury", BANKING)
+    for step in ("token/trust", "register/record"):
+        interrupt(practice_site, plan, step)
+    held = hold(practice_site, plan)
+    assert PARTNER in labels(held, f"token/dump/{TREASURY}")
+    assert not recipients(practice_site)[BANKING].revoked
 
 
 def test_a_retired_space_trusts_its_keepers_alone(practice_site: PracticeSite):

@@ -154,6 +154,7 @@ def test_a_drill_asks_everybody_named_for_every_share_that_they_hold():
         ("register-recipient", 'kind = "server"', 'kind = "device-anchor"', "PEM"),
         ("register-recipient", 'name = "ms-1"', 'name = "MS 1"', "a-z"),
         ("register-recipient", 'tls_key = "q', 'tls_key = "', "recipient"),
+        ("register-recipient", 'kind = "server"', 'kind = "partner"', "names no token"),
         ("drill", "generation = 1", "generation = 0", "from 1"),
         ("replace-officer", 'remove = ["wu', 'remove = ["mao', "mao-security"),
         ("replace-officer", "share = 4", "share = 6", "share"),

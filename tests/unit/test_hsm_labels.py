@@ -6,15 +6,25 @@ from hypothesis import strategies as st
 
 from kms.domain.models import ReleaseClass
 from kms.errors import InvalidInput
-from kms.hsm.labels import NAMED, Kind, Label, named, numbered, parse_label, vault_public
+from kms.hsm.labels import (
+    NAMED,
+    Kind,
+    Label,
+    named,
+    numbered,
+    parse_label,
+    partner,
+    vault_public,
+)
 
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9-]{0,31}", fullmatch=True)
 NUMBERS = st.integers(1, 999_999_999)
-NUMBERED = sorted(set(Kind) - NAMED - {Kind.CHECKPOINT_STATE})
+NUMBERED = sorted(set(Kind) - NAMED - {Kind.CHECKPOINT_STATE, Kind.PARTNER})
 LABELS = st.one_of(
     st.builds(named, st.sampled_from(sorted(NAMED)), NAMES),
     st.builds(numbered, st.sampled_from(NUMBERED), NUMBERS),
     st.builds(vault_public, NUMBERS, st.sampled_from(ReleaseClass)),
+    st.builds(partner, NAMES, NUMBERS),
     st.just(Label(Kind.CHECKPOINT_STATE)),
 )
 
@@ -27,6 +37,7 @@ def test_a_label_reads_back_as_itself(label: Label):
 def test_labels_are_spelled_as_documented():
     assert str(vault_public(1, ReleaseClass.TRUSTED)) == "vault/1/trusted"
     assert str(numbered(Kind.VAULT, 12)) == "vault/12"
+    assert str(partner("treasury", 2)) == "partner/treasury/2"
     assert str(named(Kind.ROSTER_AUTHORITY, "ms-1")) == "roster-authority/ms-1"
     assert str(Label(Kind.CHECKPOINT_STATE)) == "checkpoint-state"
 
@@ -53,6 +64,10 @@ def test_labels_are_spelled_as_documented():
         "server/A",
         "server/a/b",
         "server/-a",
+        "partner/treasury",
+        "partner/1",
+        "partner/treasury/0",
+        "partner/treasury/1/trusted",
         "server/" + "a" * 33,
         "checkpoint-state/1",
         "Vault/1",

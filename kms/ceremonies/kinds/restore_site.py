@@ -65,6 +65,8 @@ def _check(brief: Brief) -> None:
         label_of(one.kind, one.name)
         if one.kind is TrustedKind.DEVICE_ANCHOR:
             raise InvalidInput("device anchors stand under anchors, with their certificates")
+        if one.kind is TrustedKind.PARTNER:
+            raise InvalidInput("every vault is new: partners are registered anew afterwards")
     for anchor in wanted.anchors:
         load_public(TrustedKind.DEVICE_ANCHOR, anchor.certificate)
     named = {one.space for one in wanted.recipients} | {one.space for one in wanted.anchors}

@@ -50,8 +50,9 @@ def _script(brief: Brief) -> Script:
     distrust = Step(
         id="retire/token",
         who=Part.ADMINISTRATOR,
-        text="The officers' session destroys the keys of servers, recorders, roster authorities "
-        "and device anchors on the token of the space {space}. Vault and escrow key stay.",
+        text="The officers' session destroys the keys of servers, recorders, roster authorities, "
+        "device anchors and partners on the token of the space {space}. Site root, vault and "
+        "escrow key stay.",
         values=values,
         act=partial(_distrust, label),
     )

@@ -17,6 +17,7 @@ from kms.ceremonies.steps.trusted import (
     TrustedKind,
     anchor_entry,
     label_of,
+    labels_of,
     live_recipients,
     live_space,
     record_kind,
@@ -51,7 +52,8 @@ def _script(brief: Brief) -> Script:
         id="revoke/begin",
         who=Part.ADMINISTRATOR,
         text="The administrator confirms that {kind} {name} is revoked. What it received before "
-        "it keeps: its meetings need a roster without it.",
+        "it keeps: its meetings need a roster without it, and what was shared with a partner stays "
+        "with it.",
         values=values,
         check=partial(_refuse, wanted, label),
         confirm=wanted.name,
@@ -91,7 +93,7 @@ def _script(brief: Brief) -> Script:
 
 def _refuse(wanted: Revoked, label: str, room: Room) -> None:
     live_space(room, wanted.space)
-    if label_of(wanted.kind, wanted.name) not in room.tokens(label).labels():
+    if not _labels(wanted, label, room):
         raise NotFound(f"the space trusts no {wanted.kind} {wanted.name}")
 
 
@@ -110,10 +112,13 @@ def _live(wanted: Revoked, room: Room) -> tuple[Recipient, ...]:
 
 
 def _distrust(wanted: Revoked, label: str, room: Room) -> Facts:
-    token, name = room.tokens(label), label_of(wanted.kind, wanted.name)
-    if name in token.labels():
-        token.revoke(name)
-    return {"label": name}
+    for name in _labels(wanted, label, room):
+        room.tokens(label).revoke(name)
+    return {"label": label_of(wanted.kind, wanted.name)}
+
+
+def _labels(wanted: Revoked, label: str, room: Room) -> tuple[str, ...]:
+    return labels_of(wanted.kind, wanted.name, room.tokens(label).labels())
 
 
 def _record(wanted: Revoked, room: Room) -> Facts:
@@ -127,7 +132,7 @@ CEREMONY = Ceremony(
     name=NAME,
     title="Revoke a recipient",
     purpose="Ends a space's trust in a meeting server, a recorder, an authority that signs "
-    "rosters, or one that issues devices' certificates.",
+    "rosters, one that issues devices' certificates, or another space's vault.",
     needs=Needs.SECURITY,
     parameters=Revoked,
     script=_script,

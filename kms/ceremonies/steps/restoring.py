@@ -39,6 +39,8 @@ from kms.statements.jws import spki_id
 from kms.statements.keylist import KeyUse
 
 _ROOT_BYTES = 32
+_OLD_VAULTS = (RecipientKind.VAULT, RecipientKind.PARTNER)
+"""Keys that were lost with the tokens: a space's own, and its partners'."""
 _SECTION = "restore"
 
 
@@ -205,7 +207,8 @@ def _space_steps(
     return (
         _step(
             f"keeper/{label}",
-            "The store names the new vault of {space} in the place of the old one.",
+            "The store names the new vault of {space} in the place of the old one. Partners' old "
+            "vaults are revoked.",
             partial(_name_vault, space, label),
             **values,
         ),
@@ -312,7 +315,7 @@ def _name_vault(space: RestoredSpace, label: str, room: Room) -> Facts:
     vault = _vault(space, label, room)
     room.records.write(recipient_entry(room, "recipient.register", vault))
     for record in room.records.recipients(vault.space):
-        if record.kind is RecipientKind.VAULT and record.recipient != vault.recipient:
+        if record.kind in _OLD_VAULTS and record.recipient != vault.recipient:
             gone = replace(record, revoked=record.revoked or room.now())
             room.records.write(recipient_entry(room, "recipient.revoke", gone))
     return {"recipient": vault.recipient, "space": space.space}

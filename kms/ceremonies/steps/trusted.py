@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -31,12 +31,14 @@ class TrustedKind(StrEnum):
     RECORDER = "recorder"
     ROSTER_AUTHORITY = "roster-authority"
     DEVICE_ANCHOR = "device-anchor"
+    PARTNER = "partner"
 
 
 _RECORDS = {
     TrustedKind.SERVER: RecipientKind.SERVER,
     TrustedKind.RECORDER: RecipientKind.RECORDER,
     TrustedKind.ROSTER_AUTHORITY: RecipientKind.SERVER,
+    TrustedKind.PARTNER: RecipientKind.PARTNER,
 }
 """Kinds that have a record. A roster authority is a meeting server that receives no keys: its
 record names the key that it signs rosters with."""
@@ -51,17 +53,29 @@ class Public:
 
 
 def class_of(kind: TrustedKind) -> ReleaseClass:
-    """Return the release class of the spaces that a kind is of."""
-    if kind in (TrustedKind.SERVER, TrustedKind.RECORDER):
+    """Return the release class of the spaces that a kind is of; of a partner, which either
+    has, ``trusted``.
+    """
+    if kind in (TrustedKind.SERVER, TrustedKind.RECORDER, TrustedKind.PARTNER):
         return ReleaseClass.TRUSTED
     return ReleaseClass.ROSTER
 
 
 def label_of(kind: TrustedKind, name: str) -> str:
-    """Return the label on the token; raise InvalidInput for a name that is no slug."""
+    """Return the label on the token, of a partner without the vault's version; raise InvalidInput
+    for a name that is no slug.
+    """
     if not _NAME.fullmatch(name):
         raise InvalidInput("a name has 1 to 32 of a-z, 0-9, - and does not start with -")
     return f"{kind}/{name}"
+
+
+def labels_of(kind: TrustedKind, name: str, there: Iterable[str]) -> tuple[str, ...]:
+    """Return which labels that are ``there`` are of a kind and name: a partner has one for each
+    version of its vault.
+    """
+    label = label_of(kind, name)
+    return tuple(one for one in there if one == label or one.startswith(f"{label}/"))
 
 
 def record_kind(kind: TrustedKind) -> RecipientKind | None:
@@ -71,6 +85,8 @@ def record_kind(kind: TrustedKind) -> RecipientKind | None:
 
 def load_public(kind: TrustedKind, pem: str) -> Public:
     """Return a plan's public key, or a device anchor's certificate; raise InvalidInput."""
+    if kind is TrustedKind.PARTNER:
+        raise InvalidInput("a partner's key is the vault of its space: no plan brings it")
     try:
         if kind is TrustedKind.DEVICE_ANCHOR:
             return _anchor(x509.load_pem_x509_certificate(pem.encode()))
