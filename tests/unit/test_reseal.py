@@ -1,0 +1,440 @@
+"""The background move of keys to the newest vault key, over a FAKE token that opens nothing: what
+is moved, what is told of it, and what is left alone.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from kms.audit.leaf import Leaf, LeafDraft, Outcome, Phase, decode_leaf
+from kms.domain.ids import MeetingId, RecipientId
+from kms.domain.models import (
+    Envelope,
+    Epoch,
+    Meeting,
+    Principal,
+    PrincipalKind,
+    Recipient,
+    RecipientKind,
+    ReleaseClass,
+    Role,
+    RotationReason,
+)
+from kms.domain.rows import Record, RowKind, SealedRow
+from kms.domain.states import KeyState, MeetingState
+from kms.errors import HsmUnavailable, IntegrityFailure
+from kms.ports import PutEnvelopes, PutRow, Resealed, ResealItem, TokenInfo, Unit
+from kms.statements import jws
+from kms.statements.addendum import addendum_to, keeper, sign_addendum
+from kms.statements.canonical import digest, make_row, read_row
+from kms.statements.manifest import TYP, Manifest, ManifestRecipient, media_of, subject
+from kms.statements.readers import peek_readers
+from kms.usecases.rotation.reseal import Resealing
+from kms.usecases.rotation.vaults import SpaceVaults, set_paused, vault_status
+from kms.usecases.services import Call, Services, lock_name
+from kms.usecases.watch.survey import WATCHER
+from tests.fixtures.api import BANKING, MAC, TREASURY, FakeSite, FakeToken, run_with_site
+
+OLD, NEW = RecipientId("1" * 43), RecipientId("2" * 43)
+MEETINGS = [MeetingId(f"0193a5b0-7c3e-7000-8000-{number:012x}") for number in range(4)]
+NOW = 1_700_000_000
+SIGNER = ec.generate_private_key(ec.SECP256R1())
+
+
+@dataclass
+class VaultToken(FakeToken):
+    """A fake that moves nothing: it answers as a worker does, and refuses what it is told to."""
+
+    space: str = ""
+    refused: set[str] = field(default_factory=set)
+    moved: list[str] = field(default_factory=list)
+    vaults: dict[int, RecipientId] = field(default_factory=lambda: {1: OLD, 2: NEW})
+    retires: bool = True
+    before: Callable[[Sequence[ResealItem]], Awaitable[None]] | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__(self.space)
+
+    async def reseal(self, items: Sequence[ResealItem], now: int) -> Resealed:
+        self._check()
+        if self.before:
+            await self.before(items)
+        if any(item.epoch.row.key in self.refused for item in items):
+            raise IntegrityFailure("has no sound envelope to open")
+        self.moved += [item.epoch.row.key for item in items]
+        done = [_moved(item, now) for item in items]
+        return Resealed(tuple(one for one, _ in done), tuple(row for _, row in done))
+
+    async def retire_vault(self, version: int) -> None:
+        if not self.retires:
+            raise HsmUnavailable("the fake is down")
+        self.vaults.pop(version, None)
+
+    async def info(self) -> TokenInfo:
+        objects = tuple(
+            {"label": f"vault/{number}/trusted", "class": "public_key", "id": name, "trusted": True}
+            for number, name in self.vaults.items()
+        )
+        return replace(await super().info(), objects=objects)
+
+
+def _moved(item: ResealItem, now: int) -> tuple[Envelope, SealedRow]:
+    epoch = read_row(item.epoch.row)
+    assert isinstance(epoch, Epoch)
+    blob = b"again " + item.blob
+    manifest = peek_readers(epoch.manifest, epoch.addenda).manifest
+    told = addendum_to(epoch.manifest, manifest, now, keeper(NEW, RecipientKind.VAULT, 2, blob))
+    extra = sign_addendum(told, "k", jws.private_signer(SIGNER))
+    row = make_row(replace(epoch, addenda=(*epoch.addenda, extra)), item.epoch.row.version + 1)
+    envelope = Envelope(epoch.space, epoch.meeting, epoch.epoch, NEW, blob)
+    return envelope, SealedRow(row, MAC)
+
+
+@dataclass
+class Scene:
+    """A space with an older vault key, and epochs that it keeps."""
+
+    site: FakeSite
+    token: VaultToken
+    epochs: list[str]
+
+    @property
+    def services(self) -> Services:
+        return self.site.services
+
+    async def look(self) -> None:
+        """What a fresh process does once."""
+        self.services.reseals.clear()
+        await Resealing(self.services).look()
+
+    def left(self) -> int:
+        return self.site.store.count_kept_for(TREASURY, OLD)
+
+    def leaves(self, action: str) -> list[Leaf]:
+        found = [decode_leaf(one) for one in self.site.store.leaves(0, 10_000)]
+        return [one for one in found if one.action == action]
+
+    def last_addendum(self, key: str) -> str:
+        sealed = self.site.store.row(RowKind.EPOCH, key)
+        assert sealed is not None
+        record = read_row(sealed.row)
+        assert isinstance(record, Epoch)
+        return digest(record.addenda[-1].encode())
+
+    async def vault(self, name: RecipientId = OLD) -> Recipient:
+        key = f"recipient/{TREASURY}/{name}"
+        (sealed,) = [one for one in self.site.store.recipients(TREASURY) if one.row.key == key]
+        record = read_row(sealed.row)
+        assert isinstance(record, Recipient)
+        return record
+
+
+def scene(work: Callable[[Scene], Awaitable[None]], *, epochs: int = 45) -> None:
+    """Run ``work`` on a site whose treasury has that many epochs under its first vault key."""
+
+    async def run(site: FakeSite) -> None:
+        token = VaultToken(TREASURY)
+        site.workers.spaces[TREASURY] = token
+        await _put(site, [_vault(1, OLD), _vault(2, NEW), *map(_meeting, MEETINGS)])
+        keys = [await _put_epoch(site, number) for number in range(epochs)]
+        await work(Scene(replace(site, services=at_rate(site.services, 1_000_000)), token, keys))
+
+    run_with_site(run)
+
+
+def at_rate(services: Services, per_second: int) -> Services:
+    """Return the services with another rate of moving keys."""
+    change = msgspec.structs.replace
+    rotation = change(services.settings.rotation, reseal_per_second=per_second)
+    return replace(services, settings=change(services.settings, rotation=rotation))
+
+
+def _vault(version: int, name: RecipientId) -> Recipient:
+    return Recipient(TREASURY, name, RecipientKind.VAULT, "vault", version, "AAAA", "", NOW)
+
+
+def _meeting(meeting: MeetingId) -> Meeting:
+    return Meeting(TREASURY, meeting, MeetingState.OPEN, 0, None, 0, 1, NOW)
+
+
+async def _put_epoch(site: FakeSite, number: int) -> str:
+    meeting, epoch = MEETINGS[number % len(MEETINGS)], number // len(MEETINGS)
+    states = (KeyState.ACTIVE, KeyState.SUSPENDED, KeyState.COMPROMISED, KeyState.DEACTIVATED)
+    blob = b"blob %d" % number
+    manifest = Manifest(
+        "fake.example", subject(TREASURY, meeting, epoch), NOW, NOW, NOW + 9, ReleaseClass.TRUSTED,
+        1, "none", "none", media_of(epoch),
+        (ManifestRecipient(OLD, RecipientKind.VAULT, 1, -1, digest(blob)),),
+    )  # fmt: skip
+    signed = jws.sign(manifest.encode(), typ=TYP, kid="k", signer=jws.private_signer(SIGNER))
+    record = Epoch(
+        TREASURY, meeting, epoch, states[epoch % 4], RotationReason.OPEN, NOW, NOW + 9, 1, signed
+    )
+    await _put(site, [record], Envelope(TREASURY, meeting, epoch, OLD, blob))
+    return f"epoch/{TREASURY}/{meeting}/{epoch}"
+
+
+async def _put(site: FakeSite, records: Sequence[Record], *envelopes: Envelope) -> None:
+    rows = [SealedRow(make_row(one, 1), MAC) for one in records]
+    leaf = LeafDraft(
+        "space.create", "t", "t", "", "x", Phase.EVENT, Outcome.SUCCEEDED,
+        rows={one.row.key: 1 for one in rows},
+    )  # fmt: skip
+    changes = (*map(PutRow, rows), *(PutEnvelopes((one,)) for one in envelopes))
+    await site.store.commit(Unit(changes, (leaf,)))
+
+
+# --- what is moved --------------------------------------------------------------------------------
+
+
+def test_every_key_is_moved_once_whatever_its_state_and_the_older_vault_retires() -> None:
+    async def work(one: Scene) -> None:
+        await one.look()
+        assert sorted(one.token.moved) == sorted(one.epochs)
+        assert one.left() == 0
+        assert one.site.store.count_kept_for(TREASURY, NEW) == len(one.epochs)
+        assert (await one.vault()).revoked == one.services.seconds()
+        assert one.token.vaults == {2: NEW}
+
+    scene(work)
+
+
+def test_the_log_names_what_was_moved_by_row_and_addendum() -> None:
+    async def work(one: Scene) -> None:
+        await one.look()
+        leaves = one.leaves("vault.rewrap")
+        assert dict.fromkeys(one.epochs, 2) == {
+            k: v for leaf in leaves for k, v in leaf.rows.items()
+        }
+        for leaf in leaves:
+            told = leaf.details
+            assert (told["ceremony"], told["recipient"], told["version"]) == ("", NEW, 2)
+            assert told["addenda"] == [one.last_addendum(key) for key in leaf.rows]
+        (retired,) = one.leaves("vault.retire")
+        assert retired.resource == f"spaces/{TREASURY}/recipients/{OLD}"
+        assert (retired.rows, retired.details) == (
+            {f"recipient/{TREASURY}/{OLD}": 2},
+            {"version": 1},
+        )
+
+    scene(work)
+
+
+def test_nothing_is_done_where_there_is_one_vault_key() -> None:
+    async def work(one: Scene) -> None:
+        gone = replace(await one.vault(NEW), revoked=1)
+        row = SealedRow(make_row(gone, 2), MAC)
+        leaf = LeafDraft(
+            "recipient.revoke", "t", "t", "", "x", Phase.EVENT, Outcome.SUCCEEDED,
+            rows={row.row.key: 2},
+        )  # fmt: skip
+        await one.site.store.commit(Unit((PutRow(row),), (leaf,)))
+        await one.look()
+        assert not one.token.moved
+        assert one.left() == len(one.epochs)
+
+    scene(work)
+
+
+def test_keys_are_moved_under_their_meetings_locks() -> None:
+    async def work(one: Scene) -> None:
+        seen: list[bool] = []
+
+        async def look(items: Sequence[ResealItem]) -> None:
+            meetings = {item.epoch.row.key.split("/")[2] for item in items}
+            locks = [one.services.locks.of(lock_name(TREASURY, name)) for name in meetings]
+            seen.append(all(lock.locked() for lock in locks))
+
+        one.token.before = look
+        await one.look()
+        assert seen
+        assert all(seen)
+
+    scene(work)
+
+
+def test_the_rate_of_the_settings_is_kept() -> None:
+    async def work(one: Scene) -> None:
+        rests: list[float] = []
+        real = asyncio.sleep
+
+        async def rest(seconds: float) -> None:
+            rests.append(seconds)
+            await real(0)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("kms.usecases.rotation.reseal.asyncio.sleep", rest)
+            await Resealing(at_rate(one.services, 10)).look()
+        assert sum(rests) == pytest.approx(4.5)
+
+    scene(work)
+
+
+# --- what goes wrong ------------------------------------------------------------------------------
+
+
+def test_a_key_that_cannot_be_moved_is_told_once_and_keeps_the_older_vault() -> None:
+    async def work(one: Scene) -> None:
+        bad = one.epochs[7]
+        one.token.refused = {bad}
+        for _ in range(2):
+            await one.look()
+        assert one.left() == 1
+        assert sorted(one.token.moved) == sorted(set(one.epochs) - {bad})
+        (failure,) = one.leaves("integrity.failure")
+        _kind, _space, meeting, epoch = bad.split("/")
+        assert failure.resource == f"spaces/{TREASURY}/meetings/{meeting}/epochs/{epoch}"
+        assert not (await one.vault()).revoked
+        status = (await _status(one))[TREASURY]
+        assert status.attention
+        assert status.failed == ((bad, "integrity_failure"),)
+        one.token.refused = set()
+        await one.look()
+        assert (await one.vault()).revoked
+
+    scene(work)
+
+
+def test_an_older_row_put_back_is_not_moved() -> None:
+    async def work(one: Scene) -> None:
+        leaf = LeafDraft(
+            "epoch.suspend", "t", "t", "", "x", Phase.EVENT, Outcome.SUCCEEDED,
+            rows={one.epochs[0]: 2},
+        )  # fmt: skip
+        await one.site.store.commit(Unit((), (leaf,)))
+        await one.look()
+        assert one.epochs[0] not in one.token.moved
+        assert one.left() == 1
+
+    scene(work)
+
+
+def test_a_token_that_does_not_answer_is_tried_again() -> None:
+    async def work(one: Scene) -> None:
+        one.token.down = True
+        await one.look()
+        assert one.left() == len(one.epochs)
+        assert not one.leaves("integrity.failure")
+        one.token.down = False
+        await one.look()
+        assert one.left() == 0
+
+    scene(work, epochs=5)
+
+
+def test_a_vault_key_that_was_revoked_and_not_destroyed_goes_at_the_next_start() -> None:
+    """The process died between the leaf and the token."""
+
+    async def work(one: Scene) -> None:
+        one.token.retires = False
+        await one.look()
+        assert (await one.vault()).revoked
+        assert one.token.vaults == {1: OLD, 2: NEW}
+        one.token.retires = True
+        await one.look()
+        assert one.token.vaults == {2: NEW}
+        assert len(one.leaves("vault.retire")) == 1
+
+    scene(work, epochs=3)
+
+
+def test_a_key_of_the_same_number_and_another_id_stays_on_the_token() -> None:
+    """A restored site's vault keys may bear numbers that retired ones had."""
+
+    async def work(one: Scene) -> None:
+        await one.look()
+        one.token.vaults[1] = RecipientId("3" * 43)
+        await one.look()
+        assert one.token.vaults == {1: "3" * 43, 2: NEW}
+
+    scene(work, epochs=3)
+
+
+def test_a_vault_key_that_another_space_still_needs_stays() -> None:
+    """A shared meeting's keys are wrapped to the partner's vault too, in the host's space."""
+
+    async def work(one: Scene) -> None:
+        meeting = replace(_meeting(MEETINGS[0]), space=BANKING)
+        envelope = Envelope(BANKING, MEETINGS[0], 0, OLD, b"blob")
+        epoch = Epoch(
+            BANKING,
+            MEETINGS[0],
+            0,
+            KeyState.ACTIVE,
+            RotationReason.OPEN,
+            NOW,
+            NOW + 9,
+            1,
+            "e30.e30.e30",
+        )
+        await _put(one.site, [meeting, epoch], envelope)
+        await one.look()
+        assert one.left() == 0
+        assert not (await one.vault()).revoked
+
+    scene(work, epochs=3)
+
+
+# --- pausing --------------------------------------------------------------------------------------
+
+
+def test_a_pause_holds_for_every_process_until_it_is_ended() -> None:
+    async def work(one: Scene) -> None:
+        await set_paused(one.services, _call("reseal.pause"), TREASURY, paused=True)
+        await one.look()
+        assert not one.token.moved
+        assert {name for name, one in (await _status(one)).items() if one.paused} == {TREASURY}
+        await set_paused(one.services, _call("reseal.resume"), TREASURY, paused=False)
+        await one.look()
+        assert one.left() == 0
+        (paused,), (resumed,) = one.leaves("reseal.pause"), one.leaves("reseal.resume")
+        assert paused.resource == resumed.resource == f"spaces/{TREASURY}/reseal"
+
+    scene(work, epochs=3)
+
+
+def test_a_pause_takes_hold_between_two_batches() -> None:
+    async def work(one: Scene) -> None:
+        async def pause(_items: Sequence[ResealItem]) -> None:
+            await set_paused(one.services, _call("reseal.pause"), TREASURY, paused=True)
+
+        one.token.before = pause
+        await one.look()
+        assert 0 < one.left() < len(one.epochs)
+        assert not (await one.vault()).revoked
+
+    scene(work)
+
+
+# --- what is shown --------------------------------------------------------------------------------
+
+
+def test_status_tells_versions_progress_and_what_is_left() -> None:
+    async def work(one: Scene) -> None:
+        status = (await _status(one))[TREASURY]
+        assert [(v.version, v.kept, v.retired) for v in status.versions] == [(1, 3, 0), (2, 0, 0)]
+        assert (status.left, status.done, status.due) == (3, 0, 0)
+        await one.look()
+        status = (await _status(one))[TREASURY]
+        assert [(v.version, v.kept) for v in status.versions] == [(1, 0), (2, 3)]
+        assert status.versions[0].retired == one.services.seconds()
+        assert (status.left, status.done) == (0, 3)
+
+    scene(work, epochs=3)
+
+
+async def _status(one: Scene) -> dict[str, SpaceVaults]:
+    found = await vault_status(one.services, Call(WATCHER, "vault.read", ""))
+    return {status.space: status for status in found}
+
+
+def _call(operation: str) -> Call:
+    officer = Principal(
+        "tester", PrincipalKind.SOCKET, "uid 1", frozenset({Role.OFFICER}), frozenset({"*"})
+    )
+    return Call(officer, operation, "")
