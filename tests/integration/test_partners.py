@@ -1,5 +1,4 @@
-"""Whom a space's worker takes for a partner: the newest vault that officers made its token trust.
-"""
+"""Whom a space's worker takes for a partner: the newest vault that its token trusts."""
 
 from collections.abc import Iterator
 
