@@ -19,6 +19,7 @@ from kms.settings import Settings
 from kms.statements import archive
 from kms.store.sqlite import SqliteStore
 from kms.usecases.activations import SERVICE, Activations
+from kms.usecases.approvals.execution import finish_executed
 from kms.usecases.cache import VerifiedCache
 from kms.usecases.checkpoints import Checkpointer
 from kms.usecases.recovery import close_open_intents
@@ -61,6 +62,7 @@ async def web(settings: Settings) -> AsyncIterator[Services]:
         await clock_watch.start()
         await close_open_intents(services)
         await _started(services)
+        await finish_executed(services)
         background = [
             _watched(checkpointer.run(), "checkpoints"),
             _watched(activations.run(services), "activations"),
