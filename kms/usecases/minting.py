@@ -12,7 +12,7 @@ from kms.domain.ids import SpaceName
 from kms.domain.models import Epoch, Meeting, Roster, RotationReason
 from kms.domain.rows import Row, RowKind, SealedRow
 from kms.domain.states import IN_USE, KeyState
-from kms.errors import ConclaveError, IntegrityFailure, Sealed, StateNotAllowed
+from kms.errors import ConclaveError, Conflict, IntegrityFailure, Sealed, StateNotAllowed
 from kms.ports import Change, DropEnvelopes, Minted, MintOrder, PutEnvelopes, Unit
 from kms.statements.canonical import digest, make_row, read_row
 from kms.usecases.policies import policy_in_force
@@ -64,18 +64,34 @@ async def mint(services: Services, call: Call, plan: Plan) -> MeetingView:
     try:
         minted = await services.workers.space(order.meeting.space).mint(order)
     except ConclaveError as error:
-        failed = call.leaf(
-            order.meeting.space,
-            resource,
-            Phase.RESULT,
-            Outcome.FAILED,
-            intent=seq,
-            details={**facts, "code": error.code},
-        )
-        await services.store.commit(Unit(leaves=(failed,)))
+        await _log_failure(services, call, order, seq, facts, error)
         raise
-    # If storing fails, the intent stays open: a failing disk may yet turn out to hold the result.
-    return await _store(services, call, plan, order, minted, seq, facts)
+    try:
+        return await _store(services, call, plan, order, minted, seq, facts)
+    except (Conflict, Sealed) as error:
+        await _log_failure(services, call, order, seq, facts, error)
+        raise
+    # If the disk fails, the intent stays open: it may yet turn out to hold the result.
+
+
+async def _log_failure(
+    services: Services,
+    call: Call,
+    order: MintOrder,
+    intent: int,
+    facts: dict[str, Any],
+    error: ConclaveError,
+) -> None:
+    """Write the result of a mint of which nothing was stored."""
+    failed = call.leaf(
+        order.meeting.space,
+        meeting_path(order.meeting.space, order.meeting.meeting, order.epoch),
+        Phase.RESULT,
+        Outcome.FAILED,
+        intent=intent,
+        details={**facts, "code": error.code},
+    )
+    await services.store.commit(Unit(leaves=(failed,)))
 
 
 async def _check_in_service(services: Services, space: SpaceName) -> None:
