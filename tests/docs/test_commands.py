@@ -17,10 +17,11 @@ WITH_COMMANDS = [ROOT / "README.md", DOCS / "cli.md", DOCS / "operations.md", DO
 NOT_RUN = {
     "a test of its own": 1,
     "continuous integration does": 1,
+    "it seals": 1,
     "needs curl": 1,
     "needs root": 1,
     "needs systemd and a TPM": 4,
-    "people hold ceremonies": 4,
+    "people hold ceremonies": 5,
 }
 """Every reason for which a block is not run here, and how many blocks it excuses."""
 
