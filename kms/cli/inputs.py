@@ -20,6 +20,7 @@ MAX_TEXT = 4 << 20
 
 SpaceArgument = Annotated[str, typer.Argument(help="The space's name.")]
 MeetingArgument = Annotated[str, typer.Argument(help="The meeting's id (UUIDv7).")]
+ReasonOption = Annotated[str, typer.Option(help="Why, in a line; it goes into the log.")]
 RecipientsOption = Annotated[
     list[str] | None,
     typer.Option(help="Registered recipient (trusted spaces); may be given several times."),

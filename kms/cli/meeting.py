@@ -1,6 +1,5 @@
 """meeting: open, list, show, close, destroy."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +14,7 @@ from kms.cli.inputs import (
 from kms.cli.output import Column, reason, word
 from kms.cli.register import group, register
 from kms.cli.session import Session
-from kms.errors import InvalidInput, StateNotAllowed
+from kms.errors import StateNotAllowed
 from kms.i18n import _
 
 if TYPE_CHECKING:
@@ -89,16 +88,12 @@ def close(session: Session, space: SpaceArgument, meeting: MeetingArgument) -> N
         show_meeting(session, client.close_meeting(space, meeting))
 
 
-def destroy(
-    session: Session,
-    space: SpaceArgument,
-    meeting: MeetingArgument,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be destroyed.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the meeting's id.")] = False,
-) -> None:
-    """Destroy every envelope of a closed meeting, vault's and escrow's included: no way back."""
+def destroy(session: Session, space: SpaceArgument, meeting: MeetingArgument) -> None:
+    """Say which keys an approved destruction of a closed meeting would erase; erases nothing.
+
+    Destroying is approved by several people: see conclave approval --help, operation
+    meeting.destroy.
+    """
     with session.client() as client:
         view = client.meeting(space, meeting)
         if view.state != "closed":
@@ -106,31 +101,19 @@ def destroy(
                 "only a closed meeting can be destroyed", hint="close the meeting first"
             )
         epochs = list(client.epochs(space, meeting))
-        living = [one.epoch for one in epochs if one.state != "destroyed"]
-        session.output.note(
-            _("Meeting {meeting}: epochs whose keys would be gone for good: {count}.").format(
-                meeting=meeting, count=len(living)
-            )
+    living = [one.epoch for one in epochs if one.state != "destroyed"]
+    session.output.note(
+        _("Meeting {meeting}: epochs whose keys would be gone for good: {count}.").format(
+            meeting=meeting, count=len(living)
         )
-        if dry_run:
-            document = {"space": space, "meeting": meeting, "epochs": living, "dry_run": True}
-            session.output.record(document, document, _DRY_RUN)
-            return
-        if not yes:
-            _confirm(meeting)
-        show_meeting(session, client.destroy_meeting(space, meeting))
-
-
-def _confirm(meeting: str) -> None:
-    """Raise InvalidInput unless the meeting's id is typed back."""
-    if not sys.stdin.isatty():
-        raise InvalidInput(
-            "destroying asks for a confirmation and there is no terminal to ask on",
-            hint="check with --dry-run, then use --yes",
+    )
+    session.output.note(
+        _("Nothing was destroyed: it takes an approved request for {operation}.").format(
+            operation="meeting.destroy"
         )
-    typed = typer.prompt(_("Type the meeting's id to destroy its keys"), err=True)
-    if typed.strip() != meeting:
-        raise InvalidInput("this is not the meeting's id; nothing was destroyed")
+    )
+    document = {"space": space, "meeting": meeting, "epochs": living}
+    session.output.record(document, document, _DRY_RUN)
 
 
 def show_meeting(session: Session, view: "MeetingOut") -> None:

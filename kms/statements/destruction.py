@@ -97,16 +97,28 @@ def verify_certificate(text: str, keys: KeyList) -> DestructionCertificate:
     found = [_verify_part(part, keys) for part in split_certificate(text)]
     if found[0].iss != keys.iss or found[0].method != METHOD:
         raise VerificationFailed("the certificate is another site's, or tells of another method")
+    return _whole(found)
+
+
+def peek_certificate(text: str) -> DestructionCertificate:
+    """Return the whole certificate WITHOUT checking a signature; raise VerificationFailed unless
+    its parts belong together.
+    """
+    return _whole([_peek_part(part) for part in split_certificate(text)])
+
+
+def _whole(found: Sequence[DestructionCertificate]) -> DestructionCertificate:
     if found[0].parts != len(found):
         raise VerificationFailed(f"of {found[0].parts} parts there are {len(found)}")
     for number, part in enumerate(found, start=1):
         if part != replace(found[0], part=number, keys=part.keys, keepers=part.keepers):
             raise VerificationFailed("the parts are not those of one certificate")
-    whole = _joined(found)
-    epochs = [one.epoch for one in whole.keys]
+    keepers = sorted(set(chain.from_iterable(part.keepers for part in found)))
+    keys = tuple(chain.from_iterable(part.keys for part in found))
+    epochs = [one.epoch for one in keys]
     if not epochs or epochs != sorted(set(epochs)):
         raise VerificationFailed("a certificate names each key once")
-    return whole
+    return replace(found[0], part=1, parts=1, keys=keys, keepers=tuple(keepers))
 
 
 def check_certifies(found: DestructionCertificate, wanted: OperationRequest) -> None:
@@ -116,16 +128,15 @@ def check_certifies(found: DestructionCertificate, wanted: OperationRequest) -> 
         raise VerificationFailed("the certificate is another request's")
 
 
-def _joined(parts: Sequence[DestructionCertificate]) -> DestructionCertificate:
-    keepers = sorted(set(chain.from_iterable(part.keepers for part in parts)))
-    keys = tuple(chain.from_iterable(part.keys for part in parts))
-    return replace(parts[0], part=1, parts=1, keys=keys, keepers=tuple(keepers))
+def _peek_part(token: str) -> DestructionCertificate:
+    try:
+        return decode_record(jws.unverified_payload(token, typ=TYP), DestructionCertificate)
+    except InvalidInput as error:
+        raise VerificationFailed("not a destruction certificate") from error
 
 
 def _verify_part(token: str, keys: KeyList) -> DestructionCertificate:
-    try:
-        claimed = decode_record(jws.unverified_payload(token, typ=TYP), DestructionCertificate)
-        key = keys.key(jws.key_id(token, typ=TYP), KeyUse.MANIFEST, claimed.space)
-        return decode_record(jws.verify(token, typ=TYP, key=key), DestructionCertificate)
-    except InvalidInput as error:
-        raise VerificationFailed("not a destruction certificate") from error
+    claimed = _peek_part(token)
+    key = keys.key(jws.key_id(token, typ=TYP), KeyUse.MANIFEST, claimed.space)
+    jws.verify(token, typ=TYP, key=key)
+    return claimed

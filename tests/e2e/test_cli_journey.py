@@ -246,7 +246,7 @@ def test_from_opening_a_meeting_to_verified_evidence(service: Service, tmp_path:
     note, bundle = tmp_path / "early.note", tmp_path / "evidence.db"
     note.write_text(wait_for_checkpoint(service), "utf-8")
     service.run("meeting", "close", SPACE, meeting)
-    service.run("meeting", "destroy", SPACE, meeting, "--yes")
+    assert service.ask("meeting", "destroy", SPACE, meeting)["epochs"] == [0, 1, 2, 3]
     wait_for_checkpoint(service)
     exported = service.ask("audit", "export", bundle)
     assert exported["manifests"] == 4
@@ -316,31 +316,13 @@ def test_a_console_and_a_server_of_another_space_are_refused(service: Service) -
     assert (missing.returncode, missing.stderr) == (66, nowhere.stderr)
 
 
-def test_destroying_wants_a_closed_meeting_and_its_id_typed_back(service: Service) -> None:
+def test_what_a_destruction_would_erase_is_only_told(service: Service) -> None:
     meeting = service.open_meeting()
     destroy = ("meeting", "destroy", SPACE, meeting)
-    service.run(*destroy, "--yes", code=75)
+    service.run(*destroy, code=75)
     service.run("meeting", "close", SPACE, meeting)
-    assert service.ask(*destroy, "--dry-run")["epochs"] == [0]
-    service.run(*destroy, code=65)
-    config = ("--config", service.site.config)
-
-    hesitant = Terminal(*config, *destroy)
-    hesitant.expect("Type the meeting's id")
-    hesitant.type(MISSING)
-    assert hesitant.end() == 65
+    assert service.ask(*destroy)["epochs"] == [0]
     assert service.ask("meeting", "show", SPACE, meeting)["state"] == "closed"
-
-    away = Terminal(*config, *destroy)
-    away.expect("Type the meeting's id")
-    away.interrupt()
-    assert away.end() == 130
-
-    sure = Terminal(*config, *destroy)
-    sure.expect("Type the meeting's id")
-    sure.type(meeting)
-    assert sure.end() == 0
-    assert service.ask("meeting", "show", SPACE, meeting)["state"] == "destroyed"
 
 
 def test_every_reading_command_answers_with_json_and_as_a_table(service: Service, cli: Cli) -> None:

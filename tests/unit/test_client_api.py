@@ -139,7 +139,7 @@ def test_a_caller_may_choose_the_key_to_repeat_a_create_after_its_own_crash() ->
         lambda c: c.set_roster("treasury", MEETING, RosterWish(statement=JWS)),
         lambda c: c.amend_roster("treasury", MEETING, remove=[RECIPIENT]),
         lambda c: c.close_meeting("treasury", MEETING),
-        lambda c: c.destroy_meeting("treasury", MEETING),
+        lambda c: c.suspend("treasury", MEETING, "a doubt"),
     ],
 )
 def test_a_change_that_is_no_create_is_never_repeated(change: Callable[[Client], Any]) -> None:

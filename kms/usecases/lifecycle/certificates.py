@@ -5,7 +5,6 @@ worker signs, then it is stored and logged.
 from collections.abc import Iterator, Sequence
 
 from kms.audit.leaf import Leaf, Outcome, Phase, decode_leaf
-from kms.domain.approvals import RequestState
 from kms.domain.ids import MeetingId, SpaceName
 from kms.domain.models import Epoch
 from kms.domain.rows import RowKind, SealedRow
@@ -62,11 +61,9 @@ async def read_certificate(services: Services, call: Call, request: str) -> str:
         raise NotFound(NOT_THERE)
     text = services.store.certificate(request)
     if text is None:
-        record, _ = await services.cache.request(request)
-        pending = record.state is not RequestState.EXECUTED
         raise NotFound(
-            "the request has destroyed nothing" if pending else "the certificate is not issued yet",
-            hint="" if pending else "it is issued once every trace is erased; ask again",
+            "there is no certificate of this request",
+            hint="it is issued once what the request destroyed is erased without a trace",
         )
     return text
 

@@ -1,0 +1,93 @@
+"""certificate: what approved requests destroyed. Verifying and printing need no service."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kms.cli.inputs import read_root, read_text
+from kms.cli.output import Column
+from kms.cli.register import group, register
+from kms.cli.session import Session
+from kms.i18n import _
+
+if TYPE_CHECKING:
+    from kms.statements.destruction import DestructionCertificate
+
+_SAVED = (Column("Saved as", "file"),)
+
+FileArgument = Annotated[Path, typer.Argument(help="The certificate's file; - reads stdin.")]
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands."""
+    certificates = group("Certificates of what approved requests destroyed.")
+    register(certificates, "show", show)
+    register(certificates, "verify", verify)
+    register(certificates, "print", print_certificate)
+    app.add_typer(certificates, name="certificate")
+
+
+def show(
+    session: Session,
+    request: Annotated[str, typer.Argument(help="The id of the request that was carried out.")],
+    out: Annotated[
+        Path | None, typer.Option(help="New file to keep it in; an existing one is refused.")
+    ] = None,
+) -> None:
+    """Fetch a certificate and show what it says; verify tells whether that holds."""
+    from kms.cli import certificate_view  # noqa: PLC0415 -- heavy
+    from kms.cli.envelope import write_new  # noqa: PLC0415
+
+    with session.client() as client:
+        text = client.certificate(request).certificate
+    if out is not None:
+        write_new(out, text + "\n")
+        session.output.record({"file": str(out)}, {"file": str(out)}, _SAVED)
+        return
+    found = _read(text)
+    document = {"certificate": text, "says": certificate_view.document(found)}
+    session.output.record(document, certificate_view.row(found), certificate_view.FIELDS)
+
+
+def verify(
+    session: Session,
+    file: FileArgument,
+    key_list: Annotated[Path, typer.Option(help="The site's signed key list.")],
+    site_root: Annotated[Path, typer.Option(help="The pinned public key of the site (PEM).")],
+) -> None:
+    """Verify a certificate offline, with the pinned site root, and show what it says."""
+    from kms.cli import certificate_view  # noqa: PLC0415 -- heavy
+    from kms.client.keys import SiteTrust  # noqa: PLC0415 -- heavy
+    from kms.statements.keylist import verify_keylist  # noqa: PLC0415 -- heavy
+
+    root, token = read_root(site_root), read_text(key_list)
+    trust = SiteTrust(verify_keylist(token, root).iss, root, token)
+    found = trust.certificate(read_text(file))
+    session.output.note(_("The certificate holds: signed by a key of its space on the key list."))
+    document = {"holds": True, "says": certificate_view.document(found)}
+    session.output.record(document, certificate_view.row(found), certificate_view.FIELDS)
+
+
+def print_certificate(
+    session: Session,
+    file: FileArgument,
+    out: Annotated[Path, typer.Option(help="New PDF file to write.")],
+) -> None:
+    """Set a certificate as PDF for the archive, in the present language.
+
+    It prints what the file says; whether that holds, conclave certificate verify tells.
+    """
+    from kms.ceremonies.record.durable import write_new  # noqa: PLC0415 -- for this command alone
+    from kms.cli import certificate_view  # noqa: PLC0415 -- heavy
+    from kms.documents.pdf import render_pdf  # noqa: PLC0415 -- loads the typesetter
+
+    found = _read(read_text(file))
+    write_new(out.absolute(), render_pdf(certificate_view.paper(found), found.issued))
+    session.output.record({"file": str(out)}, {"file": str(out)}, _SAVED)
+
+
+def _read(text: str) -> "DestructionCertificate":
+    from kms.statements.destruction import peek_certificate  # noqa: PLC0415 -- heavy
+
+    return peek_certificate(text)
