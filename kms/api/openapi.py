@@ -21,6 +21,7 @@ _JSON = "application/json"
 _PATH_FIELD = re.compile(r"\{(\w+)\}")
 _MEANINGS = {
     "space": "the space's slug",
+    "grant": "the grant's id, that of the request that made it",
     "meeting": "the meeting's UUIDv7",
     "epoch": "the epoch's number, or `current`",
     "recipient": "SHA-256 of the recipient's public key, base64url",

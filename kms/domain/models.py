@@ -179,9 +179,6 @@ class Strength(IntEnum):
     TWO_FACTORS = 3
 
 
-_STRENGTH = {PrincipalKind.SOCKET: Strength.LOCAL, PrincipalKind.TLS: Strength.CERTIFICATE}
-
-
 @dataclass(frozen=True, slots=True)
 class CallerLabels:
     """What the policy engine knows of a caller beside its roles; empty: not said."""
@@ -218,12 +215,8 @@ class Principal:
     spaces: frozenset[str]
     recipient: RecipientId | None = None
     labels: CallerLabels = CallerLabels()
+    strength: Strength = Strength.LOCAL
     age: int = field(default=0, compare=False)
-
-    @property
-    def strength(self) -> Strength:
-        """How strong its proof is."""
-        return _STRENGTH[self.kind]
 
     def reaches(self, space: str) -> bool:
         """Whether anything of the space may be known to this caller."""

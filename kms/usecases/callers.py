@@ -8,6 +8,7 @@ from kms.domain.models import (
     Recipient,
     RecipientKind,
     Role,
+    Strength,
 )
 from kms.errors import NotFound
 from kms.settings import Caller
@@ -39,6 +40,7 @@ def server(recipient: Recipient, spki: str) -> Principal:
         roles=frozenset({Role.MEETING_SERVER}),
         spaces=frozenset({recipient.space}),
         recipient=recipient.recipient,
+        strength=Strength.CERTIFICATE,
     )
 
 
