@@ -446,6 +446,10 @@ class Store(Protocol):
         """Whether the log's last word about the whole box is that it was sealed."""
         ...
 
+    def unsealed(self, resource: str) -> int:
+        """Return the sequence number of the last leaf that unseals a resource (-1: none)."""
+        ...
+
     def open_intents(self) -> list[int]:
         """Return the sequence numbers of intents without a result."""
         ...

@@ -83,4 +83,5 @@ MINTING = frozenset({"meeting.open", "roster.change", "epoch.rotate"})
 REWRAPPING = frozenset({"escrow.rewrap", "vault.rewrap"})
 SITE_SEALS = {"site.seal": True, "site.unseal": False}
 """Whether the whole box is sealed after such a leaf."""
+UNSEALS = frozenset({"space.unseal", "site.unseal"})
 SERVING = frozenset({"envelope.fetch", "envelope.relay"})

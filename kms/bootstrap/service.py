@@ -4,25 +4,32 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 from kms.audit.leaf import Outcome, Phase
 from kms.bootstrap.channels import make_channels
+from kms.bootstrap.seal_marks import SealMarks
 from kms.clock import SteadyClock
-from kms.errors import ConclaveError, ConfigurationError
+from kms.errors import ConclaveError, ConfigurationError, Sealed
 from kms.hsm.client import Workers
 from kms.policy.authorizer import Authorizer
 from kms.ports import Unit
 from kms.settings import Settings
 from kms.statements import archive
+from kms.statements.sealing import BOX, Mark
 from kms.store.sqlite import SqliteStore
 from kms.usecases.activations import SERVICE, Activations
 from kms.usecases.approvals.execution import finish_executed
 from kms.usecases.cache import VerifiedCache
 from kms.usecases.checkpoints import Checkpointer
 from kms.usecases.recovery import close_open_intents
+from kms.usecases.rotation.reseal import Resealing
+from kms.usecases.rotation.scheduler import Rotations
+from kms.usecases.sealed import OpenWorkers, Seals
+from kms.usecases.seals import restore_seals
 from kms.usecases.services import Call, Services
 from kms.usecases.watch.alerts import Watcher
 from kms.usecases.watch.clock import ClockWatch
@@ -35,8 +42,8 @@ _LOG = logging.getLogger(__name__)
 async def web(settings: Settings) -> AsyncIterator[Services]:
     """Open store and workers, check the log, start the background work, yield the services.
 
-    Raise IntegrityFailure if the log is not what was last signed, HsmUnavailable,
-    StoreUnavailable, ConfigurationError.
+    Raise IntegrityFailure if the log is not what was last signed, Sealed if the whole box is,
+    HsmUnavailable, StoreUnavailable, ConfigurationError.
     """
     clock = SteadyClock()
     store = SqliteStore.open(settings.paths.database, clock)
@@ -44,40 +51,58 @@ async def web(settings: Settings) -> AsyncIterator[Services]:
     try:
         checkpointer = Checkpointer(store, workers.site, clock, settings.audit)
         await checkpointer.start()
+        marks = SealMarks(settings.paths)
+        _check_site(store, marks)
+        seals = Seals(marks)
+        there = OpenWorkers(workers, seals, [token.space for token in settings.space_tokens])
         activations = Activations()
         services = Services(
             settings=settings,
             store=store,
-            workers=workers,
+            workers=there,
             clock=clock,
             authorizer=Authorizer.load(),
-            cache=VerifiedCache(store, workers),
+            cache=VerifiedCache(store, there),
             gate=checkpointer.gate,
             schedule=activations.schedule,
             key_list=_key_list(settings),
+            seals=seals,
         )
+        notifier = Notifier(services, make_channels(settings))
         clock_watch = ClockWatch(store, clock)
         services.watched.offset = lambda: clock_watch.offset
-        notifier = Notifier(services, make_channels(settings))
         await clock_watch.start()
+        await restore_seals(services, marks.marks())
         await close_open_intents(services)
         await _started(services)
         await finish_executed(services)
         background = [
             _watched(checkpointer.run(), "checkpoints"),
             _watched(activations.run(services), "activations"),
+            _watched(Resealing(services).run(), "resealing"),
             _watched(clock_watch.run(), "clock"),
+            _watched(Rotations(services).run(), "rotation"),
             _watched(notifier.run(), "notifications"),
             _watched(Watcher(services, notifier.tell).run(), "alerts"),
         ]
         try:
             yield services
         finally:
+            await seals.stop()
             await _stop(background)
             await _last_checkpoint(checkpointer)
     finally:
         await workers.close()
         store.close()
+
+
+def _check_site(store: SqliteStore, marks: SealMarks) -> None:
+    """Raise Sealed if the log says that the box is, once the marker is there again."""
+    if store.site_sealed():
+        _LOG.critical("the whole box is sealed and its marker was gone")
+        now, size = int(time.time()), store.tree_size()
+        marks.place(BOX, Mark(SERVICE.name, now, "the marker was gone", size))
+        raise Sealed("the whole box is sealed", hint="people unseal it by the ceremony unseal")
 
 
 def _key_list(settings: Settings) -> str:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from kms.client.transport import Transport, unreachable
 from kms.errors import InvalidInput, Unavailable
-from kms.wire import alerts, approvals, audit, lifecycle, replies, requests
+from kms.wire import alerts, approvals, audit, lifecycle, policies, replies, requests, vaults
 from kms.wire.parsing import parse
 
 _TIMEOUT = 30.0
@@ -82,6 +82,15 @@ class Client:
     def close_meeting(self, space: str, meeting: str) -> replies.MeetingOut:
         """End a meeting."""
         return self._meeting("meeting.close", replies.MeetingOut, space, meeting)
+
+    def seal_space(self, space: str, reason: str) -> replies.SealOut:
+        """Seal a space at once; a ceremony unseals it."""
+        answer = self._to.ask("space.seal", requests.Seal(reason=reason), space=space)
+        return answer.read(replies.SealOut)
+
+    def seal_site(self, reason: str) -> replies.SealOut:
+        """Seal the whole box at once; a ceremony unseals it."""
+        return self._to.ask("site.seal", requests.Seal(reason=reason)).read(replies.SealOut)
 
     def roster(self, space: str, meeting: str) -> replies.RosterOut:
         """Return a meeting's roster."""
@@ -310,6 +319,38 @@ class Client:
     def escrow(self) -> replies.EscrowOut:
         """Return the status of escrow; the service looks at every epoch for it."""
         return self._to.ask("escrow.read").read(replies.EscrowOut)
+
+    def vault_keys(self) -> vaults.VaultList:
+        """Return the vault keys of the spaces that the caller may know of."""
+        return self._to.ask("vault.read").read(vaults.VaultList)
+
+    def pause_reseal(self, space: str) -> vaults.ResealOut:
+        """Pause the move of a space's keys to its newest vault key."""
+        return self._to.ask("reseal.pause", space=space).read(vaults.ResealOut)
+
+    def resume_reseal(self, space: str) -> vaults.ResealOut:
+        """Go on moving a space's keys, also those that failed."""
+        return self._to.ask("reseal.resume", space=space).read(vaults.ResealOut)
+
+    def policy(self, space: str) -> policies.PolicyOut:
+        """Return the policy in force in a space."""
+        return self._to.ask("policy.read", space=space).read(policies.PolicyOut)
+
+    def site_policy(self) -> policies.SitePolicyOut:
+        """Return the site's own access policies, and which are in force."""
+        return self._to.ask("site-policy.read").read(policies.SitePolicyOut)
+
+    def explain(self, question: policies.Explain) -> policies.ExplanationOut:
+        """Return why somebody may do something, or may not."""
+        return self._to.ask("policy.explain", question).read(policies.ExplanationOut)
+
+    def grants(self) -> policies.GrantList:
+        """Return the time-bound grants of the spaces that the caller may know of."""
+        return self._to.ask("grant.list").read(policies.GrantList)
+
+    def revoke_grant(self, grant: str) -> policies.GrantOut:
+        """End a grant at once."""
+        return self._to.ask("grant.revoke", grant=grant).read(policies.GrantOut)
 
     def tokens(self) -> replies.TokenList:
         """Return what each HSM token says of itself."""

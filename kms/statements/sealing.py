@@ -13,11 +13,14 @@ SPACES = "sealed/spaces"
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What a marker says: who sealed, when (seconds since 1970), and why."""
+    """What a marker says: who sealed, when (seconds since 1970), and why; ``leaves`` is the size
+    that the log had then, so that an unsealing that came later can be told from one before.
+    """
 
     by: str
     when: int
     reason: str
+    leaves: int = 0
 
 
 def marker(space: str) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from kms.audit.actions import SERVING, SITE_SEALS
+from kms.audit.actions import SERVING, SITE_SEALS, UNSEALS
 from kms.audit.leaf import GRANT, Leaf, LeafDraft, Outcome, Phase, encode_leaf
 from kms.audit.merkle import MerkleTree, leaf_hash
 from kms.errors import IntegrityFailure
@@ -61,6 +61,7 @@ class Facts:
         self.served: dict[str, tuple[str, int]] = {}
         self.grants: dict[str, int] = {}
         self.site_sealed = False
+        self.unsealed: dict[str, int] = {}
 
     def add(self, seq: int, leaf: Leaf | LeafDraft) -> None:
         """Take in the next leaf."""
@@ -76,6 +77,8 @@ class Facts:
             self.grants[leaf.auth.rpartition(GRANT)[2]] = seq
         if leaf.action in SITE_SEALS:
             self.site_sealed = SITE_SEALS[leaf.action]
+        if leaf.action in UNSEALS:
+            self.unsealed[leaf.resource] = seq
         self.size = seq + 1
 
     def _count_use(self, resource: str) -> None:

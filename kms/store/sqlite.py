@@ -221,6 +221,10 @@ class SqliteStore:
         """Whether the log's last word about the whole box is that it was sealed."""
         return self._facts.site_sealed
 
+    def unsealed(self, resource: str) -> int:
+        """Return the sequence number of the last leaf that unseals a resource (-1: none)."""
+        return self._facts.unsealed.get(resource, -1)
+
     def open_intents(self) -> list[int]:
         """Return the sequence numbers of intents without a result."""
         return sorted(self._facts.intents)

@@ -57,16 +57,19 @@ async def seal_site(services: Services, call: Call, reason: str) -> Sealing:
 async def restore_seals(services: Services, marked: dict[str, Mark]) -> None:
     """Bring markers and rows together at the start, before anything is served: either seals.
 
-    ``marked`` has the markers that are there. Raise StoreUnavailable.
+    ``marked`` has the markers that are there. One that the log says is unsealed since waits for the
+    end of that ceremony, and the row stays as it is. Raise StoreUnavailable.
     """
     for space, mark in marked.items():
         services.seals.add(space)
-        _begin(services, _recorded(services, Call(SERVICE, _SPACE, ""), space, mark))
+        if services.store.unsealed(f"spaces/{space}") < mark.leaves:
+            _begin(services, _recorded(services, Call(SERVICE, _SPACE, ""), space, mark))
     for record in await _spaces(services):
         if record.sealed and record.space not in marked:
             _LOG.critical("the space %s is sealed and its marker was gone", record.space)
             services.seals.add(record.space)
-            mark = Mark(SERVICE.name, record.sealed, "the marker was gone")
+            size = services.store.tree_size()
+            mark = Mark(SERVICE.name, record.sealed, "the marker was gone", size)
             services.seals.marks.place(record.space, mark)
 
 
@@ -77,7 +80,8 @@ def sealed_spaces(services: Services) -> list[str]:
 
 async def _seal(services: Services, call: Call, space: str, reason: str) -> Sealing:
     services.seals.add(space)
-    mark = Mark(call.principal.name, services.seconds(), reason)
+    size = services.store.tree_size()
+    mark = Mark(call.principal.name, services.seconds(), reason, size)
     durable = _marked(services, space, mark)
     task = _begin(services, _recorded(services, call, space, mark, durable=durable))
     done, _ = await asyncio.wait([task], timeout=_PATIENCE_SECONDS)

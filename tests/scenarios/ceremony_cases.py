@@ -78,6 +78,7 @@ CASES = {
         Case("create-space", _example("create-space", ('space = "treasury"', 'space = "lending"'))),
         Case("register-recipient", _example("register-recipient")),
         Case("revoke-recipient", _example("revoke-recipient"), before=("register-recipient",)),
+        Case("rotate-vault", _example("rotate-vault")),
         Case("drill", _example("drill")),
         Case("replace-officer", _example("replace-officer")),
         Case("new-generation", _example("new-generation")),
@@ -91,5 +92,6 @@ CASES = {
         ),
         Case("recover", _example("recover")),
         Case("restore-site", _restoring, Start.BURNED),
+        Case("unseal", _example("unseal"), before=("seal",), meetings=(BANKING,)),
     )
 }

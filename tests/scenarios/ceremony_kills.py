@@ -121,6 +121,8 @@ class Stage:
         for kind in case.before:
             if kind == "close":
                 self._close_meetings()
+            elif kind == "seal":
+                self._seal()
             else:
                 plan = CASES[kind].plan(self.site, self._rooms)
                 doomed.hold(self.site, self._config, plan)
@@ -130,6 +132,10 @@ class Stage:
             for room in (one for one in self._rooms if one.space == TREASURY):
                 with service.server(room.server) as client:
                     client.close_meeting(room.space, room.meeting)
+
+    def _seal(self) -> None:
+        with serving(self.site) as service, service.console() as officer:
+            officer.seal_space(TREASURY, "a test")
 
     # --- after the kill ---------------------------------------------------------------------------
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from kms.audit.leaf import Leaf, decode_leaf
+from kms.audit.leaf import Leaf, Outcome, Phase, decode_leaf
 from kms.domain.ids import SpaceName
 from kms.domain.models import Principal, PrincipalKind, Role, Space
 from kms.domain.rows import RowKind
 from kms.errors import Forbidden, HsmUnavailable, NotFound, Sealed, StoreUnavailable
+from kms.ports import Unit
 from kms.statements.canonical import make_row, read_row
 from kms.statements.sealing import BOX, Mark
 from kms.usecases import queries, seals
@@ -183,10 +184,24 @@ def test_a_start_finds_the_row_and_puts_the_marker_back() -> None:
 
 def test_a_start_finds_the_marker_and_completes_the_row() -> None:
     async def work(site: FakeSite) -> None:
-        await restore_seals(site.services, {TREASURY: Mark("officer", 1, "why")})
+        await restore_seals(site.services, {TREASURY: Mark("officer", 1, "why", 1)})
         leaf = await eventually(site, "space.seal")
         assert (leaf.actor, leaf.details) == ("service", {"reason": "why"})
         assert space_row(site).sealed
+
+    run_with_site(work)
+
+
+def test_a_marker_that_an_unsealing_has_yet_to_remove_seals_no_row_anew() -> None:
+    async def work(site: FakeSite) -> None:
+        unsealing = call("space.unseal").leaf(
+            TREASURY, f"spaces/{TREASURY}", Phase.EVENT, Outcome.SUCCEEDED
+        )
+        older = Mark("officer", 1, "why", site.store.tree_size())
+        await site.store.commit(Unit(leaves=(unsealing,)))
+        await restore_seals(site.services, {TREASURY: older})
+        assert not site.services.seals.recording
+        assert site.services.seals.holds(TREASURY)
 
     run_with_site(work)
 
