@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from kms.audit.leaf import Outcome
+from kms.domain.grants import Hold
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import (
     Envelope,
@@ -16,6 +17,7 @@ from kms.domain.models import (
     ReleaseClass,
     Space,
 )
+from kms.domain.policies import SpacePolicy
 from kms.domain.rows import Record, Row, SealedRow
 
 
@@ -100,6 +102,12 @@ class CeremonyToken(Protocol):
 
     def generate_vault(self, version: int) -> bytes:
         """Generate a vault pair; return its public half, which is not yet trusted."""
+        ...
+
+    def prove_vault(self, version: int, release_class: ReleaseClass) -> bytes:
+        """Open with a vault key what was wrapped to its TRUSTED public half, and return that half;
+        raise NotFound, IntegrityFailure.
+        """
         ...
 
     def generate_signing(self, use: SigningUse, version: int) -> bytes:
@@ -381,6 +389,14 @@ class Records(Protocol):
         """Yield a space's meetings that are not destroyed."""
         ...
 
+    def holds(self, space: SpaceName) -> tuple[Hold, ...]:
+        """Return every legal hold of a space, lifted ones too."""
+        ...
+
+    def policy(self, space: SpaceName) -> SpacePolicy | None:
+        """Return a space's own policy, None if it has the defaults of the configuration."""
+        ...
+
     def epoch(self, space: SpaceName, meeting: MeetingId, epoch: int) -> Epoch:
         """Return one epoch; raise NotFound."""
         ...
@@ -451,6 +467,7 @@ class Records(Protocol):
 
     def reseal_rows(self) -> int:
         """Seal every row anew with the tokens as they are now, without checking the old MACs, in
-        steps that can be repeated; return how many. For a site whose tokens are gone.
+        steps that can be repeated; return how many. For a site whose tokens are gone. Raise
+        IntegrityFailure for a row that is not of the version that the log names, or gone.
         """
         ...

@@ -112,6 +112,11 @@ class OfficerToken:
         with self._user() as token:
             return making.make_vault(token, version)
 
+    def prove_vault(self, version: int, release_class: ReleaseClass) -> bytes:
+        """Let a vault key open what was wrapped to its public half; return that half."""
+        with self._user() as token:
+            return rewrap.prove_vault(token, vault_public(version, release_class))
+
     def generate_signing(self, use: SigningUse, version: int) -> bytes:
         """Generate a P-256 signing pair; see making."""
         with self._user() as token:

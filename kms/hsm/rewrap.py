@@ -20,12 +20,12 @@ from kms.hsm.direct import DirectCalls, PackedTemplate
 from kms.hsm.escrow import open_escrow
 from kms.hsm.faults import Action, TokenFault
 from kms.hsm.keyring import Reader, as_reader
-from kms.hsm.labels import Kind, numbered, parse_label
-from kms.hsm.publickeys import load_rsa
+from kms.hsm.labels import Kind, Label, numbered, parse_label
+from kms.hsm.publickeys import load_rsa, read_rsa
 from kms.hsm.token import Handle, Token
 
 _EPOCH = PackedTemplate(templates.UNWRAP_EPOCH)
-_PROOF = b"conclave-escrow-proof-v1"
+_PROOF = b"conclave-keeper-proof-v1"
 
 
 def rewrap(
@@ -100,10 +100,24 @@ def _opened(token: Token, opener: EscrowOpener | VaultOpener) -> Handle:
 
 def prove_escrow(token: Token, swk: bytes, pair: EscrowPair) -> None:
     """Let the wrapped private half open what the public half wrapped; raise IntegrityFailure."""
-    key = token.generate_secret(templates.epoch_key(ReleaseClass.ROSTER))
     public = token.create(templates.device_public(load_rsa(pair.spki)))
+    _prove(token, public, EscrowOpener(swk, pair.blob), "the escrow key")
+
+
+def prove_vault(token: Token, label: Label) -> bytes:
+    """Let a vault key open what its TRUSTED public half, of that label, wrapped; return that half
+    (SPKI, DER). Raise NotFound, IntegrityFailure.
+    """
+    public = token.find(ObjectClass.PUBLIC_KEY, label)
+    as_reader(token, public)
+    _prove(token, public.handle, VaultOpener(label.number), str(label))
+    return read_rsa(token, public.handle)
+
+
+def _prove(token: Token, public: Handle, opener: EscrowOpener | VaultOpener, what: str) -> None:
+    key = token.generate_secret(templates.epoch_key(ReleaseClass.ROSTER))
     item = RewrapItem(token.wrap(public, key), _PROOF, token.cmac(key, _PROOF))
     try:
-        deque(rewrap(token, EscrowOpener(swk, pair.blob), (), [item]), maxlen=0)
+        deque(rewrap(token, opener, (), [item]), maxlen=0)
     except IntegrityFailure as error:
-        raise IntegrityFailure(f"the escrow key is not proved: {error.message}") from error
+        raise IntegrityFailure(f"{what} is not proved: {error.message}") from error

@@ -5,7 +5,6 @@ is moved, what is told of it, and what is left alone.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import msgspec
 import pytest
@@ -28,7 +27,7 @@ from kms.domain.models import (
 from kms.domain.rows import Record, RowKind, SealedRow
 from kms.domain.states import KeyState, MeetingState
 from kms.errors import HsmUnavailable, IntegrityFailure
-from kms.ports import PutEnvelopes, PutRow, Resealed, ResealItem, TokenInfo, Unit
+from kms.ports import Change, PutEnvelopes, PutRow, Resealed, ResealItem, TokenInfo, Unit
 from kms.statements import jws
 from kms.statements.addendum import addendum_to, keeper, sign_addendum
 from kms.statements.canonical import digest, make_row, read_row
@@ -185,8 +184,8 @@ async def _put(site: FakeSite, records: Sequence[Record], *envelopes: Envelope) 
         "space.create", "t", "t", "", "x", Phase.EVENT, Outcome.SUCCEEDED,
         rows={one.row.key: 1 for one in rows},
     )  # fmt: skip
-    changes = (*map(PutRow, rows), *(PutEnvelopes((one,)) for one in envelopes))
-    await site.store.commit(Unit(changes, (leaf,)))
+    changes: list[Change] = [*map(PutRow, rows), *(PutEnvelopes((one,)) for one in envelopes)]
+    await site.store.commit(Unit(tuple(changes), (leaf,)))
 
 
 # --- what is moved --------------------------------------------------------------------------------
