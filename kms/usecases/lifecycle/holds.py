@@ -74,8 +74,8 @@ async def check_no_hold(services: Services, space: SpaceName, meeting: MeetingId
     for hold in await _holds(services, space):
         if hold.covers(meeting):
             raise OnHold(
-                f"a legal hold forbids it: {hold.reason}",
-                hint=f"hold {hold.hold} is lifted by an approved request",
+                f"the legal hold {hold.hold} forbids it: {hold.reason}",
+                hint="a hold is lifted by an approved request (hold.lift)",
             )
 
 
