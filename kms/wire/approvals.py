@@ -34,9 +34,9 @@ class RuleOut(Wire):
 
 
 class RulesOut(Wire):
-    """The rules, under the register of people in force: its JWS and the SHA-256 of that."""
+    """The rules under the register of people in force: ``people`` is its JWS, ``sha256`` of that."""
 
-    register: Jws
+    people: Jws
     sha256: _Digest
     items: Annotated[tuple[RuleOut, ...], Field(max_length=100)]
 

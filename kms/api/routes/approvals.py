@@ -101,7 +101,7 @@ async def _rules(context: Context) -> Response:
         )
         for one in rules
     )
-    return json_reply(RulesOut(register=register.token, sha256=register.sha256, items=items))
+    return json_reply(RulesOut(people=register.token, sha256=register.sha256, items=items))
 
 
 async def _list(context: Context) -> Response:
