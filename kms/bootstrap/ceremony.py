@@ -59,6 +59,7 @@ def site_binding(settings: Settings) -> SiteBinding:
         epoch_seconds=settings.rotation.epoch_seconds,
         software_credentials=settings.ceremonies.software_credentials,
         offline_image=IMAGE_MARK.exists(),
+        retention_seconds=settings.rotation.retention_seconds,
     )
 
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 
 from kms.ceremonies.ports import CeremonyToken
+from kms.domain.approvals import RequestState
 from kms.domain.ids import MeetingId, SpaceName
-from kms.domain.rows import Record, Row, RowKind, SealedRow
+from kms.domain.policies import SITE_POLICY
+from kms.domain.rows import Record, Row, RowKind, SealedRow, row_space
 from kms.errors import IntegrityFailure, InvalidInput, NotFound
 from kms.ports import Store
 from kms.statements.canonical import read_row
@@ -50,6 +52,10 @@ class CheckedRows:
         meetings = meeting_rows(self._store, space)
         rows = (epoch_rows(self._store, space, meeting_of(one)) for one in meetings)
         return self._whole(f"epoch/{space}/", chain.from_iterable(rows))
+
+    def holds(self, space: SpaceName) -> Iterator[Record]:
+        """Yield every legal hold of a space."""
+        return self._whole(f"hold/{space}/", self._store.holds(space))
 
     def _whole(self, prefix: str, rows: Iterable[SealedRow]) -> Iterator[Record]:
         """Yield all records under a prefix; raise IntegrityFailure in the end if some are gone."""
@@ -98,6 +104,46 @@ def space_rows(store: Store, space: SpaceName) -> Iterator[SealedRow]:
         if roster is not None:
             yield roster
         yield from epoch_rows(store, space, meeting_of(meeting))
+    policy = store.row(RowKind.POLICY, f"policy/{space}")
+    if policy is not None:
+        yield policy
+    yield from store.grants(space)
+    yield from store.holds(space)
+    yield from store.shares(space)
+    yield from request_rows(store, space)
+
+
+def site_rows(store: Store) -> Iterator[SealedRow]:
+    """Yield all rows that the site's own token seals, as they lie there."""
+    yield from store.spaces()
+    policy = store.row(RowKind.SITE_POLICY, f"site-policy/{SITE_POLICY}")
+    if policy is not None:
+        yield policy
+    yield from request_rows(store, "")
+
+
+def request_rows(store: Store, space: str) -> Iterator[SealedRow]:
+    """Yield the requests about a space, or about the site (empty), as they lie there."""
+    for state in RequestState:
+        after = ""
+        while page := store.requests(state, after, PAGE):
+            yield from (one for one in page if row_space(one.row.key, one.row.kind) == space)
+            after = page[-1].row.key.rpartition("/")[2]
+
+
+def count_space_rows(store: Store, space: SpaceName) -> int:
+    """Return how many rows of a space the log names."""
+    own = sum(store.row_count(f"{kind}/{space}/") for kind in RowKind if kind not in _OF_THE_SITE)
+    return own + bool(store.row_version(f"{RowKind.POLICY}/{space}"))
+
+
+def count_site_rows(store: Store) -> int:
+    """Return how many rows of the site itself the log names."""
+    own = sum(store.row_count(f"{kind}/") for kind in _OF_THE_SITE)
+    return own + store.row_count(f"{RowKind.REQUEST}//")
+
+
+_OF_THE_SITE = (RowKind.SPACE, RowKind.SITE_POLICY)
 
 
 def check_versions(store: Store, rows: Iterable[SealedRow]) -> None:

@@ -12,19 +12,24 @@ from kms.bootstrap.checked import (
     CheckedRows,
     batches,
     check_versions,
+    count_site_rows,
+    count_space_rows,
     epoch_rows,
     read,
+    site_rows,
     space_rows,
 )
 from kms.bootstrap.issued import last_transcript, newest_issue
 from kms.bootstrap.own_leaves import OwnLeaves
 from kms.ceremonies.ports import CeremonyToken, Entry, Issue, Issued
 from kms.ceremonies.room import Brief
+from kms.domain.grants import Hold
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import Epoch, Meeting, Recipient, Space
+from kms.domain.policies import SpacePolicy
 from kms.domain.rows import Record, Row, RowKind, SealedRow, row_key, row_space
 from kms.domain.states import KeyState, MeetingState
-from kms.errors import ConfigurationError, IntegrityFailure
+from kms.errors import ConfigurationError, IntegrityFailure, NotFound
 from kms.ports import (
     Change,
     DropEnvelope,
@@ -69,6 +74,17 @@ class StoreRecords:
             meeting = cast("Meeting", one)
             if meeting.state is not MeetingState.DESTROYED:
                 yield meeting
+
+    def holds(self, space: SpaceName) -> tuple[Hold, ...]:
+        """Return every legal hold of a space, lifted ones too."""
+        return tuple(cast("Hold", one) for one in self._rows.holds(space))
+
+    def policy(self, space: SpaceName) -> SpacePolicy | None:
+        """Return a space's own policy, None if it has the defaults of the configuration."""
+        try:
+            return cast("SpacePolicy", self._rows.one(RowKind.POLICY, f"policy/{space}"))
+        except NotFound:
+            return None
 
     def epochs(self, space: SpaceName) -> Iterator[Epoch]:
         """Yield a space's epochs that are not destroyed, meeting by meeting."""
@@ -181,13 +197,13 @@ class StoreRecords:
         """Seal all rows but those of destroyed spaces anew; return how many.
 
         Versions stay, so no leaf names them. Raise IntegrityFailure for a row that is not of the
-        version that the log names.
+        version that the log names, or gone.
         """
-        rows = self._store.spaces()
-        count = self._reseal(rows)
-        spaces = [cast("Space", read(one)) for one in rows]
-        return count + sum(
-            self._reseal(space_rows(self._store, one.space)) for one in spaces if not one.destroyed
+        spaces = [cast("Space", read(one)) for one in self._store.spaces()]
+        living = [one.space for one in spaces if not one.destroyed]
+        return self._reseal(site_rows(self._store), count_site_rows(self._store)) + sum(
+            self._reseal(space_rows(self._store, name), count_space_rows(self._store, name))
+            for name in living
         )
 
     # parts
@@ -209,7 +225,7 @@ class StoreRecords:
             sealed += token.seal_rows(list(group))
         return sealed
 
-    def _reseal(self, rows: Iterable[SealedRow]) -> int:
+    def _reseal(self, rows: Iterable[SealedRow], named: int) -> int:
         count = 0
         for batch in batches(rows):
             check_versions(self._store, batch)
@@ -217,6 +233,8 @@ class StoreRecords:
             sealed = self._token_of(plain[0]).seal_rows(plain)
             self._commit(Unit(tuple(map(PutMac, sealed))))
             count += len(batch)
+        if count != named:
+            raise IntegrityFailure("a row that the log names is gone")
         return count
 
     def _log(self, leaf: LeafDraft, changes: Iterable[Change] = ()) -> int:

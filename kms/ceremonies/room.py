@@ -20,7 +20,8 @@ Facts: TypeAlias = dict[str, Any]
 class SiteBinding:
     """What the configuration says of the site; ``tokens`` maps a space (empty: the site itself)
     to its token's label. ``software_credentials`` says whether the site allows signing keys that
-    lie in files; ``offline_image`` whether this is the offline ceremony image.
+    lie in files; ``offline_image`` whether this is the offline ceremony image. Keys of a space
+    without a policy of its own are kept ``retention_seconds`` after their meeting's end.
     """
 
     site: str
@@ -28,6 +29,7 @@ class SiteBinding:
     epoch_seconds: int
     software_credentials: bool
     offline_image: bool
+    retention_seconds: int = 0
 
     def token(self, space: str = "") -> str:
         """Return the label of a space's token, or of the site's own."""

@@ -17,17 +17,32 @@ from kms.bootstrap.records import StoreRecords
 from kms.ceremonies.plan import parse_plan
 from kms.ceremonies.ports import Entry
 from kms.ceremonies.room import Brief
+from kms.domain.approvals import RequestState
 from kms.domain.ids import SpaceName
 from kms.domain.models import Envelope
+from kms.domain.rows import RowKind
 from kms.domain.states import KeyState, MeetingState
 from kms.errors import ConclaveError, IntegrityFailure, NotFound
 from kms.practice.ceremony import brief_of
 from kms.settings import load
 from kms.store.sqlite import SqliteStore
 from tests.fixtures.softhsm import SoftHsm
-from tests.fixtures.store import blob, epoch, meeting, meeting_id, recipient_id, roster
+from tests.fixtures.store import (
+    blob,
+    epoch,
+    grant,
+    hold,
+    meeting,
+    meeting_id,
+    policy,
+    recipient_id,
+    request,
+    roster,
+    share,
+    site_policy,
+)
 
-TREASURY = SpaceName("treasury")
+TREASURY, BANKING = SpaceName("treasury"), SpaceName("investment-banking")
 MEETINGS, EPOCHS = 3, 2
 
 
@@ -76,6 +91,18 @@ def filled(desk: Desk) -> Desk:
     for number in range(1, MEETINGS + 1):
         desk.records.write(opening(number))
     return desk
+
+
+@pytest.fixture
+def governed(filled: Desk) -> Desk:
+    """A store with a row of every kind, the site's own among them."""
+    told = {"ceremony": "another-run"}
+    own = (policy(), grant(1), hold(1), hold(2, lifted=7), share(1))
+    asked = tuple(request(n, state) for n, state in enumerate(RequestState, 1))
+    filled.records.write(Entry("escrow.drill", TREASURY, "treasury", told, (*own, *asked)))
+    ours = (site_policy(), request(9, space=""), request(8, RequestState.EXECUTED, ""))
+    filled.records.write(Entry("escrow.drill", "", "site", told, ours))
+    return filled
 
 
 def test_what_is_written_is_read_back_checked_by_the_space_s_token(filled: Desk) -> None:
@@ -184,15 +211,55 @@ def test_without_tokens_the_epochs_of_a_meeting_are_read_as_they_lie_there(fille
     assert found == [epoch(2, n) for n in range(EPOCHS)]
 
 
-def test_rows_that_lost_their_seals_are_sealed_anew_and_no_leaf_is_written(filled: Desk) -> None:
-    for table in ("space", "recipient", "meeting", "roster", "epoch"):
-        tamper(filled.path, f"UPDATE {table} SET mac = zeroblob(32)")
-    size, rows = filled.store.tree_size(), filled.store.row_count("")
+def test_holds_and_policy_of_a_space_are_read_checked(governed: Desk) -> None:
+    records = governed.records
+    assert records.holds(TREASURY) == (hold(1), hold(2, lifted=7))
+    assert records.policy(TREASURY) == policy()
+    assert (records.holds(BANKING), records.policy(BANKING)) == ((), None)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["DELETE FROM hold", "UPDATE hold SET mac = zeroblob(32)", "UPDATE hold SET version = 2"],
+)
+def test_a_hold_that_somebody_removed_or_altered_is_missed(governed: Desk, sql: str) -> None:
+    tamper(governed.path, sql)
+    with pytest.raises(IntegrityFailure):
+        governed.records.holds(TREASURY)
+
+
+def test_a_policy_that_somebody_removed_is_missed(governed: Desk) -> None:
+    tamper(governed.path, "DELETE FROM policy")
+    with pytest.raises(IntegrityFailure):
+        governed.records.policy(TREASURY)
+
+
+def test_rows_that_lost_their_seals_are_sealed_anew_and_no_leaf_is_written(governed: Desk) -> None:
+    for kind in RowKind:
+        tamper(governed.path, f'UPDATE "{kind}" SET mac = zeroblob(32)')
+    size, rows = governed.store.tree_size(), governed.store.row_count("")
     for _ in range(2):  # it bears being repeated
-        assert filled.records.reseal_rows() == rows
-    assert filled.store.tree_size() == size
-    assert len(list(filled.records.epochs(TREASURY))) == MEETINGS * EPOCHS
-    assert len(filled.records.spaces()) == 2
+        assert governed.records.reseal_rows() == rows
+    assert governed.store.tree_size() == size
+    assert len(list(governed.records.epochs(TREASURY))) == MEETINGS * EPOCHS
+    assert len(governed.records.spaces()) == 2
+    for kind in RowKind:
+        (lost,) = _rows(governed, f'SELECT count(*) FROM "{kind}" WHERE mac = zeroblob(32)')
+        assert lost == (0,), kind
+
+
+def _rows(desk: Desk, sql: str) -> list[tuple[int]]:
+    with closing(sqlite3.connect(desk.path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+@pytest.mark.parametrize("kind", RowKind)
+def test_nothing_is_sealed_anew_in_silence_where_a_row_is_gone(
+    governed: Desk, kind: RowKind
+) -> None:
+    tamper(governed.path, f'DELETE FROM "{kind}" WHERE rowid = (SELECT max(rowid) FROM "{kind}")')
+    with pytest.raises(IntegrityFailure):
+        governed.records.reseal_rows()
 
 
 def test_a_row_that_the_log_does_not_name_is_not_sealed(filled: Desk) -> None:

@@ -3,6 +3,7 @@
 import base64
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,12 +16,17 @@ from kms.audit.leaf import decode_leaf
 from kms.bootstrap.files import StateFiles
 from kms.ceremonies.steps.certificate import read_certificate
 from kms.client.keys import EnvelopeOpener, SiteTrust
+from kms.domain.grants import Hold
+from kms.domain.ids import SpaceName
+from kms.domain.policies import Labels, RotationRules, SpacePolicy
 from kms.errors import (
     ConclaveError,
     EnvelopeRefused,
     IntegrityFailure,
     InvalidInput,
     NotFound,
+    OnHold,
+    Retained,
     StateNotAllowed,
 )
 from kms.practice import PracticeSite
@@ -40,6 +46,7 @@ from tests.fixtures.escrowed import (
     order,
     site_root,
 )
+from tests.fixtures.rows import put
 from tests.fixtures.softhsm import clone_site
 from tests.fixtures.store import TestClock
 from tests.practice.service import serving
@@ -277,6 +284,35 @@ def test_a_retired_space_is_destroyed_with_every_key(filled: Filled) -> None:
 def test_a_space_in_use_is_not_destroyed(filled: Filled) -> None:
     with pytest.raises(StateNotAllowed, match="in use"):
         hold(filled.site, order(filled.site, "destroy-space", f'space = "{SPACE}"\n'))
+
+
+def test_a_space_under_a_legal_hold_is_retired_and_not_destroyed(filled: Filled) -> None:
+    site = filled.site
+    stands = Hold(SpaceName(SPACE), "0193a5b0-7c3e-7000-8000-000000000001", "", "a court", "o", 1)
+    put(site, "hold.place", f"spaces/{SPACE}/holds/{stands.hold}", stands)
+    hold(site, order(site, "retire-space", f'space = "{SPACE}"\n'))
+    plan = order(site, "destroy-space", f'space = "{SPACE}"\n')
+    with pytest.raises(OnHold, match=f"{stands.hold} forbids it: a court"):
+        hold(site, plan)
+    put(site, "hold.lift", f"spaces/{SPACE}/holds/{stands.hold}", replace(stands, lifted=2))
+    kill_at(site, plan, "is erased with everything")
+    another = replace(stands, hold="0193a5b0-7c3e-7000-8000-000000000002")
+    put(site, "hold.place", f"spaces/{SPACE}/holds/{another.hold}", another)
+    with pytest.raises(OnHold):
+        hold(site, plan)
+
+
+def test_keys_that_a_policy_retains_are_not_destroyed_with_their_space(filled: Filled) -> None:
+    site = filled.site
+    rules = RotationRules(3600, 86_400)
+    kept = SpacePolicy(SpaceName(SPACE), Labels(), rules, retention_seconds=86_400)
+    put(site, "policy.change", f"spaces/{SPACE}/policy", kept)
+    hold(site, order(site, "retire-space", f'space = "{SPACE}"\n'))
+    plan = order(site, "destroy-space", f'space = "{SPACE}"\n')
+    with pytest.raises(Retained, match="are kept until"):
+        hold(site, plan)
+    put(site, "policy.change", f"spaces/{SPACE}/policy", replace(kept, retention_seconds=0))
+    assert hold(site, plan)["look/space"]["epochs"] == EPOCHS
 
 
 DESTROYING = (

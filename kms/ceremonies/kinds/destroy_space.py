@@ -1,8 +1,9 @@
 """destroy-space: the end of a retired space. Every envelope goes, then the token is erased: no key
-of the space can be had again, by anybody.
+of the space can be had again, by anybody. Refuses while a legal hold stands or keys are retained.
 """
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 
@@ -21,7 +22,7 @@ from kms.domain.ids import RecipientId, SpaceName, parse_space
 from kms.domain.models import Epoch, Meeting, Space
 from kms.domain.people import Part
 from kms.domain.states import KeyState, MeetingState
-from kms.errors import IntegrityFailure, NotFound, StateNotAllowed
+from kms.errors import IntegrityFailure, NotFound, OnHold, Retained, StateNotAllowed
 
 NAME = "destroy-space"
 BACKUPS = (
@@ -118,6 +119,26 @@ def _check_retired(name: SpaceName, room: Room) -> None:
             raise StateNotAllowed(
                 f"the meeting {meeting.meeting} is open", hint="end it, then begin again"
             )
+    _check_may_go(name, room)
+
+
+def _check_may_go(name: SpaceName, room: Room) -> None:
+    """Raise OnHold while a legal hold of the space stands, Retained while keys have to be kept."""
+    for hold in room.records.holds(name):
+        if not hold.lifted:
+            raise OnHold(
+                f"the legal hold {hold.hold} forbids it: {hold.reason}",
+                hint="a hold is lifted by an approved request",
+            )
+    policy = room.records.policy(name)
+    kept = policy.retention_seconds if policy else room.brief.site.retention_seconds
+    last = max((one.closed for one in room.records.meetings(name)), default=0)
+    if room.now() < last + kept:
+        until = datetime.fromtimestamp(last + kept, UTC)
+        raise Retained(
+            f"keys of the space {name} are kept until {until:%Y-%m-%dT%H:%M:%SZ}",
+            hint="hold the ceremony then, or have the policy changed by an approved request",
+        )
 
 
 def _look(name: SpaceName, label: str, room: Room) -> Facts:
@@ -131,8 +152,11 @@ def _look(name: SpaceName, label: str, room: Room) -> Facts:
 
 
 def _destroy_keys(name: SpaceName, label: str, room: Room) -> Facts:
-    """Destroy meeting after meeting; once the token is erased there is nothing left to do."""
+    """Destroy meeting after meeting; once the token is erased there is nothing left to do. The
+    service may have run since an interruption, and a hold been placed.
+    """
     if room.tokens(label).exists():
+        _check_may_go(name, room)
         meetings = {one.meeting: one for one in room.records.meetings(name)}
         total = len(meetings)
         for meeting, epochs in groupby(room.records.epochs(name), lambda one: one.meeting):
