@@ -5,8 +5,10 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from kms.audit.leaf import Outcome, Phase
@@ -38,16 +40,38 @@ from kms.usecases.watch.notify import Notifier
 _LOG = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The service put together; ``background`` are its endless works by name, not begun."""
+
+    services: Services
+    checkpointer: Checkpointer
+    background: dict[str, Callable[[], Coroutine[Any, Any, None]]]
+
+
 @asynccontextmanager
 async def web(settings: Settings) -> AsyncIterator[Services]:
-    """Open store and workers, check the log, start the background work, yield the services.
+    """Put the service together, start its background work, yield the services; raise as
+    ``composed``.
+    """
+    async with composed(settings, SteadyClock(), Workers(settings)) as parts:
+        background = [_watched(run(), name) for name, run in parts.background.items()]
+        try:
+            yield parts.services
+        finally:
+            await _stop(background)
+
+
+@asynccontextmanager
+async def composed(
+    settings: Settings, clock: SteadyClock, workers: Workers
+) -> AsyncIterator[Parts]:
+    """Open store and workers, check the log, yield the service.
 
     Raise IntegrityFailure if the log is not what was last signed, Sealed if the whole box is,
     HsmUnavailable, StoreUnavailable, ConfigurationError.
     """
-    clock = SteadyClock()
     store = SqliteStore.open(settings.paths.database, clock)
-    workers = Workers(settings)
     try:
         checkpointer = Checkpointer(store, workers.site, clock, settings.audit)
         await checkpointer.start()
@@ -76,20 +100,19 @@ async def web(settings: Settings) -> AsyncIterator[Services]:
         await close_open_intents(services)
         await _started(services)
         await finish_executed(services)
-        background = [
-            _watched(checkpointer.run(), "checkpoints"),
-            _watched(activations.run(services), "activations"),
-            _watched(Resealing(services).run(), "resealing"),
-            _watched(clock_watch.run(), "clock"),
-            _watched(Rotations(services).run(), "rotation"),
-            _watched(notifier.run(), "notifications"),
-            _watched(Watcher(services, notifier.tell).run(), "alerts"),
-        ]
+        background: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "checkpoints": checkpointer.run,
+            "activations": partial(activations.run, services),
+            "resealing": Resealing(services).run,
+            "clock": clock_watch.run,
+            "rotation": Rotations(services).run,
+            "notifications": notifier.run,
+            "alerts": Watcher(services, notifier.tell).run,
+        }
         try:
-            yield services
+            yield Parts(services, checkpointer, background)
         finally:
             await seals.stop()
-            await _stop(background)
             await _last_checkpoint(checkpointer)
     finally:
         await workers.close()

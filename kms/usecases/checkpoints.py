@@ -57,6 +57,11 @@ class Checkpointer:
         self._signed = size
         await self._store.commit(Unit((PutCheckpoint(size, note),)))
 
+    async def keep(self) -> None:
+        """Sign the head, and note that it could be signed; raise as ``sign``."""
+        await self.sign()
+        self._last_good = self._clock.monotonic()
+
     async def run(self) -> None:
         """Sign at the interval, for ever; what fails is tried again."""
         # The start was checked and may have taken long; key operations come after it.
@@ -64,8 +69,7 @@ class Checkpointer:
         while True:
             await asyncio.sleep(self._settings.checkpoint_seconds)
             try:
-                await self.sign()
-                self._last_good = self._clock.monotonic()
+                await self.keep()
             except ConclaveError as error:
                 _LOG.warning("checkpoint not signed: %s", error.code)
                 await self._resume()
