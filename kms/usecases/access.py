@@ -5,7 +5,9 @@ policies cannot be verified or used, what they forbid is unknown: then nothing i
 health and sealing.
 """
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,8 @@ STILL = frozenset({"health.live", "health.ready", "space.seal", "site.seal"})
 """What goes on by the policies last known, whatever cannot be verified: stopping is safe alone."""
 SITE_SOURCE = "site-policy"
 """Where the site's own policies stand, in place of a file's name."""
+_STILL_SECONDS = 1.0
+"""How long stopping waits for what cannot be verified."""
 _NOTE_SECONDS = 3600
 
 
@@ -85,11 +89,12 @@ class Access:
                 services.authorizer.learn(self._facts)
 
     async def _ready_for(self, services: "Services", operation: str, space: str) -> None:
-        try:
+        if operation not in STILL:
             await self.ready(services, space)
-        except (IntegrityFailure, Unavailable):
-            if operation not in STILL:
-                raise
+            return
+        with suppress(IntegrityFailure, Unavailable, TimeoutError):
+            async with asyncio.timeout(_STILL_SECONDS):
+                await self.ready(services, space)
 
     def _renew(self, services: "Services", text: str, seen: int) -> None:
         authorizer = services.authorizer

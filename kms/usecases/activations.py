@@ -10,7 +10,7 @@ from kms.domain.ids import MeetingId, SpaceName
 from kms.domain.models import Epoch, Principal, PrincipalKind
 from kms.domain.rows import SealedRow
 from kms.domain.states import IN_USE, KeyState, MeetingState
-from kms.errors import ConclaveError, InvalidInput
+from kms.errors import ConclaveError, InvalidInput, Sealed
 from kms.statements.canonical import make_row, read_row
 from kms.usecases.minting import moved
 from kms.usecases.services import Call, Services, lock_name, meeting_path, store_rows
@@ -98,6 +98,9 @@ class Activations:
     async def _activate(self, services: Services, when: int, space: str, meeting: str) -> None:
         try:
             await activate(services, SpaceName(space), MeetingId(meeting))
+        except Sealed:
+            # It is unsealed while the service stands still, and the start schedules it again.
+            _LOG.info("the space %s is sealed: no activation of %s", space, meeting)
         except ConclaveError as error:
             _LOG.warning("activation of %s/%s failed: %s", space, meeting, error.code)
             self.schedule(space, meeting, max(when, services.seconds()) + _RETRY_SECONDS)
