@@ -34,7 +34,7 @@ class RuleOut(Wire):
 
 
 class RulesOut(Wire):
-    """The rules under the register of people in force: ``people`` is its JWS, ``sha256`` of that."""
+    """The rules; ``people`` is the JWS of the register in force, ``sha256`` the digest of that."""
 
     people: Jws
     sha256: _Digest
