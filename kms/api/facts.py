@@ -98,7 +98,7 @@ def _people(watched: Watched) -> list[Family]:
         ),
         _gauge("approvals_pending", "Requests that wait for approval.", len(facts.waiting)),
         _gauge("grants", "Granted roles in force.", facts.grants),
-        _gauge("grants_forgotten", "Granted roles that nobody uses.", facts.forgotten.total()),
+        _gauge("grants_flagged", "Granted roles that nobody uses or needs.", facts.flagged.total()),
         _gauge(
             "escrow_gaps",
             "Keys that could not be recovered.",

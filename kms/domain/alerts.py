@@ -124,8 +124,8 @@ ALERTS: dict[str, Alert] = {
         "Read the worker's log; see the HSM's own health.", "请查看工作进程日志与 HSM 自身状态。",
     ),
     "grant-forgotten": Alert(
-        _N, 1, "grants in force that nobody uses", "the space", 0,
-        "Granted roles are in force and not used", "有已授予的限时角色无人使用",
+        _N, 1, "grants that are not used, old, or of somebody unknown", "the space", 0,
+        "Granted roles are forgotten", "有限时角色被遗忘",
         "See conclave grant list; revoke what nobody needs.",
         "请查看 conclave grant list，并撤回无人需要的授权。",
     ),

@@ -51,7 +51,7 @@ class Watcher:
         self._tasks = [
             _Task(survey.look_at_tokens, often),
             _Task(survey.look_at_log, often),
-            _Task(survey.look_at_spaces, often),
+            _Task(survey.look_at_seals, often),
             _Task(survey.look_at_keys, survey_),
             _Task(survey.look_at_requests, survey_),
             _Task(survey.look_at_grants, survey_),

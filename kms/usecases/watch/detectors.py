@@ -105,8 +105,8 @@ def hsm_trouble(view: View) -> Iterator[Condition]:
 
 
 def grant_forgotten(view: View) -> Iterator[Condition]:
-    """Count unused grants by space."""
-    for space, number in view.watched.facts.forgotten.items():
+    """Count flagged grants by space."""
+    for space, number in view.watched.facts.flagged.items():
         yield Condition("grant-forgotten", space, space, number)
 
 

@@ -88,6 +88,7 @@ class _Follower:
             return False
         except Exception:  # noqa: BLE001 -- the other channels go on, and so does this one
             _LOG.exception("%s failed unexpectedly", self._name)
+            self._failed("a fault of the channel's own")
             await asyncio.sleep(LONGEST_PAUSE)
             return False
         return self._state.position >= self._store.tree_size()

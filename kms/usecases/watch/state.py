@@ -78,7 +78,7 @@ class Facts:
     waiting: tuple[Waiting, ...] = ()
     keys: dict[str, SpaceKeys] = field(default_factory=dict)
     grants: int = 0
-    forgotten: Counter[str] = field(default_factory=Counter)
+    flagged: Counter[str] = field(default_factory=Counter)
     vaults: dict[str, Vaults] = field(default_factory=dict)
     stuck: dict[str, tuple[int, float]] = field(default_factory=dict)
     escrow: Escrow | None = None

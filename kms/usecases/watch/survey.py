@@ -4,6 +4,7 @@ Each function looks at one thing and writes it into the facts. Long reads give w
 """
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -15,26 +16,20 @@ from kms.audit.leaf import decode_leaf
 from kms.domain.approvals import Request, RequestState
 from kms.domain.grants import Grant
 from kms.domain.ids import SpaceName
-from kms.domain.models import (
-    EVERY_SPACE,
-    Principal,
-    PrincipalKind,
-    Recipient,
-    RecipientKind,
-    Role,
-    Space,
-)
+from kms.domain.models import EVERY_SPACE, Principal, PrincipalKind, Role, Space
 from kms.domain.rows import Record, SealedRow
 from kms.errors import ConclaveError, InvalidInput, Sealed
 from kms.settings import Token
 from kms.statements.canonical import read_row
 from kms.statements.request import peek_request
 from kms.usecases.escrow import escrow_status
-from kms.usecases.policies import policy_in_force
+from kms.usecases.grants import flagged_grants
 from kms.usecases.queries import check_writable
+from kms.usecases.rotation.vaults import is_paused, vault_due, vaults_of
 from kms.usecases.services import Call, Services
 from kms.usecases.watch.state import READY, Escrow, SpaceKeys, Vaults, Waiting
 
+_LOG = logging.getLogger(__name__)
 _R = TypeVar("_R", bound=Record)
 _PAGE = 200
 WATCHER = Principal(
@@ -97,11 +92,9 @@ def _seconds(time: str) -> float:
     return datetime.fromisoformat(time).timestamp()
 
 
-async def look_at_spaces(services: Services) -> None:
-    """See which spaces are sealed."""
-    spaces = _records(services.store.spaces(), Space)
-    rows = {str(one.space) for one in spaces if one.sealed}
-    services.watched.facts.sealed = tuple(sorted(rows | services.seals.spaces))
+async def look_at_seals(services: Services) -> None:
+    """See what is sealed; the empty name is the whole box."""
+    services.watched.facts.sealed = tuple(sorted(services.seals.spaces))
 
 
 async def look_at_keys(services: Services) -> None:
@@ -149,51 +142,42 @@ def _waiting(record: Request) -> Waiting:
 
 
 async def look_at_grants(services: Services) -> None:
-    """Count the grants in force, and those that nobody uses."""
+    """Count the grants in force, and those that people should look at."""
     facts, now = services.watched.facts, services.seconds()
-    grants, forgotten = 0, Counter[str]()
-    for space in _live(services):
-        held = [one for one in _records(services.store.grants(space), Grant) if one.holds(now)]
-        grants += len(held)
-        forgotten[space] = sum(_forgotten(services, one, now) for one in held)
-    facts.grants, facts.forgotten = grants, forgotten
-
-
-_FORGOTTEN = 7 * 24 * 3600
-
-
-def _forgotten(services: Services, grant: Grant, now: int) -> bool:
-    """Whether nobody has used a grant for a week, since it began or was last used."""
-    used = services.store.grant_used(grant.grant)
-    since = max(grant.starts, _seconds(used)) if used else grant.starts
-    return now - since >= _FORGOTTEN
+    grants, flagged = 0, Counter[str]()
+    for space in _open(services):
+        held = _records(services.store.grants(space), Grant)
+        grants += sum(one.holds(now) for one in held)
+        try:
+            flagged[space] = len(await flagged_grants(services, space))
+        except ConclaveError as error:
+            _LOG.warning("the grants of %s cannot be checked: %s", space, error.code)
+    facts.grants, facts.flagged = grants, flagged
 
 
 async def look_at_vaults(services: Services) -> None:
     """See when vault keys are due, and how many epochs still depend on an older one."""
-    facts, store = services.watched.facts, services.store
-    for space in _live(services):
-        keys = [
-            one
-            for one in _records(store.recipients(space), Recipient)
-            if one.kind is RecipientKind.VAULT and not one.revoked
-        ]
-        newest = max(keys, key=lambda one: one.version, default=None)
-        if newest is None:
+    facts = services.watched.facts
+    found: dict[str, Vaults] = {}
+    for space in _open(services):
+        try:
+            vaults = await _vaults(services, space)
+        except ConclaveError as error:
+            _LOG.warning("the vault keys of %s cannot be checked: %s", space, error.code)
             continue
-        older = (one for one in keys if one is not newest)
-        remaining = sum(store.count_kept_for(space, one.recipient) for one in older)
-        policy, _ = await policy_in_force(services, space)
-        period = policy.rotation.vault_seconds
-        due = newest.registered + period if period else 0
-        facts.vaults[space] = Vaults(remaining, _paused(services, space), due)
+        found[space] = vaults
         known = facts.stuck.get(space)
-        if known is None or known[0] != remaining or facts.vaults[space].paused:
-            facts.stuck[space] = (remaining, services.clock.monotonic())
+        if known is None or known[0] != vaults.remaining or vaults.paused:
+            facts.stuck[space] = (vaults.remaining, services.clock.monotonic())
+    facts.vaults = found
 
 
-def _paused(services: Services, space: SpaceName) -> bool:
-    return bool(services.store.mark(f"reseal-paused/{space}", 0))
+async def _vaults(services: Services, space: SpaceName) -> Vaults:
+    live = [one for one in await vaults_of(services, space) if not one.revoked]
+    store = services.store
+    remaining = sum(store.count_kept_for(space, one.recipient) for one in live[:-1])
+    due = await vault_due(services, space, live[-1]) if live else 0
+    return Vaults(remaining, is_paused(store, space), due)
 
 
 async def look_at_escrow(services: Services) -> None:
@@ -210,6 +194,11 @@ def _live(services: Services) -> list[SpaceName]:
     """Return the spaces whose keys are not destroyed."""
     spaces = _records(services.store.spaces(), Space)
     return [one.space for one in spaces if not one.destroyed]
+
+
+def _open(services: Services) -> list[SpaceName]:
+    """Return the spaces whose tokens can be asked."""
+    return [space for space in _live(services) if not services.seals.holds(space)]
 
 
 def _records(rows: list[SealedRow], kind: type[_R]) -> list[_R]:
