@@ -41,8 +41,17 @@ def rows(count: int = 3) -> list[Row]:
     return [make_row(replace(trusted_order().meeting, roster_version=i), i) for i in range(count)]
 
 
-def space_row(name: str = TREASURY) -> Row:
-    return make_row(Space(SpaceName(name), ReleaseClass.TRUSTED, "space-t", int(time.time())), 1)
+def space_row(name: str = TREASURY, *, sealed: bool = True) -> Row:
+    now = int(time.time())
+    space = Space(SpaceName(name), ReleaseClass.TRUSTED, "space-t", now, sealed=now * sealed)
+    return make_row(space, 1)
+
+
+def test_no_worker_makes_the_row_of_a_space_that_is_not_sealed(site):
+    site.start("site")
+    assert ask(site, lambda workers: workers.site.seal_rows([space_row()]))
+    with pytest.raises(Forbidden):
+        ask(site, lambda workers: workers.site.seal_rows([space_row(sealed=False)]))
 
 
 def test_sealed_rows_are_accepted_again_by_the_same_token(site):
