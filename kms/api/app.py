@@ -29,9 +29,11 @@ from kms.api.routes import (
     epochs,
     lifecycle,
     meetings,
+    policies,
     rosters,
     seals,
     status,
+    vaults,
 )
 from kms.api.routes.events import Streams
 from kms.errors import ConclaveError, InvalidInput, MethodNotAllowed, NotFound
@@ -89,11 +91,13 @@ def _fastapi(services: Services, streams: Streams) -> tuple[FastAPI, list[Route]
         *epochs.endpoints(idempotency),
         *lifecycle.endpoints(idempotency),
         *approvals.endpoints(idempotency),
+        *policies.endpoints(),
         *streams.endpoints(),
         *status.endpoints(metrics),
         *alerts.endpoints(),
         *audit.endpoints(),
         *seals.endpoints(),
+        *vaults.endpoints(),
     )
     app = FastAPI(
         title="Conclave",

@@ -7,18 +7,24 @@ import typer
 
 from kms.cli import (
     alert,
+    approval,
     audit,
     ceremony,
+    certificate,
     credential,
     envelope,
     epoch,
     escrow,
+    grant,
+    hold,
     meeting,
     people,
+    policy,
     roster,
     seal,
     service,
     space,
+    vault,
 )
 from kms.cli.register import Group, describe, global_options
 from kms.cli.session import Options
@@ -28,7 +34,7 @@ SUMMARY = "Conclave: keys of confidential meetings, kept in an HSM, released to 
 
 _PARTS = (
     *(service, seal, space, meeting, roster, epoch, envelope, escrow, alert, audit),
-    *(people, credential, ceremony),
+    *(hold, certificate, vault, policy, grant, approval, people, credential, ceremony),
 )
 
 

@@ -4,14 +4,24 @@ API, policy test, CLI and documentation read it. An operation's id is also its n
 and in the audit log. What needs several people's approval stands in kms/domain/approvals.py.
 """
 
-from kms.operations import alerts, approvals, audit, lifecycle, meetings, seals, status
+from kms.operations import (
+    alerts,
+    approvals,
+    audit,
+    lifecycle,
+    meetings,
+    policies,
+    seals,
+    status,
+    vaults,
+)
 from kms.operations.table import COMMON_ERRORS, Operation
 
 __all__ = ["COMMON_ERRORS", "OPERATIONS", "Operation"]
 
 OPERATIONS: dict[str, Operation] = {
     operation.id: operation
-    for subject in (alerts, meetings, status, audit, approvals, lifecycle, seals)
+    for subject in (alerts, meetings, status, audit, approvals, lifecycle, policies, seals, vaults)
     for operation in subject.TABLE
 }
 """Every operation by its id."""

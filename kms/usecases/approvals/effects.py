@@ -1,5 +1,6 @@
 """Which function carries out which operation that needs approval, and what follows it."""
 
+from kms.usecases import grants, policies
 from kms.usecases.approvals.effect import Afterwards, Prepare
 from kms.usecases.lifecycle import certificates, destruction, holds, suspension
 
@@ -8,6 +9,9 @@ EFFECTS: dict[str, Prepare] = {
     "epoch.destroy": destruction.prepare_epoch,
     "meeting.destroy": destruction.prepare_meeting,
     "hold.lift": holds.prepare_lift,
+    "policy.change": policies.prepare_policy,
+    "site-policy.change": policies.prepare_site_policy,
+    "grant.create": grants.prepare_grant,
 }
 """Every operation of kms/domain/approvals.RULES that can be carried out here."""
 
