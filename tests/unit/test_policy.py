@@ -11,7 +11,7 @@ from kms.operations import OPERATIONS, Operation
 from kms.policy.authorizer import Authorizer, Target
 
 AUTHORIZER = Authorizer.load()
-SPACE_BOUND = {"envelope.fetch", "envelope.relay", "audit.manifests"}
+SPACE_BOUND = {"envelope.fetch", "envelope.relay", "audit.manifests", "grant.revoke"}
 
 
 def caller(*roles: Role, spaces: tuple[str, ...] = ("treasury",)) -> Principal:
@@ -41,6 +41,25 @@ def permits(principal: Principal, operation: str, target: Target) -> bool:
 def test_exactly_the_roles_of_the_table_are_permitted(role: Role, operation: Operation) -> None:
     allowed = permits(caller(role), operation.id, favourable(operation))
     assert allowed is (role in operation.roles)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda operation: operation.id)
+@pytest.mark.parametrize("role", Role)
+def test_no_role_reaches_another_space_by_the_policies_either(
+    role: Role, operation: Operation
+) -> None:
+    target = favourable(operation, "markets")
+    if target.space:
+        assert not AUTHORIZER.explain(caller(role), operation.id, target).permitted
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda operation: operation.id)
+def test_an_explanation_decides_as_the_policies_do(operation: Operation) -> None:
+    for role in Role:
+        target = favourable(operation)
+        found = AUTHORIZER.explain(caller(role), operation.id, target)
+        assert found.permitted is permits(caller(role), operation.id, target)
+        assert found.deciding or found.near
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda operation: operation.id)
