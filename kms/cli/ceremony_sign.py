@@ -3,7 +3,6 @@
 What does not hold is refused before anything is written; the administrator's terminal looks again.
 """
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kms.cli.ceremony_plan import StateOption
+from kms.cli.last_word import ask_last_word
 from kms.cli.output import Column, word
 from kms.cli.register import register
 from kms.cli.session import Session
@@ -23,7 +23,7 @@ from kms.cli.unlock import (
     TokenOption,
     one_place,
 )
-from kms.errors import Abandoned, Forbidden, InvalidInput, VerificationFailed
+from kms.errors import Forbidden, InvalidInput, VerificationFailed
 from kms.hardening import harden
 from kms.i18n import _
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from kms.domain.people import Register
     from kms.statements.card import HeldCredential
 
-_TRIES = 3
 _SIGNED = (
     Column("Ceremony", "id"),
     Column("Person", "person"),
@@ -129,21 +128,11 @@ def _show(session: Session, folder: "Folder", due: "Due", known: "Register") -> 
 
 def _confirm(person: str, due: "Due") -> None:
     """Return once the person typed the last of the words; raise Abandoned."""
-    from kms.ceremonies.people.words import digest_words  # noqa: PLC0415 -- heavy
-
-    wanted = digest_words(due.sha256)[-1]
-    text = _("Compare all eight words with the administrator's terminal. The last one:")
-    for _try in range(_TRIES):
-        print(f"⌨ {person}: {text}", end=" ", file=sys.stderr, flush=True)  # noqa: T201 -- a prompt
-        typed = sys.stdin.readline()
-        if typed.strip().lower() == wanted:
-            return
-        if not typed:
-            break
-        print(_("That is not the last of the eight words above."), file=sys.stderr)  # noqa: T201
-    raise Abandoned(
-        "the last word was not typed: nothing was signed",
-        hint="if the words differ from the administrator's, say stop: somebody has another plan",
+    ask_last_word(
+        person,
+        due.sha256,
+        _("Compare all eight words with the administrator's terminal. The last one:"),
+        "if the words differ from the administrator's, say stop: somebody has another plan",
     )
 
 

@@ -1,0 +1,154 @@
+"""approval: what needs several people's word, the inbox of requests, cancelling, carrying out."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kms.cli.approval_sign import request, sign
+from kms.cli.approval_view import needs_in_words, note_request, read_request, summary_of
+from kms.cli.exits import Exit
+from kms.cli.output import Column, word, yes_no
+from kms.cli.register import group, register
+from kms.cli.session import Session
+from kms.domain.approvals import Standing
+from kms.errors import InvalidInput
+from kms.i18n import _
+
+if TYPE_CHECKING:
+    from kms.wire.approvals import RequestOut
+
+_IRREVOCABLE = frozenset({"epoch.destroy", "meeting.destroy", "meeting.share"})
+"""What nothing undoes: carrying it out asks for the request's id."""
+
+_RULES = (
+    Column("Operation", "operation"),
+    Column("Meaning", "meaning"),
+    Column("Must approve", "must"),
+)
+_INBOX = (
+    Column("Request", "id"),
+    Column("Space", "space"),
+    Column("Operation", "operation"),
+    Column("Asked for by", "requester"),
+    Column("Approved by", "approved", lambda names: ", ".join(names) or "-"),
+    Column("Missing", "lacking"),
+    Column("Open until", "expires"),
+    Column("State", "state", word),
+)
+_DETAIL = (
+    *_INBOX[:4],
+    Column("Reason", "reason"),
+    *_INBOX[4:],
+    Column("Can be carried out", "ready", yes_no),
+    Column("Ended", "ended"),
+    Column("Digest", "digest"),
+)
+RequestArgument = Annotated[str, typer.Argument(help="The request's id (UUIDv7).")]
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands."""
+    approvals = group("Approvals: what several people must agree to before it happens.")
+    for name, command in (
+        ("rules", rules),
+        ("list", list_requests),
+        ("show", show),
+        ("request", request),
+        ("sign", sign),
+        ("cancel", cancel),
+        ("execute", execute),
+    ):
+        register(approvals, name, command)
+    app.add_typer(approvals, name="approval")
+
+
+def rules(
+    session: Session,
+    space: Annotated[str | None, typer.Option(help="As the policy of this space says.")] = None,
+    partner: Annotated[
+        str | None, typer.Option(help="The other space, of what both must approve.")
+    ] = None,
+) -> None:
+    """Show what needs approval, and by whom."""
+    with session.client() as client:
+        found = client.approval_rules(space, partner)
+    rows = [
+        {
+            "operation": one.operation,
+            "meaning": summary_of(one.operation),
+            "must": needs_in_words(one.needs),
+        }
+        for one in found.items
+    ]
+    session.output.table(found.model_dump(mode="json"), rows, _RULES)
+
+
+def list_requests(
+    session: Session,
+    state: Annotated[Standing, typer.Option(help="Requests that stand so.")] = Standing.PENDING,
+) -> None:
+    """List requests, who has still to approve them, and until when; exit code 3 if some wait."""
+    if state is Standing.OUTDATED:
+        raise InvalidInput("those outdated are listed among those pending")
+    with session.client() as client:
+        found = list(client.approval_requests(state.value))
+    items = [one.model_dump(mode="json") for one in found]
+    rows = list(map(_row, found))
+    session.output.table({"items": items}, rows, _INBOX, empty=_("No request stands so."))
+    if state is Standing.PENDING and items:
+        raise typer.Exit(Exit.ATTENTION)
+
+
+def show(session: Session, request: RequestArgument) -> None:
+    """Show a request as it was signed, who approved it and who is missing."""
+    with session.client() as client:
+        found = client.approval_request(request)
+    note_request(session.output, read_request(found))
+    session.output.record(found.model_dump(mode="json"), _row(found), _DETAIL)
+
+
+def cancel(session: Session, request: RequestArgument) -> None:
+    """Cancel a request; any officer may."""
+    with session.client() as client:
+        ended = client.cancel_request(request)
+    session.output.record(ended.model_dump(mode="json"), _row(ended), _DETAIL)
+
+
+def execute(
+    session: Session,
+    request: RequestArgument,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the request's id.")] = False,
+) -> None:
+    """Carry out a request that enough people approved, once."""
+    with session.client() as client:
+        found = client.approval_request(request)
+        wanted = read_request(found)
+        note_request(session.output, wanted)
+        if dry_run:
+            document = {**found.model_dump(mode="json"), "dry_run": True}
+            session.output.record(document, _row(found), _DETAIL)
+            return
+        if wanted.operation in _IRREVOCABLE and not yes:
+            _confirm(request)
+        done = client.execute_request(request)
+    session.output.record(done.model_dump(mode="json"), _row(done), _DETAIL)
+
+
+def _confirm(request: str) -> None:
+    """Raise InvalidInput unless the request's id is typed back."""
+    if not sys.stdin.isatty():
+        raise InvalidInput(
+            "what nothing undoes asks for a confirmation and there is no terminal to ask on",
+            hint="check with --dry-run, then use --yes",
+        )
+    typed = typer.prompt(_("Nothing undoes this. Type the request's id to do it"), err=True)
+    if typed.strip() != request:
+        raise InvalidInput("this is not the request's id; nothing was done")
+
+
+def _row(found: "RequestOut") -> dict[str, Any]:
+    return {**found.model_dump(mode="json"), "lacking": needs_in_words(found.missing)}

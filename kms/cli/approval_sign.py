@@ -1,0 +1,237 @@
+"""approval request, approval sign: one person with their own credential.
+
+What is signed is shown from its own bytes, never from what the service says of it.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kms.cli.approval_parameters import parameters_of, seconds_of
+from kms.cli.approval_view import note_request, read_request
+from kms.cli.inputs import read_root
+from kms.cli.last_word import ask_last_word
+from kms.cli.output import Column, word
+from kms.cli.session import Session
+from kms.cli.unlock import (
+    KeyOption,
+    ModuleOption,
+    PasswordFdOption,
+    PinFdOption,
+    Place,
+    TokenOption,
+    one_place,
+)
+from kms.domain.approvals import RULES
+from kms.errors import InvalidInput, NotFound, VerificationFailed
+from kms.hardening import harden
+from kms.i18n import _
+
+if TYPE_CHECKING:
+    from kms.client.api import Client
+    from kms.domain.people import Register
+    from kms.statements.card import HeldCredential
+    from kms.statements.request import OperationRequest
+    from kms.wire.approvals import RulesOut
+
+PersonOption = Annotated[str, typer.Option(help="Who you are, as the register has it.")]
+SiteRootOption = Annotated[
+    Path | None,
+    typer.Option(help="The pinned public key of the site (PEM): checks the register with it."),
+]
+SIGNED = (
+    Column("Request", "id"),
+    Column("Operation", "operation"),
+    Column("State", "state", word),
+    Column("Approved by", "approved", lambda names: ", ".join(names) or "-"),
+    Column("Digest", "digest"),
+)
+_COMPARE = "compare the words with those that the others see; if they differ, sign nothing"
+
+
+def request(
+    session: Session,
+    operation: Annotated[str, typer.Argument(help="What to ask for, such as meeting.destroy.")],
+    person: PersonOption,
+    reason: Annotated[str, typer.Option(help="Why; those who approve read it.")],
+    space: Annotated[
+        str | None, typer.Option(help="The space; none for what is the site's.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A parameter, NAME=VALUE; may be given several times."),
+    ] = None,
+    parameters: Annotated[
+        Path | None, typer.Option(help="Parameters in a JSON file; - reads stdin.")
+    ] = None,
+    expires_in: Annotated[str, typer.Option(help="How long it stays open, such as 8h.")] = "2d",
+    token: TokenOption = None,
+    module: ModuleOption = None,
+    key: KeyOption = None,
+    pin_fd: PinFdOption = None,
+    password_fd: PasswordFdOption = None,
+    site_root: SiteRootOption = None,
+) -> None:
+    """Ask for what several people must approve, and sign it.
+
+    Shows what is signed and its digest as eight words; type the last one to sign.
+    """
+    place = _place(token, module, key, pin_fd, password_fd)
+    harden()
+    given = parameters_of(operation, set_ or [], parameters)
+    with session.client() as client:
+        partner = str(given["partner"]) if RULES[operation].both else None
+        rules = client.approval_rules(space, partner)
+        known = _register(rules, site_root)
+        life = seconds_of(expires_in)
+        wanted = _made(rules, known, operation, given, (space or "", person, reason, life))
+        held = _agreed(session, place, known, person, wanted)
+        _submit(session, client, wanted, held)
+
+
+def sign(
+    session: Session,
+    request: Annotated[str, typer.Argument(help="The request's id (UUIDv7).")],
+    person: PersonOption,
+    token: TokenOption = None,
+    module: ModuleOption = None,
+    key: KeyOption = None,
+    pin_fd: PinFdOption = None,
+    password_fd: PasswordFdOption = None,
+    site_root: SiteRootOption = None,
+) -> None:
+    """Approve a request with your signature.
+
+    Shows exactly what would run and its digest as eight words, then asks for the last one: compare
+    them with those that the requester saw.
+    """
+    from kms.statements.approval import Approval, sign_approval  # noqa: PLC0415 -- heavy
+    from kms.statements.request import check_approval  # noqa: PLC0415 -- heavy
+
+    place = _place(token, module, key, pin_fd, password_fd)
+    harden()
+    with session.client() as client:
+        found = client.approval_request(request)
+        wanted = read_request(found)
+        if wanted.id != request:
+            raise VerificationFailed("the service answered with another request")
+        known = _register(client.approval_rules(), site_root)
+        _check_asked(known, wanted, found.request)
+        held = _agreed(session, place, known, person, wanted)
+        approval = Approval(wanted.digest(), person, int(time.time()))
+        signed = sign_approval(approval, held.credential.kid, held.signer)
+        check_approval(wanted, known, signed)
+        done = client.sign_request(request, signed).model_dump(mode="json")
+    session.output.record(done, done, SIGNED)
+
+
+def _place(
+    token: str | None,
+    module: Path | None,
+    key: Path | None,
+    pin_fd: int | None,
+    password_fd: int | None,
+) -> Place:
+    if (token is None) == (key is None):
+        raise one_place()
+    return Place(token, module, key, pin_fd, password_fd)
+
+
+def _register(rules: "RulesOut", site_root: Path | None) -> "Register":
+    """Return the service's register; checked if the site root is given."""
+    from kms.domain.people import Register  # noqa: PLC0415
+    from kms.statements import jws  # noqa: PLC0415 -- heavy
+    from kms.statements.canonical import decode_record, digest  # noqa: PLC0415 -- heavy
+    from kms.statements.register import TYP, verify_register  # noqa: PLC0415 -- heavy
+
+    if digest(rules.people.encode()) != rules.sha256:
+        raise VerificationFailed("the service's register is not the one whose digest it names")
+    if site_root is not None:
+        return verify_register(rules.people, read_root(site_root))
+    return decode_record(jws.unverified_payload(rules.people, typ=TYP), Register)
+
+
+def _made(
+    rules: "RulesOut",
+    known: "Register",
+    operation: str,
+    given: dict[str, object],
+    said: tuple[str, str, str, int],
+) -> "OperationRequest":
+    """Return a new request; ``said``: space, requester, reason and how many seconds it is open."""
+    from uuid_utils import uuid7  # noqa: PLC0415 -- heavy
+
+    from kms.domain.policies import GroupNeed  # noqa: PLC0415
+    from kms.statements.canonical import b64u  # noqa: PLC0415 -- heavy
+    from kms.statements.request import (  # noqa: PLC0415 -- heavy
+        NONCE_BYTES,
+        OperationRequest,
+        check_form,
+    )
+
+    rule = next((one for one in rules.items if one.operation == operation), None)
+    if rule is None:
+        raise NotFound(f"the service knows no rule for {operation}")
+    now, (space, person, reason, life) = int(time.time()), said
+    wanted = OperationRequest(
+        site=known.site,
+        space=space,
+        id=str(uuid7()),
+        operation=operation,
+        parameters=given,
+        reason=reason,
+        requester=known.person(person).name,
+        register=rules.sha256,
+        quorum=tuple(GroupNeed(one.group, one.count, one.space or "") for one in rule.needs),
+        nonce=b64u(os.urandom(NONCE_BYTES)),
+        issued=now,
+        expires=now + life,
+    )
+    check_form(wanted)
+    return wanted
+
+
+def _agreed(
+    session: Session, place: Place, known: "Register", person: str, wanted: "OperationRequest"
+) -> "HeldCredential":
+    """Return the person's credential once they have looked at what it is to sign."""
+    from kms.statements.canonical import unb64u  # noqa: PLC0415 -- heavy
+
+    known.person(person)
+    note_request(session.output, wanted)
+    text = _("If that is what shall happen, type the last of the eight words:")
+    ask_last_word(person, unb64u(wanted.digest()), text, _COMPARE)
+    held = place.open(session)
+    kids = [one.kid for one in known.person(person).credentials]
+    if held.credential.kid not in kids:
+        raise VerificationFailed(f"this is no credential of {person}")
+    return held
+
+
+def _submit(
+    session: Session, client: "Client", wanted: "OperationRequest", held: "HeldCredential"
+) -> None:
+    from kms.statements.request import sign_request  # noqa: PLC0415 -- heavy
+
+    signed = sign_request(wanted, held.credential.kid, held.signer)
+    done = client.submit_request(signed).model_dump(mode="json")
+    session.output.record(done, done, SIGNED)
+
+
+def _check_asked(known: "Register", wanted: "OperationRequest", token: str) -> None:
+    """Raise VerificationFailed unless the named requester signed it, InvalidInput otherwise."""
+    from kms.statements import jws  # noqa: PLC0415 -- heavy
+    from kms.statements.card import credential_key  # noqa: PLC0415 -- heavy
+    from kms.statements.request import TYP  # noqa: PLC0415 -- heavy
+
+    if wanted.site != known.site:
+        raise InvalidInput("the request is another site's")
+    kid = jws.key_id(token, typ=TYP)
+    for credential in known.person(wanted.requester).credentials:
+        if credential.kid == kid:
+            jws.verify(token, typ=TYP, key=credential_key(credential))
+            return
+    raise VerificationFailed(f"{wanted.requester} did not sign this request")
