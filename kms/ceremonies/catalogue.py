@@ -13,6 +13,7 @@ from kms.ceremonies.kinds import (
     restore_site,
     retire_space,
     revoke_recipient,
+    rotate_vault,
     unseal,
 )
 from kms.ceremonies.kinds.initialise_site import FoundSite, founded
@@ -29,6 +30,7 @@ CEREMONIES: dict[str, Ceremony] = {
         retire_space.CEREMONY,
         register_recipient.CEREMONY,
         revoke_recipient.CEREMONY,
+        rotate_vault.CEREMONY,
         drill.CEREMONY,
         replace_officer.CEREMONY,
         new_generation.CEREMONY,
