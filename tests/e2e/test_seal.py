@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -248,6 +249,8 @@ def _put_space_row(database: Path, row: tuple[object, ...]) -> None:
 
 def _says_sealed(service: Service) -> bool:
     try:
+        with socket.socket(socket.AF_UNIX) as probe:  # httpx2 leaves open what is refused
+            probe.connect(str(service.settings.paths.api_socket))
         return health(service, "health/ready") == (503, "sealed")
     except (httpx2.HTTPError, OSError):
         return False
