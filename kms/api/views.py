@@ -139,6 +139,7 @@ def escrow(found: EscrowStatus) -> replies.EscrowOut:
             )
             for name in sorted(coverage.epochs)
         ),
+        unknown=found.unknown,
         last_drill=found.drilled or None,
         holders=tuple(
             replies.HolderOut(person=one.person, due=rfc3339(one.due), overdue=one.overdue)

@@ -54,6 +54,9 @@ def _say(say: Callable[[str], None], found: "EscrowOut") -> None:
         )
     if found.gap_count > len(found.gaps):
         say(_("and {count} more").format(count=found.gap_count - len(found.gaps)))
+    for space in found.unknown:
+        text = _("UNKNOWN: the keys of {space} could not be looked at: its token cannot be asked")
+        say(text.format(space=space))
     for one in found.generations:
         if not one.blob and one.destroyed is None:
             say(_("MISSING: the private half of generation {number}").format(number=one.generation))

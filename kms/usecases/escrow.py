@@ -11,7 +11,7 @@ from kms.policy.authorizer import Target
 from kms.statements import archive
 from kms.usecases.coverage import Coverage, Gap, count_space
 from kms.usecases.escrow_log import Generation, Obligation
-from kms.usecases.queries import present_spaces
+from kms.usecases.queries import is_present, living_spaces
 from kms.usecases.services import Call, Services, authorize
 
 
@@ -27,12 +27,14 @@ class Holder:
 @dataclass(frozen=True, slots=True)
 class EscrowStatus:
     """Everything that people need to know; ``blobs`` are the generations whose private half, under
-    the SWK, lies in the state directory.
+    the SWK, lies in the state directory. Of the spaces ``unknown`` no key could be looked at, since
+    their token cannot be asked.
     """
 
     generations: tuple[Generation, ...]
     blobs: frozenset[int]
     coverage: Coverage
+    unknown: tuple[str, ...]
     drilled: str
     holders: tuple[Holder, ...]
     obligations: tuple[Obligation, ...]
@@ -42,6 +44,7 @@ class EscrowStatus:
         """Whether people have to do something about it."""
         return bool(
             self.coverage.gaps
+            or self.unknown
             or self.obligations
             or any(one.overdue for one in self.holders)
             or any(
@@ -67,13 +70,16 @@ async def escrow_status(services: Services, call: Call) -> EscrowStatus:
     known = services.escrow_log.generations
     blobs = frozenset(n for n in known if (state / archive.ESCROW_BLOB.format(n)).is_file())
     live = {n for n in blobs if not known[n].destroyed}
-    coverage = Coverage()
-    for space in await present_spaces(services, call):
-        await count_space(services, space.space, live, coverage)
+    coverage, names = Coverage(), [one.space for one in await living_spaces(services, call)]
+    unknown = tuple(name for name in names if not is_present(services, name))
+    for name in names:
+        if name not in unknown:
+            await count_space(services, name, live, coverage)
     return EscrowStatus(
         generations=tuple(known[n] for n in sorted(known)),
         blobs=blobs,
         coverage=coverage,
+        unknown=unknown,
         drilled=services.escrow_log.drilled,
         holders=_holders(register, services.seconds()),
         obligations=services.escrow_log.obligations(),

@@ -7,7 +7,7 @@ from kms.domain.ids import MeetingId, SpaceName
 from kms.domain.models import Epoch, Meeting, Principal, Recipient, Roster, Space
 from kms.domain.rows import SealedRow
 from kms.domain.states import MeetingState
-from kms.errors import ConclaveError, IntegrityFailure
+from kms.errors import ConclaveError, IntegrityFailure, NotFound
 from kms.policy.authorizer import Target
 from kms.ports import TokenInfo, Unit
 from kms.usecases.minting import MeetingView
@@ -111,12 +111,25 @@ async def list_spaces(services: Services, call: Call) -> list[Space]:
 
 async def present_spaces(services: Services, call: Call) -> list[Space]:
     """Return the spaces that the caller may know of and whose tokens are there: neither destroyed
-    nor sealed, so that their rows can be checked.
+    nor sealed nor out of the configuration, so that their rows can be checked.
     """
+    spaces = await living_spaces(services, call)
+    return [space for space in spaces if is_present(services, space.space)]
+
+
+async def living_spaces(services: Services, call: Call) -> list[Space]:
+    """Return the spaces that the caller may know of and that are not destroyed."""
     spaces = [await _admit(services, row, Space) for row in services.store.spaces()]
-    reached = (space for space in spaces if call.principal.reaches(space.space))
-    there = (space for space in reached if not services.seals.holds(space.space))
-    return [space for space in there if not space.destroyed]
+    return [one for one in spaces if call.principal.reaches(one.space) and not one.destroyed]
+
+
+def is_present(services: Services, space: SpaceName) -> bool:
+    """Whether a space's token can be asked."""
+    try:
+        services.workers.space(space)
+    except NotFound:
+        return False
+    return not services.seals.holds(space)
 
 
 async def list_recipients(services: Services, call: Call) -> list[Recipient]:

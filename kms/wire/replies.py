@@ -272,7 +272,7 @@ class ObligationOut(Wire):
 
 class EscrowOut(Wire):
     """Escrow at a glance; ``attention``: people have to do something. Of ``gap_count`` gaps the
-    first are listed.
+    first are listed. Of the spaces ``unknown`` no key was looked at: their token cannot be asked.
     """
 
     attention: bool
@@ -282,6 +282,7 @@ class EscrowOut(Wire):
     gaps: Annotated[tuple[GapOut, ...], Field(max_length=20)]
     generations: Annotated[tuple[GenerationOut, ...], _Many]
     spaces: Annotated[tuple[SpaceCoverage, ...], _Many]
+    unknown: Annotated[tuple[Space, ...], _Many] = ()
     last_drill: Time | None = None
     holders: Annotated[tuple[HolderOut, ...], _Many]
     obligations: Annotated[tuple[ObligationOut, ...], _Many]

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -31,7 +32,7 @@ from kms.statements.register import TYP as REGISTER
 from kms.statements.register import encode_register
 from kms.wire.parsing import parse
 from kms.wire.replies import EscrowOut
-from tests.fixtures.api import MAC, TREASURY, Clock, FakeSite, make_caller, run_with_site
+from tests.fixtures.api import BANKING, MAC, TREASURY, Clock, FakeSite, make_caller, run_with_site
 
 ROOT = ec.generate_private_key(ec.SECP256R1())
 NOW = int(Clock().now())
@@ -156,6 +157,21 @@ def test_a_destroyed_key_needs_no_cover() -> None:
         await keep(site, [epoch(0, KeyState.DESTROYED), epoch(1)], [envelope(1)])
 
     assert (status(prepare).epochs, status(prepare).attention) == (1, False)
+
+
+@pytest.mark.parametrize("why", ["not configured", "sealed"])
+def test_a_space_whose_token_cannot_be_asked_is_unknown_and_hides_no_other(why: str) -> None:
+    async def prepare(site: FakeSite) -> None:
+        await keep(site, [epoch(0)], [envelope(0)])
+        if why == "sealed":
+            site.services.seals.add(BANKING)
+        else:
+            del site.workers.spaces[BANKING]
+
+    found = status(prepare)
+    assert found.attention
+    assert (found.unknown, found.gap_count) == ((BANKING,), 0)
+    assert [(one.space, one.covered) for one in found.spaces] == [(TREASURY, 1)]
 
 
 def test_a_missing_and_an_altered_envelope_are_gaps() -> None:
