@@ -303,13 +303,17 @@ def test_metrics_name_operations_and_statuses_but_nobody() -> None:
     talk(work)
 
 
-def test_the_site_is_ready_only_while_its_workers_are() -> None:
+def test_the_site_is_degraded_without_a_spaces_worker_and_not_ready_without_any() -> None:
     async def work(site: FakeSite, client: httpx2.AsyncClient) -> None:
-        assert (await client.get("/v1/health/ready")).json() == {"status": "ready"}
+        fine = {"status": "ready", "reasons": []}
+        assert (await client.get("/v1/health/ready")).json() == fine
         site.workers.spaces[TREASURY].down = True
         down = await client.get("/v1/health/ready")
-        assert code(down) == (503, "unavailable")
-        assert (await client.get("/v1/health/live")).status_code == 200
+        amiss = {"status": "degraded", "reasons": ["token t: hsm_unavailable"]}
+        assert (down.status_code, down.json()) == (200, amiss)
+        site.workers.spaces[BANKING].down = True
+        assert code(await client.get("/v1/health/ready")) == (503, "unavailable")
+        assert (await client.get("/v1/health/live")).json() == {"status": "live"}
         assert (await client.get("/v1/status")).json()["workers"]["t"] == "hsm_unavailable"
 
     talk(work)
@@ -318,10 +322,12 @@ def test_the_site_is_ready_only_while_its_workers_are() -> None:
 def test_of_the_tokens_a_caller_sees_its_own_spaces_and_the_sites() -> None:
     async def work(site: FakeSite, client: httpx2.AsyncClient) -> None:
         site.workers.spaces[BANKING].down = True
-        assert (await client.get("/v1/health/ready")).json() == {"status": "ready"}
+        assert (await client.get("/v1/health/ready")).json()["status"] == "ready"
         assert set((await client.get("/v1/status")).json()["workers"]) == {"site", "t"}
         tokens = (await client.get("/v1/hsm")).json()["items"]
         assert {token["space"] for token in tokens} == {"", TREASURY}
+        site.workers.spaces[TREASURY].down = True
+        assert code(await client.get("/v1/health/ready")) == (503, "unavailable")
 
     talk(work, caller=make_caller((Role.OPERATOR,), spaces=(TREASURY,)))
 
