@@ -15,7 +15,7 @@ from kms.audit.leaf import Outcome, Phase
 from kms.bootstrap.channels import make_channels
 from kms.bootstrap.seal_marks import SealMarks
 from kms.clock import SteadyClock
-from kms.errors import ConclaveError, ConfigurationError, Sealed
+from kms.errors import ConclaveError, ConfigurationError, IntegrityFailure, Sealed, Unavailable
 from kms.hsm.client import Workers
 from kms.policy.authorizer import Authorizer
 from kms.ports import Unit
@@ -98,6 +98,7 @@ async def composed(
         await clock_watch.start()
         await restore_seals(services, marks.marks())
         await close_open_intents(services)
+        await _read_policies(services)
         await _started(services)
         await finish_executed(services)
         background: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
@@ -137,6 +138,14 @@ def _key_list(settings: Settings) -> str:
         raise ConfigurationError(
             f"the site's key list cannot be read in {state}", hint="initialise the site first"
         ) from error
+
+
+async def _read_policies(services: Services) -> None:
+    """Say at once if the site's own policies cannot be used; each caller will be told too."""
+    try:
+        await services.access.ready(services)
+    except (IntegrityFailure, Unavailable) as error:
+        _LOG.critical("nothing is permitted but health and sealing: %s", error.message)
 
 
 async def _started(services: Services) -> None:

@@ -20,6 +20,7 @@ from kms.cli.reference_tables import between, operations_reference, settings_ref
 from kms.cli.session import PANEL
 from kms.errors import ConclaveError
 from kms.i18n import Language, _, speak
+from kms.policy.source import Shipped
 
 MARK = "<!-- From here on written by: python -m kms.cli.reference docs -->\n"
 
@@ -59,6 +60,13 @@ def error_classes(root: type[ConclaveError] = ConclaveError) -> Iterator[type[Co
     for child in root.__subclasses__():
         if child.__module__ == ConclaveError.__module__:
             yield from error_classes(child)
+
+
+def policies_reference() -> str:
+    """Return the access policies that come with Conclave as Markdown."""
+    lines = ["| policy | effect | stands in |", "|---|---|---|"]
+    lines += [f"| `{one.id}` | {one.effect} | `{one.source}` |" for one in Shipped.load().policies]
+    return "\n".join(lines) + "\n"
 
 
 def handbook_reference(language: Language) -> str:
@@ -121,6 +129,7 @@ DOCUMENTS: dict[str, Callable[[str], str]] = {
     "errors.md": lambda text: updated(text, errors_reference()),
     "api.md": lambda text: between(text, operations_reference()),
     "settings.md": lambda text: between(text, settings_reference()),
+    "policy.md": lambda text: between(text, policies_reference()),
     "handbook.zh.md": lambda _text: handbook_reference(Language.ZH),
     "handbook.en.md": lambda _text: handbook_reference(Language.EN),
 }

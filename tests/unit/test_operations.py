@@ -53,8 +53,9 @@ def test_only_fetch_and_relay_share_a_path() -> None:
 
 
 def test_auditors_and_operators_only_read() -> None:
+    asks_by_post = {"policy.explain"}
     for operation in OPERATIONS.values():
-        if operation.method != "GET":
+        if operation.method != "GET" and operation.id not in asks_by_post:
             assert not operation.roles & {Role.AUDITOR, Role.OPERATOR}, operation.id
 
 
