@@ -3,190 +3,34 @@ is moved, what is told of it, and what is left alone.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
-import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from kms.audit.leaf import Leaf, LeafDraft, Outcome, Phase, decode_leaf
-from kms.domain.ids import MeetingId, RecipientId
-from kms.domain.models import (
-    Envelope,
-    Epoch,
-    Meeting,
-    Principal,
-    PrincipalKind,
-    Recipient,
-    RecipientKind,
-    ReleaseClass,
-    Role,
-    RotationReason,
-)
-from kms.domain.rows import Record, RowKind, SealedRow
-from kms.domain.states import KeyState, MeetingState
-from kms.errors import HsmUnavailable, IntegrityFailure
-from kms.ports import Change, PutEnvelopes, PutRow, Resealed, ResealItem, TokenInfo, Unit
-from kms.statements import jws
-from kms.statements.addendum import addendum_to, keeper, sign_addendum
-from kms.statements.canonical import digest, make_row, read_row
-from kms.statements.manifest import TYP, Manifest, ManifestRecipient, media_of, subject
-from kms.statements.readers import peek_readers
+from kms.audit.leaf import LeafDraft, Outcome, Phase
+from kms.domain.ids import RecipientId
+from kms.domain.models import Envelope, Epoch, Principal, PrincipalKind, Role, RotationReason
+from kms.domain.rows import SealedRow
+from kms.domain.states import KeyState
+from kms.ports import PutRow, ResealItem, Unit
+from kms.statements.canonical import make_row
 from kms.usecases.rotation.reseal import Resealing
 from kms.usecases.rotation.vaults import SpaceVaults, set_paused, vault_status
-from kms.usecases.services import Call, Services, lock_name
+from kms.usecases.services import Call, lock_name
 from kms.usecases.watch.survey import WATCHER
-from tests.fixtures.api import BANKING, MAC, TREASURY, FakeSite, FakeToken, run_with_site
-
-OLD, NEW = RecipientId("1" * 43), RecipientId("2" * 43)
-MEETINGS = [MeetingId(f"0193a5b0-7c3e-7000-8000-{number:012x}") for number in range(4)]
-NOW = 1_700_000_000
-SIGNER = ec.generate_private_key(ec.SECP256R1())
-
-
-@dataclass
-class VaultToken(FakeToken):
-    """A fake that moves nothing: it answers as a worker does, and refuses what it is told to."""
-
-    space: str = ""
-    refused: set[str] = field(default_factory=set)
-    moved: list[str] = field(default_factory=list)
-    vaults: dict[int, RecipientId] = field(default_factory=lambda: {1: OLD, 2: NEW})
-    retires: bool = True
-    before: Callable[[Sequence[ResealItem]], Awaitable[None]] | None = None
-
-    def __post_init__(self) -> None:
-        super().__init__(self.space)
-
-    async def reseal(self, items: Sequence[ResealItem], now: int) -> Resealed:
-        self._check()
-        if self.before:
-            await self.before(items)
-        if any(item.epoch.row.key in self.refused for item in items):
-            raise IntegrityFailure("has no sound envelope to open")
-        self.moved += [item.epoch.row.key for item in items]
-        done = [_moved(item, now) for item in items]
-        return Resealed(tuple(one for one, _ in done), tuple(row for _, row in done))
-
-    async def retire_vault(self, version: int) -> None:
-        if not self.retires:
-            raise HsmUnavailable("the fake is down")
-        self.vaults.pop(version, None)
-
-    async def info(self) -> TokenInfo:
-        objects = tuple(
-            {"label": f"vault/{number}/trusted", "class": "public_key", "id": name, "trusted": True}
-            for number, name in self.vaults.items()
-        )
-        return replace(await super().info(), objects=objects)
-
-
-def _moved(item: ResealItem, now: int) -> tuple[Envelope, SealedRow]:
-    epoch = read_row(item.epoch.row)
-    assert isinstance(epoch, Epoch)
-    blob = b"again " + item.blob
-    manifest = peek_readers(epoch.manifest, epoch.addenda).manifest
-    told = addendum_to(epoch.manifest, manifest, now, keeper(NEW, RecipientKind.VAULT, 2, blob))
-    extra = sign_addendum(told, "k", jws.private_signer(SIGNER))
-    row = make_row(replace(epoch, addenda=(*epoch.addenda, extra)), item.epoch.row.version + 1)
-    envelope = Envelope(epoch.space, epoch.meeting, epoch.epoch, NEW, blob)
-    return envelope, SealedRow(row, MAC)
-
-
-@dataclass
-class Scene:
-    """A space with an older vault key, and epochs that it keeps."""
-
-    site: FakeSite
-    token: VaultToken
-    epochs: list[str]
-
-    @property
-    def services(self) -> Services:
-        return self.site.services
-
-    async def look(self) -> None:
-        """What a fresh process does once."""
-        self.services.reseals.clear()
-        await Resealing(self.services).look()
-
-    def left(self) -> int:
-        return self.site.store.count_kept_for(TREASURY, OLD)
-
-    def leaves(self, action: str) -> list[Leaf]:
-        found = [decode_leaf(one) for one in self.site.store.leaves(0, 10_000)]
-        return [one for one in found if one.action == action]
-
-    def last_addendum(self, key: str) -> str:
-        sealed = self.site.store.row(RowKind.EPOCH, key)
-        assert sealed is not None
-        record = read_row(sealed.row)
-        assert isinstance(record, Epoch)
-        return digest(record.addenda[-1].encode())
-
-    async def vault(self, name: RecipientId = OLD) -> Recipient:
-        key = f"recipient/{TREASURY}/{name}"
-        (sealed,) = [one for one in self.site.store.recipients(TREASURY) if one.row.key == key]
-        record = read_row(sealed.row)
-        assert isinstance(record, Recipient)
-        return record
-
-
-def scene(work: Callable[[Scene], Awaitable[None]], *, epochs: int = 45) -> None:
-    """Run ``work`` on a site whose treasury has that many epochs under its first vault key."""
-
-    async def run(site: FakeSite) -> None:
-        token = VaultToken(TREASURY)
-        site.workers.spaces[TREASURY] = token
-        await _put(site, [_vault(1, OLD), _vault(2, NEW), *map(_meeting, MEETINGS)])
-        keys = [await _put_epoch(site, number) for number in range(epochs)]
-        await work(Scene(replace(site, services=at_rate(site.services, 1_000_000)), token, keys))
-
-    run_with_site(run)
-
-
-def at_rate(services: Services, per_second: int) -> Services:
-    """Return the services with another rate of moving keys."""
-    change = msgspec.structs.replace
-    rotation = change(services.settings.rotation, reseal_per_second=per_second)
-    return replace(services, settings=change(services.settings, rotation=rotation))
-
-
-def _vault(version: int, name: RecipientId) -> Recipient:
-    return Recipient(TREASURY, name, RecipientKind.VAULT, "vault", version, "AAAA", "", NOW)
-
-
-def _meeting(meeting: MeetingId) -> Meeting:
-    return Meeting(TREASURY, meeting, MeetingState.OPEN, 0, None, 0, 1, NOW)
-
-
-async def _put_epoch(site: FakeSite, number: int) -> str:
-    meeting, epoch = MEETINGS[number % len(MEETINGS)], number // len(MEETINGS)
-    states = (KeyState.ACTIVE, KeyState.SUSPENDED, KeyState.COMPROMISED, KeyState.DEACTIVATED)
-    blob = b"blob %d" % number
-    manifest = Manifest(
-        "fake.example", subject(TREASURY, meeting, epoch), NOW, NOW, NOW + 9, ReleaseClass.TRUSTED,
-        1, "none", "none", media_of(epoch),
-        (ManifestRecipient(OLD, RecipientKind.VAULT, 1, -1, digest(blob)),),
-    )  # fmt: skip
-    signed = jws.sign(manifest.encode(), typ=TYP, kid="k", signer=jws.private_signer(SIGNER))
-    record = Epoch(
-        TREASURY, meeting, epoch, states[epoch % 4], RotationReason.OPEN, NOW, NOW + 9, 1, signed
-    )
-    await _put(site, [record], Envelope(TREASURY, meeting, epoch, OLD, blob))
-    return f"epoch/{TREASURY}/{meeting}/{epoch}"
-
-
-async def _put(site: FakeSite, records: Sequence[Record], *envelopes: Envelope) -> None:
-    rows = [SealedRow(make_row(one, 1), MAC) for one in records]
-    leaf = LeafDraft(
-        "space.create", "t", "t", "", "x", Phase.EVENT, Outcome.SUCCEEDED,
-        rows={one.row.key: 1 for one in rows},
-    )  # fmt: skip
-    changes: list[Change] = [*map(PutRow, rows), *(PutEnvelopes((one,)) for one in envelopes)]
-    await site.store.commit(Unit(tuple(changes), (leaf,)))
-
+from tests.fixtures.api import BANKING, MAC, TREASURY
+from tests.fixtures.vaults import (
+    MEETINGS,
+    NEW,
+    NOW,
+    OLD,
+    Scene,
+    at_rate,
+    meeting_record,
+    put,
+    scene,
+)
 
 # --- what is moved --------------------------------------------------------------------------------
 
@@ -358,7 +202,7 @@ def test_a_vault_key_that_another_space_still_needs_stays() -> None:
     """A shared meeting's keys are wrapped to the partner's vault too, in the host's space."""
 
     async def work(one: Scene) -> None:
-        meeting = replace(_meeting(MEETINGS[0]), space=BANKING)
+        meeting = replace(meeting_record(MEETINGS[0]), space=BANKING)
         envelope = Envelope(BANKING, MEETINGS[0], 0, OLD, b"blob")
         epoch = Epoch(
             BANKING,
@@ -371,7 +215,7 @@ def test_a_vault_key_that_another_space_still_needs_stays() -> None:
             1,
             "e30.e30.e30",
         )
-        await _put(one.site, [meeting, epoch], envelope)
+        await put(one.site, [meeting, epoch], envelope)
         await one.look()
         assert one.left() == 0
         assert not (await one.vault()).revoked
