@@ -173,8 +173,8 @@ def check_free_pages(*databases: Path) -> int:
 
 
 def free_pages(data: bytes) -> Iterator[bytes]:
-    """Yield the free pages of a database file that hold nothing of SQLite's own (its file format,
-    section 1.5).
+    """Yield the free pages of a database file but those that list the others, where numbers of pages
+    stay behind (SQLite's file format, section 1.5).
     """
     (size,) = struct.unpack_from(">H", data, 16)
     size = 65536 if size == 1 else size
@@ -182,7 +182,6 @@ def free_pages(data: bytes) -> Iterator[bytes]:
     while trunk:
         start = (trunk - 1) * size
         trunk, leaves = struct.unpack_from(">II", data, start)
-        yield data[start + 8 + 4 * leaves : start + size]
         for (page,) in struct.iter_unpack(">I", data[start + 8 : start + 8 + 4 * leaves]):
             yield data[(page - 1) * size : page * size]
 
