@@ -21,7 +21,7 @@ class SealMarks:
     """``Marks`` over the directories of a configuration."""
 
     def __init__(self, paths: Paths) -> None:
-        self._state, self._roots = paths.state, (paths.state, paths.run)
+        self._state, self._roots = paths.state, (paths.state, *_others(paths))
 
     def sealed(self) -> frozenset[str]:
         """Return the sealed spaces, and BOX if the box is. Raise StoreUnavailable if nobody can
@@ -83,6 +83,12 @@ class SealMarks:
                 raise StoreUnavailable(
                     f"{root / marker(space)} cannot be written: {error.strerror}"
                 ) from error
+
+
+def _others(paths: Paths) -> tuple[Path, ...]:
+    """Return the run directory, unless the configuration has both in one."""
+    same = paths.run.exists() and paths.state.exists() and paths.run.samefile(paths.state)
+    return () if same else (paths.run,)
 
 
 def _sealed(root: Path) -> Iterator[str]:

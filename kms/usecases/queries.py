@@ -7,7 +7,7 @@ from kms.domain.ids import MeetingId, SpaceName
 from kms.domain.models import Epoch, Meeting, Principal, Recipient, Roster, Space
 from kms.domain.rows import SealedRow
 from kms.domain.states import MeetingState
-from kms.errors import ConclaveError, IntegrityFailure, NotFound
+from kms.errors import ConclaveError, IntegrityFailure, NotFound, Sealed
 from kms.policy.authorizer import Target
 from kms.ports import TokenInfo, Unit
 from kms.usecases.minting import MeetingView
@@ -124,10 +124,10 @@ async def living_spaces(services: Services, call: Call) -> list[Space]:
 
 
 def is_present(services: Services, space: SpaceName) -> bool:
-    """Whether a space's token can be asked."""
+    """Whether a space's token can be asked: it is configured and not sealed."""
     try:
         services.workers.space(space)
-    except NotFound:
+    except (NotFound, Sealed):
         return False
     return not services.seals.holds(space)
 

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import sqlite3
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,7 +19,7 @@ from kms.practice import PracticeSite
 from kms.statements.sealing import marker
 from kms.wire.replies import MeetingOut
 from tests.practice.memory import holds
-from tests.practice.service import Service
+from tests.practice.service import CONCLAVE, Service
 from tests.scenarios.rooms import Room, rooms
 from tests.scenarios.site_ceremonies import hold, plan_of
 
@@ -205,8 +206,11 @@ def test_a_sealed_box_says_so_and_does_nothing_until_it_is_unsealed(
     treasury = rooms(service)[1]
     opened(treasury)
     pins = [pin_of(practice_site, token.label) for token in service.settings.hsm.tokens]
-    with service.console() as officer:
-        assert officer.seal_site("an intruder").durable
+    command = [CONCLAVE, "--config", str(practice_site.config), "seal", "--site", "--yes", "--json"]
+    done = subprocess.run(
+        [*command, "--reason", "an intruder"], capture_output=True, timeout=30, check=True
+    )
+    assert json.loads(done.stdout)["durable"]
     until(lambda: set(service.pids()) == {"web"}, 4)
     until(lambda: _says_sealed(service), 10)
     assert health(service, "health/live") == (200, "live")

@@ -89,3 +89,10 @@ def test_a_full_disk_does_not_keep_the_supervisor_from_hearing(
     assert (paths.state / marker("treasury")).exists()
     assert not (paths.run / marker("treasury")).exists()
     assert marks.marks() == {"treasury": MARK}
+
+
+def test_a_state_directory_that_is_the_run_directory_keeps_its_markers(tmp_path: Path):
+    marks = SealMarks(Paths(state=tmp_path, run=tmp_path))
+    marks.place("treasury", MARK)
+    marks.settle()
+    assert marks.marks() == {"treasury": MARK}
