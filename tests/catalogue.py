@@ -30,6 +30,7 @@ from kms.domain.people import CredentialKind, Part
 from kms.domain.states import KeyState, MeetingState
 from kms.i18n import CATALOGUES, DOMAIN, LOCALE_DIR, Language
 from kms.usecases.coverage import Lack
+from kms.usecases.grants import Flag, GrantState
 
 SOURCE = Path(kms.__file__).parent
 PO = LOCALE_DIR / CATALOGUES[Language.ZH] / "LC_MESSAGES" / f"{DOMAIN}.po"
@@ -52,6 +53,8 @@ WORDS = (
     Result,
     Stage,
     What,
+    GrantState,
+    Flag,
 )
 """Values that tables show as words."""
 

@@ -14,7 +14,7 @@ _GRANTS = (
     Column("Grant", "grant"),
     Column("Space", "space"),
     Column("Principal", "principal"),
-    Column("Role", "role", word),
+    Column("Role", "role"),
     Column("State", "state", word),
     Column("Starts", "starts"),
     Column("Ends", "expires"),

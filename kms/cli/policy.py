@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kms.cli.inputs import checked, read_text
-from kms.cli.output import Column, word
-from kms.cli.policy_words import decision, sentences, space_fields
+from kms.cli.output import Column
+from kms.cli.policy_words import decision, sentences, space_fields, verdict
 from kms.cli.register import group, register
 from kms.cli.session import Session
 from kms.errors import VerificationFailed
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _POLICIES = (
     Column("Policy", "id"),
-    Column("Effect", "effect", word),
+    Column("Effect", "effect"),
     Column("Stands in", "source"),
 )
 _CASES = (
@@ -28,7 +28,7 @@ _CASES = (
     Column("Expected", "expected", decision),
     Column("Decision", "decision", decision),
     Column("By", "policies"),
-    Column("Result", "result", word),
+    Column("Result", "holds", verdict),
 )
 
 FilesArgument = Annotated[list[Path], typer.Argument(help="Files of Cedar policies.")]
@@ -111,7 +111,7 @@ def run_cases(
             "expected": case.expect == "allow",
             "decision": answer.permitted,
             "policies": " ".join(policy.id for policy in answer.deciding) or None,
-            "result": "as expected" if case.holds(answer) else "FAILED",
+            "holds": case.holds(answer),
         }
         for case, answer in found
     ]

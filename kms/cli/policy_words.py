@@ -36,6 +36,11 @@ def decision(permitted: bool) -> str:
     return _("allowed") if permitted else _("denied")
 
 
+def verdict(holds: bool) -> str:
+    """Return what came of a case as a word."""
+    return _("as expected") if holds else _("FAILED")
+
+
 def sentences(question: "Explain", answer: "ExplanationOut") -> Iterator[str]:
     """Yield why the policies decide as they do, a sentence a line."""
     yield _headline(question, answer.permitted)
