@@ -54,6 +54,7 @@ def test_free_pages_are_found_in_a_database_that_keeps_what_was_deleted(tmp_path
         careless.execute("PRAGMA secure_delete=0")
         careless.execute("CREATE TABLE t (x BLOB)")
         careless.executemany("INSERT INTO t VALUES (?)", [(b"secret" * 100,)] * 100)
+        careless.commit()
         careless.execute("DELETE FROM t")
         careless.commit()
     assert any(b"secret" in page for page in free_pages(path.read_bytes()))

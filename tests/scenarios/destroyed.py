@@ -173,8 +173,8 @@ def check_free_pages(*databases: Path) -> int:
 
 
 def free_pages(data: bytes) -> Iterator[bytes]:
-    """Yield the free pages of a database file but those that list the others, where numbers of pages
-    stay behind (SQLite's file format, section 1.5).
+    """Yield what the free pages of a database file hold beside numbers of pages, which stay behind
+    in those that list the others (SQLite's file format, section 1.5).
     """
     (size,) = struct.unpack_from(">H", data, 16)
     size = 65536 if size == 1 else size
@@ -182,7 +182,9 @@ def free_pages(data: bytes) -> Iterator[bytes]:
     while trunk:
         start = (trunk - 1) * size
         trunk, leaves = struct.unpack_from(">II", data, start)
-        for (page,) in struct.iter_unpack(">I", data[start + 8 : start + 8 + 4 * leaves]):
+        words = struct.unpack(f">{size // 4 - 2}I", data[start + 8 : start + size])
+        yield struct.pack(f">{len(words)}I", *(w if w > len(data) // size else 0 for w in words))
+        for page in words[:leaves]:
             yield data[(page - 1) * size : page * size]
 
 
