@@ -124,6 +124,19 @@ def test_another_spaces_vault_becomes_a_partner_and_ceases_to_be(practice_site: 
     assert recipients(practice_site)[BANKING].revoked
 
 
+def test_a_partners_newer_vault_takes_the_place_of_the_older_one(practice_site: PracticeSite):
+    hold(practice_site, partner_plan("treasury", BANKING))
+    hold(practice_site, plan_of("rotate-vault", ('space = "treasury"', f'space = "{BANKING}"')))
+    held = hold(practice_site, partner_plan("treasury", BANKING, name="newer"))
+    assert held["register/record"]["replaced"] == [PARTNER]
+    ours = [one for one in _records(practice_site) if isinstance(one, Recipient)]
+    partners = [one for one in ours if (one.space, one.name) == ("treasury", BANKING)]
+    assert {one.version: bool(one.revoked) for one in partners} == {1: True, 2: False}
+    held = hold(practice_site, partner_plan("treasury", BANKING, "revoke-recipient"))
+    kinds = {label.partition("/")[0] for label in labels(held, f"revoke/dump/{TREASURY}")}
+    assert "partner" not in kinds
+
+
 def test_no_vault_of_a_space_with_servers_becomes_partner_of_a_roster_space(
     practice_site: PracticeSite,
 ):
