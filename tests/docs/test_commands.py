@@ -12,7 +12,10 @@ import pytest
 from tests.docs.pages import DOCS, ROOT, commands
 from tests.practice.service import CONCLAVE, Service
 
-WITH_COMMANDS = [ROOT / "README.md", DOCS / "cli.md", DOCS / "operations.md", DOCS / "api.md"]
+WITH_COMMANDS = [
+    ROOT / "README.md",
+    *(DOCS / f"{name}.md" for name in ("cli", "operations", "api", "policy")),
+]
 
 NOT_RUN = {
     "a test of its own": 1,
