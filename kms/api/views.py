@@ -5,10 +5,11 @@ import base64
 import msgspec
 
 from kms.domain.models import Epoch, Meeting, Recipient, Roster, RotationReason, Space
+from kms.domain.states import KeyState
 from kms.ports import TokenInfo
 from kms.usecases.escrow import EscrowStatus
 from kms.usecases.minting import MeetingView
-from kms.usecases.queries import Rotation
+from kms.usecases.rotation.status import Rotation
 from kms.wire import replies
 from kms.wire.base import rfc3339
 
@@ -100,10 +101,15 @@ def rotation(found: Rotation) -> replies.RotationOut:
         space=found.space,
         meeting=found.meeting,
         epoch=found.epoch,
+        state=KeyState(found.state),
         reason=RotationReason(found.reason),
         activated=rfc3339(found.activated),
+        due=None if found.due is None else rfc3339(found.due),
+        why=None if found.why is None else RotationReason(found.why),
         retires=rfc3339(found.retires),
         overdue=found.overdue,
+        uses=found.uses,
+        maximum_uses=found.maximum_uses,
         next_epoch=found.next_epoch,
         next_activates=None if found.next_activates is None else rfc3339(found.next_activates),
     )

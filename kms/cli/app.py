@@ -21,6 +21,7 @@ from kms.cli import (
     people,
     policy,
     roster,
+    rotation,
     seal,
     service,
     space,
@@ -33,7 +34,7 @@ from kms.i18n import _
 SUMMARY = "Conclave: keys of confidential meetings, kept in an HSM, released to the roster alone."
 
 _PARTS = (
-    *(service, seal, space, meeting, roster, epoch, envelope, escrow, alert, audit),
+    *(service, seal, space, meeting, roster, epoch, rotation, envelope, escrow, alert, audit),
     *(hold, certificate, vault, policy, grant, approval, people, credential, ceremony),
 )
 

@@ -1,4 +1,4 @@
-"""epoch, rotation: the periods of a meeting's keys, and whether they change in time."""
+"""epoch: the periods of a meeting's keys."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -7,7 +7,7 @@ import typer
 
 from kms.cli.inputs import MeetingArgument, ReasonOption, SpaceArgument
 from kms.cli.meeting import show_meeting
-from kms.cli.output import Column, reason, word, yes_no
+from kms.cli.output import Column, reason, word
 from kms.cli.register import group, register
 from kms.cli.session import Session
 from kms.errors import InvalidInput
@@ -30,17 +30,6 @@ _CASCADE = (
     Column("Envelopes served", "served"),
     Column("Fetched by", "fetched"),
 )
-_ROTATION = (
-    Column("Space", "space"),
-    Column("Meeting", "meeting"),
-    Column("Epoch", "epoch"),
-    Column("Reason", "reason", reason),
-    Column("Active since", "activated"),
-    Column("Retires", "retires"),
-    Column("Overdue", "overdue", yes_no),
-    Column("Next epoch", "next_epoch"),
-    Column("Starts", "next_activates"),
-)
 
 
 class Reason(StrEnum):
@@ -59,9 +48,6 @@ def add(app: typer.Typer) -> None:
     register(epochs, "suspend", suspend)
     register(epochs, "compromise", compromise)
     app.add_typer(epochs, name="epoch")
-    rotation = group("Rotation of all open meetings.")
-    register(rotation, "status", rotation_status)
-    app.add_typer(rotation, name="rotation")
 
 
 def list_epochs(session: Session, space: SpaceArgument, meeting: MeetingArgument) -> None:
@@ -145,10 +131,3 @@ def _reach(epoch: dict[str, Any]) -> dict[str, Any]:
         for one in epoch["fetched"]
     ]
     return {**epoch, "readers": ", ".join(epoch["readers"]), "fetched": "; ".join(fetched) or None}
-
-
-def rotation_status(session: Session) -> None:
-    """Show the present epoch of every open meeting, and which is overdue."""
-    with session.client() as client:
-        document = client.rotation().model_dump(mode="json")
-    session.output.table(document, document["items"], _ROTATION, empty=_("No meeting is open."))

@@ -312,9 +312,14 @@ class Client:
         """Return the state of log, workers and key operations."""
         return self._to.ask("status.read").read(replies.StatusOut)
 
-    def rotation(self) -> replies.RotationList:
-        """Return the rotation of every open meeting that the caller may know of."""
-        return self._to.ask("rotation.read").read(replies.RotationList)
+    def rotation(self) -> Iterator[replies.RotationOut]:
+        """Yield the rotation of the open meetings that the caller may know of, page by page."""
+        after: str | None = None
+        while True:
+            page = self._to.ask("rotation.read", query={"after": after}).read(replies.RotationPage)
+            yield from page.items
+            if (after := page.next) is None:
+                return
 
     def escrow(self) -> replies.EscrowOut:
         """Return the status of escrow; the service looks at every epoch for it."""

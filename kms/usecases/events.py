@@ -24,6 +24,7 @@ _KINDS = frozenset(
         "epoch.resume",
         "epoch.compromise",
         "epoch.destroy",
+        "meeting.share",
     }
 )
 _STATES = {

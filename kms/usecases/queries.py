@@ -18,21 +18,6 @@ _R = TypeVar("_R", Meeting, Epoch, Space, Recipient)
 
 
 @dataclass(frozen=True, slots=True)
-class Rotation:
-    """An open meeting's key: since when, until when at most, and what comes next."""
-
-    space: str
-    meeting: str
-    epoch: int
-    reason: str
-    activated: int
-    retires: int
-    overdue: bool
-    next_epoch: int | None
-    next_activates: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class SiteStatus:
     """The site at a glance: ``workers`` maps each token to "ready" or an error's code."""
 
@@ -147,41 +132,6 @@ async def _admit(services: Services, sealed: SealedRow, kind: type[_R]) -> _R:
     if not isinstance(record, kind):
         raise IntegrityFailure("a row is not what its key says")
     return record
-
-
-async def rotation_status(services: Services, call: Call, limit: int) -> list[Rotation]:
-    """Return the present epoch of each open meeting that the caller may know of."""
-    await authorize(services, call, Target(), "rotation")
-    found: list[Rotation] = []
-    for space in await present_spaces(services, call):
-        found += await _space_rotation(services, space.space, limit - len(found))
-    return found
-
-
-async def _space_rotation(services: Services, space: SpaceName, limit: int) -> list[Rotation]:
-    found: list[Rotation] = []
-    after = ""
-    while len(found) < limit and (page := services.store.meetings(space, after, MAX_PAGE)):
-        for row in page:
-            after = row.row.key.rpartition("/")[2]
-            view = await _view(services, space, MeetingId(after))
-            if view.current is not None and len(found) < limit:
-                found.append(_rotation(services, view, view.current))
-    return found
-
-
-def _rotation(services: Services, view: MeetingView, current: Epoch) -> Rotation:
-    return Rotation(
-        view.meeting.space,
-        view.meeting.meeting,
-        current.epoch,
-        current.reason.value,
-        current.activates,
-        current.retires,
-        services.clock.now() >= current.retires,
-        view.meeting.next_epoch,
-        view.next.activates if view.next else None,
-    )
 
 
 async def site_status(services: Services, call: Call) -> SiteStatus:

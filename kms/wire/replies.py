@@ -206,23 +206,33 @@ class EventOut(Wire):
 
 
 class RotationOut(Wire):
-    """An open meeting's present epoch; ``overdue``: older than its maximum age."""
+    """An open meeting's present epoch. ``due``: when and ``why`` its next one is to be made, null
+    while one is published or this one is suspended. ``overdue``: past its maximum age, or it should
+    have been replaced a minute ago. ``uses`` counts the envelopes served of it; 0 as
+    ``maximum_uses`` is any number.
+    """
 
     space: Space
     meeting: Meeting
     epoch: EpochNumber
+    state: KeyState
     reason: RotationReason
     activated: Time
+    due: Time | None = None
+    why: RotationReason | None = None
     retires: Time
     overdue: bool
+    uses: Count
+    maximum_uses: Count
     next_epoch: EpochNumber | None = None
     next_activates: Time | None = None
 
 
-class RotationList(Wire):
-    """The rotation of the open meetings that the caller may know of."""
+class RotationPage(Wire):
+    """A page of the open meetings that the caller may know of, by space and id."""
 
     items: Annotated[tuple[RotationOut, ...], _Many]
+    next: Text | None = None
 
 
 class GenerationOut(Wire):

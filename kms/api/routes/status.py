@@ -7,6 +7,8 @@ from kms.api.context import Context
 from kms.api.endpoints import Endpoint, json_reply
 from kms.api.facts import families
 from kms.api.metrics import MEDIA_TYPE, Metrics
+from kms.api.routes.meetings import PAGING
+from kms.domain.ids import parse_meeting, parse_space
 from kms.policy.authorizer import Target
 from kms.usecases.escrow import escrow_status
 from kms.usecases.queries import (
@@ -14,9 +16,9 @@ from kms.usecases.queries import (
     describe_tokens,
     list_recipients,
     list_spaces,
-    rotation_status,
     site_status,
 )
+from kms.usecases.rotation.status import Place, rotation_status
 from kms.usecases.services import authorize
 from kms.usecases.watch.health import known_alerts
 from kms.wire.replies import (
@@ -24,13 +26,12 @@ from kms.wire.replies import (
     Health,
     KeyListOut,
     RecipientList,
-    RotationList,
+    RotationPage,
     SpaceList,
     StatusOut,
     TokenList,
 )
 
-_MOST_ROTATIONS = 1000
 _READY = "ready"
 
 
@@ -45,7 +46,7 @@ def endpoints(metrics: Metrics) -> tuple[Endpoint, ...]:
     return (
         Endpoint("health.live", _live, Health),
         Endpoint("status.read", _status, StatusOut),
-        Endpoint("rotation.read", _rotation, RotationList),
+        Endpoint("rotation.read", _rotation, RotationPage, query=PAGING),
         Endpoint("escrow.read", _escrow, EscrowOut),
         Endpoint("metrics.read", exposition, MEDIA_TYPE),
         Endpoint("space.list", _spaces, SpaceList),
@@ -85,9 +86,20 @@ def _channels(context: Context) -> dict[str, str]:
 
 
 async def _rotation(context: Context) -> Response:
-    context.query()
-    found = await rotation_status(context.services, context.call, _MOST_ROTATIONS)
-    return json_reply(RotationList(items=tuple(views.rotation(entry) for entry in found)))
+    query = context.query("after", "limit")
+    limit, after = query.limit(), _place(query.text("after"))
+    page = await rotation_status(context.services, context.call, after, limit)
+    following = f"{page[-1].space}/{page[-1].meeting}" if len(page) == limit else None
+    items = tuple(views.rotation(entry) for entry in page)
+    return json_reply(RotationPage(items=items, next=following))
+
+
+def _place(after: str) -> Place:
+    """Return space and meeting that a page goes on after; raise InvalidInput."""
+    if not after:
+        return "", ""
+    space, _, meeting = after.partition("/")
+    return parse_space(space), parse_meeting(meeting)
 
 
 async def _escrow(context: Context) -> Response:
