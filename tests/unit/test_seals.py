@@ -4,7 +4,7 @@ disk or HSM does not stop it.
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -17,10 +17,12 @@ from kms.ports import Unit
 from kms.statements.canonical import make_row, read_row
 from kms.statements.sealing import BOX, Mark
 from kms.usecases import queries, seals
+from kms.usecases.meetings import open_meeting
+from kms.usecases.rosters import WantedRoster
 from kms.usecases.sealed import OpenWorkers, Seals
 from kms.usecases.seals import restore_seals, seal_site, seal_space, sealed_spaces
 from kms.usecases.services import Call
-from tests.fixtures.api import BANKING, TREASURY, FakeSite, make_caller, run_with_site
+from tests.fixtures.api import ALPHA, BANKING, TREASURY, FakeSite, make_caller, run_with_site
 
 OFFICER = Principal("officer", PrincipalKind.SOCKET, "uid=1", frozenset({Role.OFFICER}),
                     frozenset({TREASURY}))  # fmt: skip
@@ -256,5 +258,22 @@ def test_a_worker_that_is_down_is_not_taken_for_sealed() -> None:
         site.workers.spaces[TREASURY].down = True
         with pytest.raises(HsmUnavailable):
             await site.services.workers.space(TREASURY).check_rows([])
+
+    run_with_site(work)
+
+
+def test_what_is_minted_when_the_seal_falls_is_not_stored() -> None:
+    async def work(site: FakeSite) -> None:
+        site.workers.spaces[TREASURY].slow = 0.05
+        wanted = WantedRoster(recipients=(ALPHA,))
+        server = replace(OFFICER, roles=frozenset({Role.MEETING_SERVER}))
+        opening = asyncio.create_task(
+            open_meeting(site.services, call("meeting.open", server), TREASURY, None, wanted)
+        )
+        await asyncio.sleep(0.02)
+        assert (await seal_space(site.services, call("space.seal"), TREASURY, "why")).logged
+        with pytest.raises(Sealed):
+            await opening
+        assert site.store.meetings(TREASURY, "", 10) == []
 
     run_with_site(work)

@@ -8,7 +8,7 @@ import pytest
 from kms.audit.leaf import decode_leaf
 from kms.domain.models import Principal, PrincipalKind, Role
 from kms.domain.rows import RowKind, SealedRow
-from kms.errors import ConclaveError, Forbidden, NotFound
+from kms.errors import ConclaveError, Forbidden, NotFound, Sealed
 from kms.usecases.cache import VerifiedCache
 from kms.usecases.envelopes import FetchedEnvelope, Wanted, fetch_batch, fetch_envelope
 from kms.usecases.meetings import change_roster, open_meeting
@@ -102,5 +102,23 @@ def test_the_refusals_of_a_batch_are_written_with_one_commit() -> None:
         assert kinds == [Forbidden, FetchedEnvelope, Forbidden]
         assert actions(site.services)[-3:] == ["access.refused", "envelope.fetch", "access.refused"]
         assert len(sizes) == 1
+
+    run_with_site(work)
+
+
+@pytest.mark.parametrize("fetch", [alone, together])
+def test_a_seal_during_a_fetch_forbids_it(fetch: Fetch) -> None:
+    async def work(site: FakeSite) -> None:
+        wanted = await opened(site.services)
+        cold = replace(site.services, cache=VerifiedCache(site.store, site.workers))
+        token = site.workers.spaces[TREASURY]
+
+        async def check_rows(rows: Sequence[SealedRow]) -> None:
+            if rows[0].row.kind is RowKind.EPOCH:
+                cold.seals.add(TREASURY)
+
+        token.check_rows = check_rows
+        assert isinstance(await fetch(cold, by("envelope.fetch"), wanted), Sealed)
+        assert "envelope.fetch" not in actions(cold)
 
     run_with_site(work)
