@@ -4,6 +4,7 @@ They lie in the state directory, so a reboot leaves them. Where that cannot be w
 run directory tells the supervisor until it can. A marker that cannot be read seals all the same.
 """
 
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -44,13 +45,13 @@ class SealMarks:
         return {space: self.read(space) for space in sealed}
 
     def read(self, space: str) -> Mark:
-        """Return what a marker says, as far as it can be read."""
+        """Return what a marker says; one that cannot be read was made by hand, and now."""
         for root in self._roots:
             try:
                 return msgspec.json.decode((root / marker(space)).read_bytes(), type=Mark)
             except (OSError, msgspec.MsgspecError):
                 continue
-        return Mark("unknown", 0, "the marker cannot be read")
+        return Mark("unknown", 0, "the marker was made by hand", sys.maxsize)
 
     def place(self, space: str, mark: Mark) -> None:
         """Make a marker durable, once; raise StoreUnavailable if only the supervisor heard of it,

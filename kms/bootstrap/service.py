@@ -31,7 +31,7 @@ from kms.usecases.recovery import close_open_intents
 from kms.usecases.rotation.reseal import Resealing
 from kms.usecases.rotation.scheduler import Rotations
 from kms.usecases.sealed import OpenWorkers, Seals
-from kms.usecases.seals import restore_seals
+from kms.usecases.seals import follow_marks, restore_seals
 from kms.usecases.services import Call, Services
 from kms.usecases.watch.alerts import Watcher
 from kms.usecases.watch.clock import ClockWatch
@@ -102,6 +102,7 @@ async def composed(
         await _started(services)
         await finish_executed(services)
         background: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "seals": partial(follow_marks, services, marks.marks),
             "checkpoints": checkpointer.run,
             "activations": partial(activations.run, services),
             "resealing": Resealing(services).run,

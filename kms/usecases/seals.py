@@ -7,7 +7,7 @@ comes later and never what came before. Unsealing is a ceremony.
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,15 @@ from kms.audit.leaf import Outcome, Phase
 from kms.domain.ids import SpaceName
 from kms.domain.models import Space
 from kms.domain.rows import RowKind
-from kms.errors import ConclaveError, Conflict, IntegrityFailure, NotFound, Unavailable
+from kms.errors import (
+    ConclaveError,
+    Conflict,
+    IntegrityFailure,
+    NotFound,
+    Sealed,
+    StoreUnavailable,
+    Unavailable,
+)
 from kms.policy.authorizer import Target
 from kms.ports import Unit
 from kms.statements.canonical import make_row
@@ -27,6 +35,7 @@ _LOG = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 1.0
 """How long the caller waits for the log; the work goes on afterwards."""
 _RETRY_SECONDS = 1.0
+_LOOK_SECONDS = 0.25
 _SPACE, _SITE = "space.seal", "site.seal"
 
 
@@ -60,10 +69,7 @@ async def restore_seals(services: Services, marked: dict[str, Mark]) -> None:
     ``marked`` has the markers that are there. One that the log says is unsealed since waits for the
     end of that ceremony, and the row stays as it is. Raise StoreUnavailable.
     """
-    for space, mark in marked.items():
-        services.seals.add(space)
-        if services.store.unsealed(f"spaces/{space}") < mark.leaves:
-            _begin(services, _recorded(services, Call(SERVICE, _SPACE, ""), space, mark))
+    _obey(services, marked)
     for record in await _spaces(services):
         if record.sealed and record.space not in marked:
             _LOG.critical("the space %s is sealed and its marker was gone", record.space)
@@ -71,6 +77,27 @@ async def restore_seals(services: Services, marked: dict[str, Mark]) -> None:
             size = services.store.tree_size()
             mark = Mark(SERVICE.name, record.sealed, "the marker was gone", size)
             services.seals.marks.place(record.space, mark)
+
+
+async def follow_marks(services: Services, look: Callable[[], dict[str, Mark]]) -> None:
+    """Obey markers that somebody makes by hand while the service runs, for ever."""
+    while True:
+        try:
+            _obey(services, look())
+        except Sealed:
+            services.seals.add(BOX)  # and the supervisor ends this process
+        except StoreUnavailable as error:
+            _LOG.warning("the markers of seals cannot be read: %s", error.message)
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _obey(services: Services, marked: dict[str, Mark]) -> None:
+    for space, mark in marked.items():
+        if space in services.seals.spaces:
+            continue
+        services.seals.add(space)
+        if services.store.unsealed(f"spaces/{space}") < mark.leaves:
+            _begin(services, _recorded(services, Call(SERVICE, _SPACE, ""), space, mark))
 
 
 def sealed_spaces(services: Services) -> list[str]:

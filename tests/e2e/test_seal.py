@@ -127,6 +127,21 @@ def test_a_sealed_spaces_pin_is_in_no_process_any_more(
     assert holds(service.pid, other), "the others' PINs are kept"
 
 
+def test_a_marker_made_by_hand_seals_a_running_service(
+    service: Service, practice_site: PracticeSite
+) -> None:
+    service.start()
+    treasury = rooms(service)[1]
+    before = opened(treasury)
+    readable(service, treasury, before)
+    place = practice_site.state / marker(TREASURY)
+    place.parent.mkdir(parents=True)
+    place.touch(0o600)
+    until(lambda: refused(lambda: readable(service, treasury, before)))
+    until(lambda: WORKER not in service.pids())
+    until(lambda: _row_says_sealed(service))
+
+
 def test_neither_a_restart_nor_a_removed_marker_unseals(
     service: Service, practice_site: PracticeSite
 ) -> None:
@@ -237,6 +252,11 @@ def test_a_sealed_box_says_so_and_does_nothing_until_it_is_unsealed(
     hold(practice_site, plan_of("unseal", WHOLE_BOX, name="unseal-box"))
     service.start()
     readable(service, treasury, opened(treasury))
+
+
+def _row_says_sealed(service: Service) -> bool:
+    with service.console() as console:
+        return any(one.sealed for one in console.spaces().items)
 
 
 def _space_row(database: Path) -> tuple[object, ...]:
