@@ -14,6 +14,7 @@ from kms.domain.ids import parse_space
 from kms.domain.models import Role
 from kms.errors import ConfigurationError, InvalidInput
 from kms.i18n import Language
+from kms.logs import Form, Level
 
 DEFAULT_PATH = Path("/etc/conclave/conclave.toml")
 
@@ -143,6 +144,15 @@ class Rotation(_Section, frozen=True):
     """How many epochs a second are wrapped to a new vault key at most, beside other work."""
 
 
+class Log(_Section, frozen=True):
+    """What the processes write to stderr; nothing of it is needed as evidence."""
+
+    format: Form = "json"
+    """A JSON object a line, with time, level, process, logger and message; or text for people."""
+    level: Level = "info"
+    """Lines that are less grave are not written."""
+
+
 class Ceremonies(_Section, frozen=True):
     """Key ceremonies."""
 
@@ -252,6 +262,7 @@ class Settings(_Section, frozen=True):
     audit: Audit = Audit()
     rotation: Rotation = Rotation()
     ceremonies: Ceremonies = Ceremonies()
+    log: Log = Log()
     watch: Watch = Watch()
     notify: Notify = Notify()
     caller: tuple[Caller, ...] = ()

@@ -26,7 +26,6 @@ from starlette.types import ASGIApp
 from kms import settings
 from kms.api.app import build
 from kms.api.handshakes import TlsServer
-from kms.api.logs import configure
 from kms.api.peer import PeerProtocol
 from kms.api.sealed import SealedApi
 from kms.api.sockets import bind_tls, bind_unix, tls_context
@@ -34,6 +33,7 @@ from kms.bootstrap import service
 from kms.bootstrap.seal_marks import SealMarks
 from kms.errors import ConclaveError, ConfigurationError, IntegrityFailure
 from kms.hardening import harden
+from kms.logs import configure
 from kms.settings import Settings
 from kms.statements.sealing import BOX
 
@@ -236,9 +236,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sealed", action="store_true", help="only say that the box is sealed")
     options = parser.parse_args(arguments)
     harden(lock_memory=False)
-    configure()
+    configure("web")
     try:
         chosen = settings.load(options.config)
+        configure("web", chosen.log.format, chosen.log.level)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_main(chosen, options.ready_fd, sealed=options.sealed))
     except (ConfigurationError, IntegrityFailure) as error:

@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,7 @@ from kms.cli.session import Session
 from kms.errors import ConfigurationError
 from kms.hardening import harden
 from kms.i18n import _
+from kms.logs import configure
 
 if TYPE_CHECKING:
     from kms.cli.pins import Prompt
@@ -109,7 +111,9 @@ def serve(
     harden()
     settings = session.settings()
     pins = take_pins_of(settings, pin_fd, _prompt())
-    supervisor = Supervisor(session.config_path(), settings, pins, session.output.note)
+    configure("supervisor", settings.log.format, settings.log.level)
+    say = logging.getLogger("kms.supervisor").warning
+    supervisor = Supervisor(session.config_path(), settings, pins, say)
     code = supervisor.run(lambda: _announce(session.output, settings))
     if code:
         # What went wrong stands above; only a child's own word that it is final is passed on.

@@ -18,6 +18,7 @@ from kms.hsm.desk import EXIT_CONFIGURATION, EXIT_TOKEN_LOST, SiteDesk, SpaceDes
 from kms.hsm.profile import load_profile
 from kms.hsm.server import Server, listen
 from kms.hsm.token import Token
+from kms.logs import configure
 from kms.settings import Settings, load
 from kms.settings import Token as TokenSettings
 
@@ -29,13 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one worker and return its exit code."""
     options = _parse(arguments)
     harden()
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format=f"worker {options.token}: %(levelname)s %(message)s",
-    )
+    process = f"worker {options.token}"
+    configure(process)
     try:
         settings = load(options.config)
+        configure(process, settings.log.format, settings.log.level)
         return _serve(settings, _named(settings, options.token), options)
     except HsmUnavailable as error:
         _LOG.error("%s", error.message)
