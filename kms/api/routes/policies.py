@@ -4,6 +4,7 @@ from starlette.responses import Response
 
 from kms.api.context import Context
 from kms.api.endpoints import Endpoint, json_reply
+from kms.api.routes.meetings import Nothing
 from kms.policy.explanation import NearMiss
 from kms.policy.source import Policy
 from kms.statements.canonical import encode_record
@@ -35,7 +36,7 @@ def endpoints() -> tuple[Endpoint, ...]:
         Endpoint("site-policy.read", _site_policy, SitePolicyOut),
         Endpoint("policy.explain", _explain, ExplanationOut, Explain),
         Endpoint("grant.list", _grants, GrantList),
-        Endpoint("grant.revoke", _revoke, GrantOut),
+        Endpoint("grant.revoke", _revoke, GrantOut, Nothing),
     )
 
 
@@ -75,6 +76,7 @@ async def _grants(context: Context) -> Response:
 
 async def _revoke(context: Context) -> Response:
     context.query()
+    context.message(Nothing)
     name: str = context.request.path_params["grant"]
     return json_reply(_grant(await revoke_grant(context.services, context.call, name)))
 
