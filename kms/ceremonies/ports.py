@@ -381,6 +381,12 @@ class Records(Protocol):
         """Return a space's registered recipients."""
         ...
 
+    def unverified_recipients(self, space: SpaceName) -> tuple[Recipient, ...]:
+        """Return a space's recipients WITHOUT checking their MACs, for a site whose tokens are
+        gone: only to choose what no recipient had before.
+        """
+        ...
+
     def epochs(self, space: SpaceName) -> Iterator[Epoch]:
         """Yield a space's epochs that are not destroyed, meeting by meeting."""
         ...

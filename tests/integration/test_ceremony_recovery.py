@@ -217,6 +217,16 @@ def test_a_burned_site_comes_back_on_empty_tokens_and_goes_on_minting(filled: Fi
     _restored(filled)
 
 
+def test_a_restored_vault_is_of_a_version_that_the_space_never_had(filled: Filled) -> None:
+    site = filled.site
+    hold(site, order(site, "rotate-vault", f'space = "{SPACE}"\n'))
+    burn(site)
+    facts = hold(site, restoration(site))
+    assert facts["tokens/vault/space-treasury"]["version"] == 3
+    assert facts["tokens/vault/space-investment-banking"]["version"] == 2
+    _restored(filled)
+
+
 RESTORING = (
     "The program splits the SO secret",
     "The token space-treasury generates a new vault key",

@@ -126,7 +126,7 @@ def _make_tokens(brief: Brief, wanted: Restoration) -> Section:
             trust_escrow("tokens", label),
             make_row_mac("tokens", label),
             make_signing_key("tokens", label, SigningUse.MANIFEST),
-            make_vault("tokens", label, space.release_class),
+            make_vault("tokens", space, label),
             *finish_token("tokens", label),
         ]
     return Section(id="tokens", text="The tokens of the site are made anew.", steps=tuple(steps))

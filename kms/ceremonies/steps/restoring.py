@@ -90,17 +90,17 @@ class TrustedAnchor(_Table, frozen=True):
     certificate: str
 
 
-def make_vault(section: str, label: str, release_class: ReleaseClass) -> Step:
-    """Return the step ``section/vault/label``: a vault whose version says which site root it is
-    under, so that no two vaults of a space are of one version.
+def make_vault(section: str, space: RestoredSpace, label: str) -> Step:
+    """Return the step ``section/vault/label``: a vault whose version follows those of all that the
+    space ever had, so that no two are of one version.
     """
     return Step(
         id=f"{section}/vault/{label}",
         who=Part.ADMINISTRATOR,
         text="The token {token} generates a new vault key, and the officers' session trusts its "
         "public half for the release class {release_class}.",
-        values={"token": label, "release_class": release_class},
-        act=partial(_make_vault, label, release_class),
+        values={"token": label, "release_class": space.release_class},
+        act=partial(_make_vault, space, label),
     )
 
 
@@ -230,11 +230,12 @@ def _space_steps(
     )
 
 
-def _make_vault(label: str, release_class: ReleaseClass, room: Room) -> Facts:
-    version = archive.newest(room.files.names(), archive.SITE_ROOT) + 1
-    token = room.tokens(label)
+def _make_vault(space: RestoredSpace, label: str, room: Room) -> Facts:
+    known = room.records.unverified_recipients(SpaceName(space.space))
+    older = (one.version for one in known if one.kind is RecipientKind.VAULT)
+    version, token = max(older, default=0) + 1, room.tokens(label)
     spki = token.generate_vault(version)
-    token.trust_vault(version, release_class, spki)
+    token.trust_vault(version, space.release_class, spki)
     return {"version": version, **key_facts(spki)}
 
 
