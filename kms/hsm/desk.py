@@ -94,6 +94,8 @@ class Desk(Generic[_Keys]):
         except (TokenFault, PinError, ProfileError) as fault:
             return self._fault(fault)
         except ConclaveError as error:
+            if isinstance(command, SealRows | SealApproved):
+                _LOG.warning("rows are not sealed: %s: %s", error.code, error.message)
             return Failed(error.code, error.message, error.hint)
         except Exception:  # noqa: BLE001 -- no request may end the worker
             _LOG.exception("a request met an error of the program")
