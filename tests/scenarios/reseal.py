@@ -3,10 +3,12 @@ web process and worker are killed again and again, and in the end every envelope
 """
 
 import base64
+import json
 import os
 import random
 import select
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -33,7 +35,7 @@ from kms.statements.canonical import unb64u
 from kms.statements.readers import Readers
 from kms.wire.requests import RosterWish
 from kms.wire.vaults import SpaceVaultsOut
-from tests.practice.service import Service, serving
+from tests.practice.service import CONCLAVE, Service, serving
 from tests.scenarios import stored
 from tests.scenarios.held import SECURITY, hold, write_plan
 
@@ -58,6 +60,7 @@ class Report:
     opened: int = 0
     served: int = 0
     retired: bool = False
+    verdict: str = ""
 
     def figures(self) -> list[str]:
         """The figures in plain words."""
@@ -68,7 +71,7 @@ class Report:
             f"killed: {killed or 'nothing'}",
             f"all moved after {self.seconds:.0f} s; {rate}",
             f"{self.opened} envelopes of the new vault key opened, {self.served} of a server",
-            f"the old vault key is destroyed: {self.retired}",
+            f"the old vault key is destroyed: {self.retired}; the log verifies: {self.verdict}",
         ]
 
 
@@ -91,6 +94,7 @@ def run(site: PracticeSite, *, epochs: int, kills: int, seed: int, per_second: i
         report.seconds, report.per_second = time.monotonic() - begun, last.per_second
         report.retired = _retired(last) and not _on_token(service, "vault/1")
         report.served = _serve(service, chance)
+        report.verdict = _verify_log(service)
     report.opened, report.raw_per_second = _open_all(site)
     return report
 
@@ -186,6 +190,20 @@ def _serve(service: Service, chance: random.Random, most: int = 20) -> int:
 def _bytes(text: str) -> bytes:
 
     return base64.b64decode(text)
+
+
+def _verify_log(service: Service) -> str:
+    """Export the evidence and verify it by the command line; return the verdict."""
+    with service.console() as console:
+        while (status := console.status()).checkpoint_size < status.tree_size:
+            time.sleep(0.1)
+    bundle, root = service.site.directory / "bundle.db", service.site.site_root
+    config = ("--config", str(service.site.config), "--json")
+    for words in (("export", bundle), ("verify", bundle, "--site-root", root)):
+        command = [CONCLAVE, *config, "audit", *map(str, words)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return str(json.loads(done.stdout)["verdict"])
 
 
 def _open_all(site: PracticeSite) -> tuple[int, int]:
