@@ -157,6 +157,27 @@ def test_an_older_row_put_back_is_not_moved() -> None:
     scene(work)
 
 
+def test_a_key_whose_row_changed_meanwhile_is_looked_at_again() -> None:
+    async def work(one: Scene) -> None:
+        async def change(items: Sequence[ResealItem]) -> None:
+            one.token.before = None
+            row = replace(items[0].epoch.row, version=2)
+            leaf = LeafDraft(
+                "epoch.suspend", "t", "t", "", "x", Phase.EVENT, Outcome.SUCCEEDED,
+                rows={row.key: 2},
+            )  # fmt: skip
+            await one.site.store.commit(Unit((PutRow(SealedRow(row, MAC)),), (leaf,)))
+
+        one.token.before = change
+        await one.look()
+        assert one.left() == 5
+        assert not one.leaves("integrity.failure")
+        await one.look()
+        assert one.left() == 0
+
+    scene(work, epochs=5)
+
+
 def test_a_token_that_does_not_answer_is_tried_again() -> None:
     async def work(one: Scene) -> None:
         one.token.down = True
