@@ -26,7 +26,9 @@ class Lack(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What one permit wants: a role's name, or the text of the condition."""
+    """What one permit wants: a role, a principal or type of resource by name, or the text of a
+    condition.
+    """
 
     lack: Lack
     wanted: str
@@ -112,7 +114,7 @@ def _of_scope(scope: dict[str, Any], lack: Lack) -> Missing:
     if entity.get("type") == "Role":
         return Missing(Lack.ROLE, entity["id"])
     named = f'{entity["type"]}::"{entity["id"]}"' if entity else scope.get("entity_type", "")
-    return Missing(lack, f"{scope['op']} {named}")
+    return Missing(lack, named)
 
 
 def _bare(policy: Policy, **parts: Any) -> Policy:

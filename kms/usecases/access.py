@@ -16,6 +16,7 @@ from kms.domain.ids import SpaceName
 from kms.domain.models import Principal, PrincipalKind
 from kms.domain.policies import Labels
 from kms.errors import (
+    ConclaveError,
     Forbidden,
     IntegrityFailure,
     InvalidInput,
@@ -189,7 +190,8 @@ def _unverified(services: "Services") -> Iterator[Grant]:
 
 
 async def _note_use(services: "Services", grant: Grant) -> None:
-    """Remember that a grant was of use: most reads leave no leaf."""
+    """Remember that a grant was of use, if that can be: most reads leave no leaf."""
     name, now = use_mark(grant.grant), services.seconds()
-    if now - services.store.mark(name, 0) >= _NOTE_SECONDS:
-        await services.store.commit(Unit((PutMark(name, now),)))
+    with suppress(ConclaveError):
+        if now - services.store.mark(name, 0) >= _NOTE_SECONDS:
+            await services.store.commit(Unit((PutMark(name, now),)))
