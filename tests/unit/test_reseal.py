@@ -13,7 +13,7 @@ from kms.domain.ids import RecipientId
 from kms.domain.models import Envelope, Epoch, Principal, PrincipalKind, Role, RotationReason
 from kms.domain.rows import SealedRow
 from kms.domain.states import KeyState
-from kms.ports import PutRow, ResealItem, Unit
+from kms.ports import DropEnvelopes, PutRow, ResealItem, Unit
 from kms.statements.canonical import make_row
 from kms.usecases.rotation.reseal import Resealing
 from kms.usecases.rotation.vaults import SpaceVaults, set_paused, vault_status
@@ -141,6 +141,35 @@ def test_a_key_that_cannot_be_moved_is_told_once_and_keeps_the_older_vault() -> 
         assert (await one.vault()).revoked
 
     scene(work)
+
+
+def test_what_cannot_be_moved_is_left_alone_until_people_go_on() -> None:
+    async def work(one: Scene) -> None:
+        one.token.refused = {one.epochs[0]}
+        resealing = Resealing(one.services)
+        await resealing.look()
+        asked = one.token.asked
+        await resealing.look()
+        assert one.token.asked == asked
+        one.token.refused = set()
+        await set_paused(one.services, _call("reseal.resume"), TREASURY, paused=False)
+        await resealing.look()
+        assert (await one.vault()).revoked
+
+    scene(work, epochs=3)
+
+
+def test_once_what_cannot_be_moved_is_destroyed_the_older_vault_retires() -> None:
+    async def work(one: Scene) -> None:
+        one.token.refused = {one.epochs[0]}
+        resealing = Resealing(one.services)
+        await resealing.look()
+        drop = DropEnvelopes(TREASURY, MEETINGS[0], 0)
+        await one.site.store.commit(Unit((drop,)))
+        await resealing.look()
+        assert (await one.vault()).revoked
+
+    scene(work, epochs=3)
 
 
 def test_an_older_row_put_back_is_not_moved() -> None:

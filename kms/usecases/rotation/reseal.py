@@ -16,7 +16,7 @@ from kms.audit.leaf import LeafDraft, Outcome, Phase
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import Recipient
 from kms.domain.rows import RowKind, SealedRow
-from kms.errors import ConclaveError, Conflict, IntegrityFailure, StateNotAllowed
+from kms.errors import ConclaveError, IntegrityFailure, StateNotAllowed
 from kms.ports import Change, DropEnvelope, PutEnvelopes, PutMark, Resealed, ResealItem, Unit
 from kms.statements.canonical import digest, make_row, read_row
 from kms.usecases.activations import SERVICE
@@ -55,6 +55,7 @@ class Resealing:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._store = services.store
+        self._looked: set[RecipientId] = set()
         self._gone: set[RecipientId] = set()
 
     async def run(self) -> None:
@@ -83,22 +84,34 @@ class Resealing:
                 await self._destroy(space, one)
         live = [one for one in vaults if not one.revoked]
         for old in live[:-1]:
+            if self._is_stuck(space, old.recipient):
+                continue
             await self._move(_Move(space, old.recipient, live[-1]))
             if not count_kept(self._store, old.recipient):
                 await self._retire(space, old)
+
+    def _is_stuck(self, space: SpaceName, old: RecipientId) -> bool:
+        """Whether all that is left under a vault key is known not to move: then nothing is read
+        again and again, until people go on or destroy what is left.
+        """
+        failed = map(_place_of, self._services.reseals[space].failed)
+        return old in self._looked and any(
+            self._store.envelope(space, one.meeting, one.epoch, old) is not None for one in failed
+        )
 
     # --- moving keys ------------------------------------------------------------------------------
 
     async def _move(self, move: _Move) -> None:
         after = ("", -1)
         while rows := self._store.epochs_kept_for(move.space, move.old, after, _PAGE):
-            places = [_place(one) for one in rows]
+            places = [_place_of(one.row.key) for one in rows]
             after = (places[-1].meeting, places[-1].epoch)
             failed = self._services.reseals[move.space].failed
             for batch in _batches([one for one in places if one.key not in failed]):
                 if is_paused(self._store, move.space):
                     return
                 await self._paced(move, batch)
+        self._looked.add(move.old)
 
     async def _paced(self, move: _Move, batch: Sequence[_Place]) -> None:
         """Move a batch, and rest so long that the rate of the settings is kept."""
@@ -129,10 +142,6 @@ class Resealing:
                 return
             for place in batch:
                 await self._reseal(move, [place])
-        except Conflict:
-            _LOG.info(
-                "keys of %s changed while they were moved: they are looked at again", move.space
-            )
 
     def _item(self, move: _Move, place: _Place) -> ResealItem | None:
         """Return what is to be moved as it is now, None if it is not there any more."""
@@ -206,9 +215,9 @@ class Resealing:
         self._gone.add(revoked.recipient)
 
 
-def _place(sealed: SealedRow) -> _Place:
-    _kind, _space, meeting, epoch = sealed.row.key.split("/")
-    return _Place(MeetingId(meeting), int(epoch), sealed.row.key)
+def _place_of(key: str) -> _Place:
+    _kind, _space, meeting, epoch = key.split("/")
+    return _Place(MeetingId(meeting), int(epoch), key)
 
 
 def _batches(places: Sequence[_Place]) -> Iterator[Sequence[_Place]]:
