@@ -91,8 +91,7 @@ def close(session: Session, space: SpaceArgument, meeting: MeetingArgument) -> N
 def destroy(session: Session, space: SpaceArgument, meeting: MeetingArgument) -> None:
     """Say which keys an approved destruction of a closed meeting would erase; erases nothing.
 
-    Destroying is approved by several people: see conclave approval --help, operation
-    meeting.destroy.
+    Destroying is approved by several people: conclave approval request meeting.destroy.
     """
     with session.client() as client:
         view = client.meeting(space, meeting)
@@ -108,8 +107,9 @@ def destroy(session: Session, space: SpaceArgument, meeting: MeetingArgument) ->
         )
     )
     session.output.note(
-        _("Nothing was destroyed: it takes an approved request for {operation}.").format(
-            operation="meeting.destroy"
+        _("Nothing was destroyed. To ask for it: {command}").format(
+            command=f"conclave approval request meeting.destroy --space {space}"
+            f" --set meeting={meeting}"
         )
     )
     document = {"space": space, "meeting": meeting, "epochs": living}

@@ -14,7 +14,7 @@ from tests.practice.service import CONCLAVE, Service
 
 WITH_COMMANDS = [
     ROOT / "README.md",
-    *(DOCS / f"{name}.md" for name in ("cli", "operations", "api", "policy")),
+    *(DOCS / f"{name}.md" for name in ("cli", "operations", "api", "policy", "life-cycle")),
 ]
 
 NOT_RUN = {
