@@ -1,5 +1,7 @@
 """Grants, space policies and the site's own policies as the API lives by them, over a fake HSM."""
 
+import os
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -7,12 +9,15 @@ import httpx2
 import msgspec
 import pytest
 
+from kms.api.identity import Identities
+from kms.api.peer import Peer
 from kms.audit.leaf import LeafDraft, Outcome, Phase, decode_leaf
 from kms.domain.grants import Grant
 from kms.domain.models import Role
 from kms.domain.policies import Labels, SitePolicy, SpacePolicy
 from kms.domain.rows import Record, SealedRow
-from kms.errors import HsmUnavailable, IntegrityFailure
+from kms.errors import Forbidden, HsmUnavailable, IntegrityFailure
+from kms.policy.authorizer import Target
 from kms.ports import PutRow, Unit
 from kms.settings import Caller, Rotation
 from kms.statements.canonical import make_row
@@ -312,3 +317,22 @@ def test_an_explanation_tells_nothing_of_what_the_asker_may_not_know(
         assert reply.json()["code"] == code
 
     with_client(work, caller=AUDITOR)
+
+
+def test_the_age_of_a_proof_comes_in_steps_and_only_where_a_policy_asks_for_it() -> None:
+    async def work(site: FakeSite) -> None:
+        identities = Identities(site.services)
+        peer = Peer(uid=os.getuid(), since=time.monotonic() - 130)
+        known = await identities.principal(peer)
+        assert identities.aged(known, peer).age == 0
+        await put(site, SitePolicy("site", _unless("principal.auth.age_seconds < 120")))
+        await site.services.access.ready(site.services)
+        old, fresh = identities.aged(known, peer), identities.aged(known, Peer(uid=os.getuid()))
+        assert (old.age, fresh.age) == (120, 0)
+        check = site.services.authorizer.check
+        for _ in range(2):
+            check(fresh, "meeting.list", Target(TREASURY))
+            with pytest.raises(Forbidden):
+                check(old, "meeting.list", Target(TREASURY))
+
+    run_with_site(work)
