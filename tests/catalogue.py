@@ -25,6 +25,7 @@ from kms.cli.exits import MEANINGS
 from kms.cli.people import Standing
 from kms.cli.records_view import Stage
 from kms.cli.reference import error_classes
+from kms.domain.approvals import Standing as RequestStanding
 from kms.domain.models import RecipientKind, ReleaseClass, RotationReason
 from kms.domain.people import CredentialKind, Part
 from kms.domain.states import KeyState, MeetingState
@@ -55,6 +56,7 @@ WORDS = (
     What,
     GrantState,
     Flag,
+    RequestStanding,
 )
 """Values that tables show as words."""
 

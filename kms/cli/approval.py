@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kms.cli.approval_sign import request, sign
+from kms.cli import approval_sign
 from kms.cli.approval_view import needs_in_words, note_request, read_request, summary_of
 from kms.cli.exits import Exit
 from kms.cli.output import Column, word, yes_no
@@ -50,16 +50,12 @@ RequestArgument = Annotated[str, typer.Argument(help="The request's id (UUIDv7).
 def add(app: typer.Typer) -> None:
     """Add the commands."""
     approvals = group("Approvals: what several people must agree to before it happens.")
-    for name, command in (
-        ("rules", rules),
-        ("list", list_requests),
-        ("show", show),
-        ("request", request),
-        ("sign", sign),
-        ("cancel", cancel),
-        ("execute", execute),
-    ):
-        register(approvals, name, command)
+    register(approvals, "rules", rules)
+    register(approvals, "list", list_requests)
+    register(approvals, "show", show)
+    approval_sign.add(approvals)
+    register(approvals, "cancel", cancel)
+    register(approvals, "execute", execute)
     app.add_typer(approvals, name="approval")
 
 

@@ -15,6 +15,7 @@ from kms.cli.approval_view import note_request, read_request
 from kms.cli.inputs import read_root
 from kms.cli.last_word import ask_last_word
 from kms.cli.output import Column, word
+from kms.cli.register import register
 from kms.cli.session import Session
 from kms.cli.unlock import (
     KeyOption,
@@ -49,7 +50,12 @@ SIGNED = (
     Column("Approved by", "approved", lambda names: ", ".join(names) or "-"),
     Column("Digest", "digest"),
 )
-_COMPARE = "compare the words with those that the others see; if they differ, sign nothing"
+
+
+def add(approvals: typer.Typer) -> None:
+    """Add the commands."""
+    register(approvals, "request", request)
+    register(approvals, "sign", sign)
 
 
 def request(
@@ -202,8 +208,12 @@ def _agreed(
 
     known.person(person)
     note_request(session.output, wanted)
-    text = _("If that is what shall happen, type the last of the eight words:")
-    ask_last_word(person, unb64u(wanted.digest()), text, _COMPARE)
+    ask_last_word(
+        person,
+        unb64u(wanted.digest()),
+        _("If that is what shall happen, type the last of the eight words:"),
+        hint="compare the words with those that the others see; if they differ, sign nothing",
+    )
     held = place.open(session)
     kids = [one.kid for one in known.person(person).credentials]
     if held.credential.kid not in kids:

@@ -132,7 +132,7 @@ def _confirm(person: str, due: "Due") -> None:
         person,
         due.sha256,
         _("Compare all eight words with the administrator's terminal. The last one:"),
-        "if the words differ from the administrator's, say stop: somebody has another plan",
+        hint="if the words differ from the administrator's, say stop: somebody has another plan",
     )
 
 
