@@ -13,10 +13,14 @@ from kms.wire.policies import Explain
 from tests.fixtures.softhsm import clone_site
 from tests.practice.approving import carry_out
 from tests.practice.service import Service, serving
+from tests.scenarios import bundles
+from tests.scenarios.bundles import Found
 
 SPACE = "treasury"
 DAY = 24 * 3600
 STAND_IN = """
+[audit]
+checkpoint_seconds = 0.2
 [[caller]]
 uid = 4000001
 principal = "stand-in"
@@ -67,7 +71,9 @@ def test_what_people_approve_is_in_force_at_once_and_after_a_restart(site: Pract
         assert client.policy(SPACE).policy.labels.classification == "secret"
 
 
-def test_an_approved_grant_is_in_force_until_an_officer_ends_it(site: PracticeSite) -> None:
+def test_an_approved_grant_is_in_force_until_an_officer_ends_it_and_the_log_holds(
+    site: PracticeSite, tmp_path: Path
+) -> None:
     now = int(time.time())
     question = Explain(principal="stand-in", operation="meeting.list", space=SPACE)
     wish = {"principal": "stand-in", "role": "auditor", "starts": now, "expires": now + DAY}
@@ -80,3 +86,5 @@ def test_an_approved_grant_is_in_force_until_an_officer_ends_it(site: PracticeSi
         assert (listed.grant, listed.state, listed.flags) == (done.id, "in-force", ())
         client.revoke_grant(done.id)
         assert not client.explain(question).permitted
+        exported = bundles.export(service, tmp_path)
+        assert bundles.verify(exported, exported.bundle) == Found(0, frozenset())
