@@ -110,7 +110,8 @@ class Case:
         self, wanted: OperationRequest, names: Sequence[str], register: str = "", **changes: Any
     ) -> Approved:
         """Return the meeting's destruction by a request that these people approved."""
-        tokens = tuple(self.approval(wanted, name) for name in names)
+        signed = changes.get("signed", int(time.time()))
+        tokens = tuple(self.approval(wanted, name, signed=signed) for name in names)
         record = Request(
             SPACE, wanted.id, self.signed(wanted), tokens, RequestState.EXECUTED, int(time.time())
         )
@@ -134,7 +135,7 @@ class Case:
         wanted = ask_for(self.service, "meeting.destroy", SPACE, self.target)
         with self.service.console() as client:
             client.cancel_request(wanted.id)
-        return replace(wanted, **changes)
+        return replace(wanted, **{"id": another_id(), **changes})
 
 
 Attack = Callable[[Case, Client], object]

@@ -4,6 +4,8 @@ requests with less behind them, or more in them, than people signed.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from typing import cast
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -23,7 +25,7 @@ from kms.domain.states import KeyState
 from kms.hsm.client import Workers
 from kms.ports import Approved
 from kms.statements import jws
-from kms.statements.canonical import digest, make_row
+from kms.statements.canonical import digest, make_row, read_row
 from kms.statements.register import TYP
 from tests.scenarios.approval_case import BOUND, ELSEWHERE, SPACE, THREE, Case, Forge, another_id
 
@@ -65,7 +67,17 @@ async def _elsewhere(case: Case, workers: Workers) -> object:
 
 def _late(case: Case) -> Approved:
     now = int(time.time())
-    return case.executed(case.made(issued=now - 90, expires=now - 30), THREE)
+    wanted = case.made(issued=now - 90, expires=now - 30)
+    return case.executed(wanted, THREE, signed=now - 60)
+
+
+def _swapped(case: Case) -> Approved:
+    """Put another request, by the same requester, under what people approved."""
+    wanted = case.made()
+    whole = case.executed(wanted, THREE)
+    other = replace(wanted, parameters={"meeting": another_id()})
+    record = cast("Request", read_row(whole.request))
+    return replace(whole, request=make_row(replace(record, request=case.signed(other)), 9))
 
 
 _HOLD = Hold(SPACE, "h", "", "none", "mallory", 1, lifted=2)
@@ -104,6 +116,7 @@ BY_WEB_PROCESS: dict[str, Forge] = {
     "a policy by a destruction's approvals": approved(
         lambda case: case.executed(case.made(), THREE, rows=(POLICY,))
     ),
+    "parameters changed after approval at the worker": approved(_swapped),
     "an expired request at the worker": approved(_late),
     "an approved request at another space's token": _elsewhere,
 }

@@ -138,7 +138,7 @@ def _forged_quorum(case: Case, client: Client) -> object:
 
 def _expired(case: Case, client: Client) -> object:
     wanted = case.made()
-    short = replace(wanted, id=another_id(), expires=int(time.time()) + 2)
+    short = replace(wanted, expires=int(time.time()) + 2)
     client.submit_request(case.signed(short))
     for name in THREE:
         client.sign_request(short.id, case.approval(short, name))
