@@ -119,5 +119,12 @@ def _event(leaf: Leaf) -> Event:
         parts[3],
         leaf.details.get("epoch"),
         leaf.details.get("state") or _STATES.get(leaf.action),
-        leaf.details.get("cancelled"),
+        _unusable(leaf),
     )
+
+
+def _unusable(leaf: Leaf) -> int | None:
+    """Return the epoch that must not be used from now on."""
+    field = "epoch" if leaf.action == "epoch.compromise" else "cancelled"
+    number: int | None = leaf.details.get(field)
+    return number

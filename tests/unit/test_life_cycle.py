@@ -23,10 +23,11 @@ from kms.errors import (
     Retained,
     StateNotAllowed,
 )
+from kms.usecases.events import follow
 from kms.usecases.lifecycle.compromise import compromise_all
 from kms.usecases.lifecycle.holds import check_no_hold, list_holds, lock_of_holds, place
 from tests.fixtures.api import ALPHA, BETA, TREASURY, FakeSite, run_with_site
-from tests.fixtures.lifecycle import Room, by, in_a_room, opened
+from tests.fixtures.lifecycle import OFFICER, Room, by, in_a_room, opened
 
 K = KeyState
 
@@ -355,7 +356,7 @@ def test_a_hold_is_placed_after_a_destruction_that_has_begun() -> None:
 EVENTS = ("rotate", "publish", "activate", "suspend", "resume", "compromise", "destroy", "close")
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 5)), max_size=25))
 def test_no_course_of_events_leaves_the_table(events: list[tuple[str, int]]) -> None:
     """What is allowed changes states by the table alone; what is refused changes nothing."""
@@ -418,3 +419,29 @@ async def check(room: Room, states: dict[int, KeyState]) -> None:
             assert state in SERVED
         except ConclaveError:
             assert state not in SERVED
+
+
+# --- what subscribers hear -----------------------------------------------------------------------
+
+
+def test_subscribers_hear_of_every_state_and_which_key_must_not_be_used() -> None:
+    async def work(room: Room) -> None:
+        await room.suspend()
+        await room.resume(0)
+        await room.compromise()
+        await room.destroy_epoch(0)
+        heard = []
+        async for event in follow(room.site.services, OFFICER, -1):
+            heard.append((event.kind, event.epoch, event.state, event.cancelled))
+            if event.kind == "epoch.destroy":
+                break
+        assert heard == [
+            ("meeting.open", 0, "active", None),
+            ("epoch.suspend", 0, "suspended", None),
+            ("epoch.resume", 0, "active", None),
+            ("epoch.compromise", 0, "compromised", 0),
+            ("epoch.rotate", 1, "active", None),
+            ("epoch.destroy", 0, "destroyed", None),
+        ]
+
+    run_with_site(in_a_room(work))
