@@ -18,6 +18,7 @@ from kms.ceremonies.steps.certificate import read_certificate
 from kms.client.keys import EnvelopeOpener, SiteTrust
 from kms.domain.grants import Hold
 from kms.domain.ids import SpaceName
+from kms.domain.models import Recipient
 from kms.domain.policies import Labels, RotationRules, SpacePolicy
 from kms.errors import (
     ConclaveError,
@@ -31,6 +32,7 @@ from kms.errors import (
 )
 from kms.practice import PracticeSite
 from kms.statements import archive
+from kms.statements.canonical import read_row
 from kms.statements.recovered import Recovered, decode_recovered
 from kms.store.sqlite import SqliteStore
 from tests.fixtures.escrowed import (
@@ -217,13 +219,28 @@ def test_a_burned_site_comes_back_on_empty_tokens_and_goes_on_minting(filled: Fi
     _restored(filled)
 
 
-def test_a_restored_vault_is_of_a_version_that_the_space_never_had(filled: Filled) -> None:
+def revoked(site: PracticeSite) -> list[Recipient]:
+    """Return the treasury's recipients that are revoked."""
+    store = SqliteStore.open(site.state / "conclave.db", TestClock())
+    try:
+        rows = [read_row(one.row) for one in store.recipients(SpaceName(SPACE))]
+    finally:
+        store.close()
+    return [one for one in rows if isinstance(one, Recipient) and one.revoked]
+
+
+def test_a_restored_vault_is_of_a_version_that_the_space_never_had_and_partners_end(
+    filled: Filled,
+) -> None:
     site = filled.site
     hold(site, order(site, "rotate-vault", f'space = "{SPACE}"\n'))
+    partner = f'space = "{SPACE}"\nkind = "partner"\nname = "investment-banking"\n'
+    hold(site, order(site, "register-recipient", partner))
     burn(site)
     facts = hold(site, restoration(site))
     assert facts["tokens/vault/space-treasury"]["version"] == 3
     assert facts["tokens/vault/space-investment-banking"]["version"] == 2
+    assert "partner" in {one.kind for one in revoked(site)}
     _restored(filled)
 
 
