@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import logging
+from contextlib import suppress
 from dataclasses import replace
 
 from kms.audit.leaf import Outcome, Phase
@@ -90,10 +91,9 @@ class Activations:
         due = self._due[0][0] - services.clock.now() if self._due else _LOOK_SECONDS
         pause = min(due, _LOOK_SECONDS)
         if pause > 0:
-            try:
-                await asyncio.wait_for(self._changed.wait(), pause)
-            except TimeoutError:
-                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._changed.wait()
 
     async def _activate(self, services: Services, when: int, space: str, meeting: str) -> None:
         try:

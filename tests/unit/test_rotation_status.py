@@ -93,7 +93,8 @@ def test_it_comes_in_pages_of_open_meetings_each_once() -> None:
             await client.post(f"{MEETINGS}/{meetings[1]}:close")
             await move(site.services, meetings[2], KeyState.COMPROMISED, "epoch.compromise")
             await client.post(f"{MEETINGS}/{meetings[2]}/epochs:rotate",
-                              json={"reason": "suspicion"}, headers={"idempotency-key": "r"})  # fmt: skip
+                              json={"reason": "suspicion"},
+                              headers={"idempotency-key": "r"})  # fmt: skip
             seen, query = [], {"limit": 2}
             while True:
                 page = await status(client, **query)

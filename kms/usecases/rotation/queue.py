@@ -7,6 +7,7 @@ know when to look; what is rotated comes through the verified cache.
 import asyncio
 import heapq
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 
 from kms.domain.ids import MeetingId, SpaceName
@@ -154,10 +155,9 @@ class SpaceQueue:
             return
         due = self._heap[0][0] - self._services.clock.now() if self._heap else _PAUSE_SECONDS
         if due > 0:
-            try:
-                await asyncio.wait_for(self._changed.wait(), min(due, _PAUSE_SECONDS))
-            except TimeoutError:
-                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(due, _PAUSE_SECONDS)):
+                    await self._changed.wait()
 
     # what to do then
 
