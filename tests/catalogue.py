@@ -25,6 +25,7 @@ from kms.cli.exits import MEANINGS
 from kms.cli.people import Standing
 from kms.cli.records_view import Stage
 from kms.cli.reference import error_classes
+from kms.domain.alerts import Severity
 from kms.domain.approvals import Standing as RequestStanding
 from kms.domain.models import RecipientKind, ReleaseClass, RotationReason
 from kms.domain.people import CredentialKind, Part
@@ -47,6 +48,7 @@ WORDS = (
     MeetingState,
     ReleaseClass,
     RecipientKind,
+    Severity,
     RotationReason,
     Part,
     CredentialKind,

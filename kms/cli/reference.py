@@ -16,7 +16,12 @@ from kms.ceremonies.paper.handbook_whole import whole_handbook
 from kms.cli.app import build
 from kms.cli.exits import EXIT_BY_CODE, MEANINGS, Exit
 from kms.cli.output import first_line
-from kms.cli.reference_tables import between, operations_reference, settings_reference
+from kms.cli.reference_tables import (
+    alerts_reference,
+    between,
+    operations_reference,
+    settings_reference,
+)
 from kms.cli.session import PANEL
 from kms.errors import ConclaveError
 from kms.i18n import Language, _, speak
@@ -129,6 +134,7 @@ DOCUMENTS: dict[str, Callable[[str], str]] = {
     "errors.md": lambda text: updated(text, errors_reference()),
     "api.md": lambda text: between(text, operations_reference()),
     "settings.md": lambda text: between(text, settings_reference()),
+    "monitoring.md": lambda text: between(text, alerts_reference()),
     "policy.md": lambda text: between(text, policies_reference()),
     "handbook.zh.md": lambda _text: handbook_reference(Language.ZH),
     "handbook.en.md": lambda _text: handbook_reference(Language.EN),

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 
 from kms import settings
+from kms.domain.alerts import ALERTS, Alert
 from kms.domain.models import Role
 from kms.operations import COMMON_ERRORS, OPERATIONS, Operation
 
@@ -59,6 +60,26 @@ def _operation(operation: Operation) -> str:
     request = f"`{operation.method} {operation.path}`{key}"
     return (
         f"| `{operation.id}`: {operation.summary_en} | {request} | {roles} | {states} | {errors} |"
+    )
+
+
+# --- alerts ---------------------------------------------------------------------------------------
+
+
+def alerts_reference() -> str:
+    """Return the catalogue of alerts as Markdown."""
+    head = "| alert | severity | raised from | subject | cleared after | means | what to do |"
+    lines = [head, "|---|---|---|---|---|---|---|"]
+    lines += [_alert(name, alert) for name, alert in ALERTS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _alert(name: str, alert: Alert) -> str:
+    after = f"{alert.calm // 60} minutes quiet" if alert.calm else "at once"
+    raised = f"{alert.threshold} {alert.counts}"
+    return (
+        f"| `{name}` | {alert.severity} | {raised} | {alert.subject} | {after} "
+        f"| {alert.en} | {alert.todo_en} |"
     )
 
 

@@ -142,7 +142,7 @@ ALERTS: dict[str, Alert] = {
         "See conclave approval list.", "请查看 conclave approval list。",
     ),
     "seal": Alert(
-        _C, 1, "1 while it is sealed", "the space, or site", 0,
+        _C, 1, "seal", "the space, or site", 0,
         "An officer has sealed it: no key operation", "已紧急封存：不进行任何密钥操作",
         "Unsealing is a ceremony of kind unseal.", "解除封存须举行 unseal 仪式。",
     ),
