@@ -36,9 +36,9 @@ def closed(room: Room, epochs: int = 1) -> Room:
 def test_what_is_destroyed_is_in_no_file_of_the_site_nor_in_a_later_backup(
     service: Service, tmp_path: Path
 ) -> None:
-    report = destroy_and_search(service, tmp_path, meetings=1, epochs=3)
+    report = destroy_and_search(service, tmp_path, meetings=2, epochs=4)
     check(report, service)
-    assert len(report.certificates) == 4
+    assert len(report.certificates) == 6
 
 
 def test_the_search_finds_a_piece_wherever_it_lies() -> None:
