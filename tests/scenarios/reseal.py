@@ -157,7 +157,7 @@ def _await(service: Service, reached: Callable[[SpaceVaultsOut], bool]) -> Space
             return found
         if found.left != seen:
             since, seen = time.monotonic(), found.left
-        time.sleep(0.02)
+        time.sleep(0.2)
     raise AssertionError(f"no key was moved for {_PATIENCE} s:\n{service.tail()}")
 
 
