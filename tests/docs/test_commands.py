@@ -14,8 +14,10 @@ from tests.practice.service import CONCLAVE, Service
 
 WITH_COMMANDS = [
     ROOT / "README.md",
-    *(DOCS / f"{name}.md" for name in ("cli", "operations", "api", "policy", "life-cycle", "approvals")),
+    *(DOCS / f"{name}.md" for name in ("cli", "operations", "api", "policy", "life-cycle")),
+    DOCS / "approvals.md",
     DOCS / "monitoring.md",
+    DOCS / "rotation.md",
 ]
 
 NOT_RUN = {
