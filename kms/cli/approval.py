@@ -16,7 +16,7 @@ from kms.errors import InvalidInput
 from kms.i18n import _
 
 if TYPE_CHECKING:
-    from kms.wire.approvals import RequestOut
+    from kms.wire.approvals import RequestOut, RuleOut
 
 _IRREVOCABLE = frozenset({"epoch.destroy", "meeting.destroy", "meeting.share"})
 """What nothing undoes: carrying it out asks for the request's id."""
@@ -73,11 +73,19 @@ def rules(
         {
             "operation": one.operation,
             "meaning": summary_of(one.operation),
-            "must": needs_in_words(one.needs),
+            "must": _must(one),
         }
         for one in found.items
     ]
     session.output.table(found.model_dump(mode="json"), rows, _RULES)
+
+
+def _must(rule: "RuleOut") -> str:
+    """Return who must approve; that a partner has to as well, where none was named yet."""
+    needs = needs_in_words(rule.needs)
+    if not rule.both or any(one.space for one in rule.needs):
+        return needs
+    return _("{needs}; and the partner's space").format(needs=needs)
 
 
 def list_requests(
