@@ -7,6 +7,7 @@ from kms.api.context import Context
 from kms.api.endpoints import Endpoint, json_reply, render
 from kms.api.idempotency import Idempotency
 from kms.domain.grants import Hold
+from kms.domain.ids import parse_request_id
 from kms.usecases.lifecycle.cascade import Cascade
 from kms.usecases.lifecycle.certificates import read_certificate
 from kms.usecases.lifecycle.compromise import Compromise, compromise, compromise_all
@@ -79,7 +80,7 @@ async def _holds(context: Context) -> Response:
 
 async def _certificate(context: Context) -> Response:
     context.query()
-    request: str = context.request.path_params["request"]
+    request = parse_request_id(context.request.path_params["request"])
     text = await read_certificate(context.services, context.call, request)
     return json_reply(CertificateOut(request=request, certificate=text))
 
