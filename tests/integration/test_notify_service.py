@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from kms.errors import ConclaveError, Forbidden
 from kms.practice import PracticeSite
 from kms.wire.requests import RosterWish
 from tests.fixtures.softhsm import clone_site
-from tests.practice.service import Service, serving
+from tests.practice.service import CONCLAVE, Service, serving
 
 _CHANNELS = """
 [watch]
@@ -139,6 +140,12 @@ def test_alerts_reach_people_also_when_process_and_receiver_died_meanwhile(
     until(_fails(service), "the webhook is known to fail")
     with service.console() as console:
         assert "channel soc" in console.ready().reasons
+    listed = subprocess.run(
+        [CONCLAVE, "--config", str(service.site.config), "alert", "list", "--json"],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert listed.returncode == 3
+    assert json.loads(listed.stdout)["items"][0]["alert"] == "repeated-refusals"
 
     web = service.pids()["web"]
     os.kill(web, signal.SIGKILL)

@@ -76,10 +76,7 @@ class Watcher:
     async def learn(self) -> None:
         """Rebuild the active alerts from the log, and what callers used to fetch."""
         store, clock = self._services.store, self._services.clock
-        more = True
-        while more:
-            more = self._watched.board.read_page(store)
-            await asyncio.sleep(0)  # others have their turn between two pages
+        await self._watched.board.catch_up(store)
         for active in self._watched.board.active():
             self._seen[active.key] = clock.monotonic()
         self._marked = min(store.mark(_MARK, store.tree_size()), store.tree_size())

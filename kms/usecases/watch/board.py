@@ -3,6 +3,7 @@
 The log was checked when the service started. Only leaves that are new are read.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 
 from kms.audit.leaf import Leaf, LeafDraft, Outcome, Phase, decode_leaf
@@ -27,11 +28,18 @@ class Board:
 
     def read(self, store: Store) -> None:
         """Read the leaves that are new."""
-        while self.read_page(store):
+        while self._page(store):
             pass
 
-    def read_page(self, store: Store) -> bool:
-        """Read one page of new leaves; say whether there was one."""
+    async def catch_up(self, store: Store) -> None:
+        """Read the leaves that are new; others have their turn between two pages."""
+        more = True
+        while more:
+            more = self._page(store)
+            await asyncio.sleep(0)
+
+    def _page(self, store: Store) -> bool:
+        """Read one page; say whether there was one."""
         page = store.leaves(self.position, _PAGE)
         for data in page:
             if data.startswith(_ALERT):

@@ -25,7 +25,7 @@ class Readiness:
 async def list_alerts(services: Services, call: Call) -> list[ActiveAlert]:
     """Return the active alerts that the caller may know of, the gravest first."""
     await authorize(services, call, Target(), "alerts")
-    services.watched.board.read(services.store)
+    await services.watched.board.catch_up(services.store)
     return known_alerts(services, call.principal)
 
 

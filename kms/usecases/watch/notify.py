@@ -63,6 +63,8 @@ class _Follower:
                 if await self._advance():
                     await grown.wait()
                     await asyncio.sleep(GATHER_SECONDS)
+                else:
+                    await asyncio.sleep(0)  # others have their turn between two pages
         finally:
             stop()
 

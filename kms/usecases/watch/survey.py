@@ -32,6 +32,8 @@ from kms.usecases.watch.state import READY, Escrow, SpaceKeys, Vaults, Waiting
 _LOG = logging.getLogger(__name__)
 _R = TypeVar("_R", bound=Record)
 _PAGE = 200
+_LATE_SECONDS = 10
+"""The next epoch begins when the present one ends, and its activation may take a moment."""
 WATCHER = Principal(
     "service", PrincipalKind.SOCKET, "self", frozenset({Role.OPERATOR}), frozenset({EVERY_SPACE})
 )
@@ -107,7 +109,7 @@ async def look_at_keys(services: Services) -> None:
         async for epoch in _present(services, space):
             states[epoch.state] += 1
             if epoch.state == "active":
-                overdue += now >= epoch.retires
+                overdue += now >= epoch.retires + _LATE_SECONDS
                 oldest = min(oldest or epoch.activates, epoch.activates)
         found[space] = SpaceKeys(states, overdue, oldest)
     services.watched.facts.keys = found
