@@ -138,6 +138,9 @@ class Rotation(_Section, frozen=True):
     retention_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0
     """How long after a meeting's end its keys are kept at least, where a space's policy says
     nothing else."""
+    vault_seconds: Annotated[int, msgspec.Meta(ge=0)] = 31_536_000
+    """The cryptoperiod of vault keys, where a space's policy says nothing else: so long after one
+    was made, a ceremony is due that makes the next; 0: never."""
     catch_up_per_second: Positive = 20
     """How many epochs a second are made at most after a standstill, or when many are due."""
     reseal_per_second: Positive = 200

@@ -39,6 +39,7 @@ def default_policy(space: SpaceName, rotation: Rotation) -> SpacePolicy:
         interval_seconds=rotation.interval_seconds,
         maximum_age_seconds=rotation.epoch_seconds,
         publish_ahead_seconds=rotation.publish_ahead_seconds,
+        vault_seconds=rotation.vault_seconds,
     )
     return SpacePolicy(space, Labels(), rules, rotation.retention_seconds)
 

@@ -1,4 +1,4 @@
-"""Rotation, life cycle, policy and approvals: what has to be shown of them, a test for each line."""
+"""Rotation, life cycle, policy, approvals: what has to be shown of them, a test for each line."""
 
 from collections.abc import Callable
 from pathlib import Path
