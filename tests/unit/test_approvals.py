@@ -380,6 +380,16 @@ def test_an_unknown_request_is_refused_and_logged(verb: str) -> None:
     run(work)
 
 
+def test_looking_for_what_is_not_there_is_no_refusal() -> None:
+    async def work(desk: Desk) -> None:
+        size = desk.site.store.tree_size()
+        assert (await desk.client.get(f"/v1/approvals/{HOLD}")).status_code == 404
+        assert (await desk.client.get("/v1/approvals/nonsense")).status_code == 400
+        assert desk.site.store.tree_size() == size
+
+    run(work)
+
+
 # --- what changes meanwhile -----------------------------------------------------------------------
 
 

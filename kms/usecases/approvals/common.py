@@ -104,11 +104,17 @@ async def refusals(services: Services, call: Call, place: Place) -> AsyncIterato
 async def find(services: Services, call: Call, request: str) -> tuple[Request, OperationRequest]:
     """Return a request that the caller may know of; raise NotFound, Forbidden, InvalidInput."""
     parse_request_id(request)
-    async with refusals(services, call, Place()):
-        record, _ = await services.cache.request(request)
+    record, _ = await services.cache.request(request)
     wanted = peek_request(record.request)
     await authorize(services, call, Target(space=record.space), place_of(wanted).path)
     return record, wanted
+
+
+async def find_to_change(services: Services, call: Call, request: str) -> OperationRequest:
+    """Return what a request asks for, as ``find``; that there is none stands in the log."""
+    async with refusals(services, call, Place()):
+        await services.cache.request(parse_request_id(request))
+    return (await find(services, call, request))[1]
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from kms.usecases.approvals.common import (
     check_current,
     check_open,
     check_space,
-    find,
+    find_to_change,
     keeper_of,
     meeting_held,
     place_of,
@@ -44,7 +44,7 @@ async def execute_request(services: Services, call: Call, request: str) -> Reque
     Raise NotFound, StateNotAllowed, VerificationFailed, QuorumNotMet, Conflict and what the effect
     refuses; then nothing was changed.
     """
-    _, wanted = await find(services, call, request)
+    wanted = await find_to_change(services, call, request)
     async with (
         refusals(services, call, place_of(wanted)),
         changing(services, request) as (record, version),

@@ -23,7 +23,7 @@ from kms.usecases.approvals.common import (
     check_current,
     check_open,
     check_space,
-    find,
+    find_to_change,
     keeper_of,
     meeting_held,
     place_of,
@@ -79,7 +79,7 @@ async def sign_request(services: Services, call: Call, request: str, token: str)
     """Take in one person's approval; raise NotFound, StateNotAllowed, VerificationFailed,
     AlreadyExists.
     """
-    _, wanted = await find(services, call, request)
+    wanted = await find_to_change(services, call, request)
     async with (
         refusals(services, call, place_of(wanted)),
         changing(services, request) as (record, version),
@@ -101,7 +101,7 @@ async def sign_request(services: Services, call: Call, request: str, token: str)
 @uninterrupted
 async def cancel_request(services: Services, call: Call, request: str) -> RequestView:
     """Cancel a request; any officer may. Raise NotFound, StateNotAllowed."""
-    _, wanted = await find(services, call, request)
+    wanted = await find_to_change(services, call, request)
     async with (
         refusals(services, call, place_of(wanted)),
         changing(services, request) as (record, version),
