@@ -215,9 +215,7 @@ class Unavailable(ConclaveError):
 
 
 class AssertionRequired(ConclaveError):
-    """A confidential meeting's envelope wants a fresh assertion of who is there, with both
-    factors.
-    """
+    """A confidential meeting's envelope wants a fresh assertion of who is there."""
 
     code = "assertion_required"
 

@@ -50,7 +50,7 @@ use, after the third in any case.
 class GrantState(StrEnum):
     """Where a grant stands."""
 
-    PENDING = "pending"
+    SCHEDULED = "scheduled"
     IN_FORCE = "in-force"
     EXPIRED = "expired"
     REVOKED = "revoked"
@@ -196,7 +196,7 @@ def _state(grant: Grant, now: int) -> GrantState:
         return GrantState.REVOKED
     if now >= grant.expires:
         return GrantState.EXPIRED
-    return GrantState.IN_FORCE if now >= grant.starts else GrantState.PENDING
+    return GrantState.IN_FORCE if now >= grant.starts else GrantState.SCHEDULED
 
 
 def _last_use(services: Services, grant: str) -> int:

@@ -148,7 +148,7 @@ class GrantOut(Wire):
     starts: Time
     expires: Time
     reason: Text
-    state: Literal["pending", "in-force", "expired", "revoked"]
+    state: Literal["scheduled", "in-force", "expired", "revoked"]
     revoked: Time | None = None
     last_used: Time | None = None
     flags: Annotated[tuple[Literal["unused", "forgotten"], ...], _Few] = ()

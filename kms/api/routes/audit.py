@@ -6,7 +6,14 @@ from kms.api import views
 from kms.api.context import Context, Query
 from kms.api.endpoints import Endpoint, json_reply
 from kms.api.routes.meetings import PAGING
-from kms.domain.ids import MeetingId, SpaceName, parse_epoch, parse_meeting, parse_space
+from kms.domain.ids import (
+    MeetingId,
+    SpaceName,
+    parse_epoch,
+    parse_meeting,
+    parse_request_id,
+    parse_space,
+)
 from kms.domain.models import Epoch
 from kms.errors import InvalidInput, NotFound
 from kms.policy.authorizer import NOT_THERE, Target
@@ -119,7 +126,8 @@ async def _consistency(context: Context) -> Response:
 
 async def _requests(context: Context) -> Response:
     query = context.query("after", "limit")
-    after, limit = query.text("after"), query.limit()
+    limit, text = query.limit(), query.text("after")
+    after = parse_request_id(text) if text else ""
     page = await executed_requests(context.services, context.call, after, limit)
     items = tuple(
         EvidenceRequestOut(
