@@ -163,6 +163,21 @@ class Ceremonies(_Section, frozen=True):
     """Whether people may sign with keys that lie in files: for practice, not for real sites."""
 
 
+class Assertion(_Section, frozen=True):
+    """The bank's own face and voice service. Without this table no meeting is confidential."""
+
+    issuer: str
+    """The service's name: the claim iss."""
+    audience: str
+    """This site's name there: in the claim aud."""
+    key: Path
+    """The service's public key: a JWK or PEM, P-256 (ES256) or RSA (RS256, PS256)."""
+    maximum_age_seconds: Annotated[int, msgspec.Meta(ge=1, le=600)] = 60
+    """How long after the claim iat an assertion counts."""
+    required_factors: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("face", "voice")
+    """What the claim amr must hold, all of it."""
+
+
 class Watch(_Section, frozen=True):
     """How often the service looks for what people must be told."""
 
@@ -268,6 +283,7 @@ class Settings(_Section, frozen=True):
     log: Log = Log()
     watch: Watch = Watch()
     notify: Notify = Notify()
+    assertion: Assertion | None = None
     caller: tuple[Caller, ...] = ()
 
     @property

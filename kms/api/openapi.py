@@ -13,8 +13,10 @@ from kms.api.endpoints import Endpoint
 from kms.api.idempotency import HEADER
 from kms.api.problem import MEDIA_TYPE as PROBLEM
 from kms.api.problem import STATUS
+from kms.errors import AssertionRequired
 from kms.operations import COMMON_ERRORS, OPERATIONS, Operation
 from kms.wire.replies import Problem
+from kms.wire.requests import ASSERTION
 
 _REF = "#/components/schemas/{model}"
 _JSON = "application/json"
@@ -77,6 +79,8 @@ def _parameters(endpoint: Endpoint, operation: Operation) -> list[dict[str, Any]
     found += [_parameter("query", name, meaning) for name, meaning in endpoint.query]
     if operation.creates:
         found.append(_parameter("header", HEADER, "new for each thing to create", required=True))
+    if AssertionRequired.code in operation.errors:
+        found.append(_parameter("header", ASSERTION, "JWT, for a confidential meeting"))
     return found
 
 

@@ -30,7 +30,7 @@ from kms.audit.words import (
 )
 from kms.domain.models import URGENT, RecipientKind, ReleaseClass, RotationReason
 from kms.domain.states import SERVED, KeyState, MeetingState
-from kms.statements.addendum import KEEPERS
+from kms.statements.addendum import SILENT
 from kms.statements.manifest import Manifest
 
 _SERVED_BY = {"envelope.fetch": ReleaseClass.TRUSTED, "envelope.relay": ReleaseClass.ROSTER}
@@ -91,13 +91,13 @@ class History:
         space, meeting = epoch_place(leaf, told.epoch)
         self._tally.count(Check.NUMBERS)
         facts = self._minting_meeting(leaf, space, meeting, told)
-        found = self._manifest(leaf, space, meeting, told)
+        found = self._manifest(leaf, facts, told)
         readers, starts, generation, vault = frozenset(told.recipients), 0, 0, ""
         if found:
             facts.release_class, starts = found.release_class, found.nbf
             generation = next(e.version for e in found.recipients if e.kind is RecipientKind.ESCROW)
             vault = next(e.id for e in found.recipients if e.kind is RecipientKind.VAULT)
-            readers = frozenset(e.id for e in found.recipients if e.kind not in KEEPERS)
+            readers = frozenset(e.id for e in found.recipients if e.kind not in SILENT)
         self._tally.count(Check.ROSTERS, leaf.action != "epoch.rotate")
         self._tally.guard(lambda: check_roster(leaf, facts, told, readers), leaf.seq)
         self._tally.guard(lambda: check_mint_rows(leaf, facts, told), leaf.seq)
@@ -107,10 +107,12 @@ class History:
         epoch = EpochFacts(told.state, starts, facts.roster, generation, vault)
         self._enter_epoch(leaf, facts, told, epoch)
 
-    def _manifest(self, leaf: Leaf, space: str, meeting: str, told: Minted) -> Manifest | None:
+    def _manifest(self, leaf: Leaf, facts: MeetingFacts, told: Minted) -> Manifest | None:
         self._tally.count(Check.MANIFESTS)
         try:
-            return self._manifests.check(space, meeting, told)
+            return self._manifests.check(
+                facts.space, facts.meeting, told, shared=bool(facts.partner)
+            )
         except Broken as broken:
             self._tally.fail(broken, leaf.seq)
             return None

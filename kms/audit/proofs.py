@@ -12,7 +12,7 @@ from kms.audit.words import Minted, Rewrapped
 from kms.domain.models import RecipientKind, ReleaseClass
 from kms.errors import ConclaveError, VerificationFailed
 from kms.statements import jws
-from kms.statements.addendum import KEEPERS, verify_addendum
+from kms.statements.addendum import KEEPERS, SILENT, verify_addendum
 from kms.statements.addendum import TYP as ADDENDUM
 from kms.statements.canonical import digest, unb64u
 from kms.statements.keylist import KeyList, KeyUse, load_ec, verify_keylist
@@ -139,8 +139,10 @@ class Manifests:
         self.seen = 0
         self.addenda = 0
 
-    def check(self, space: str, meeting: str, told: Minted) -> Manifest:
-        """Return the epoch's manifest; raise Broken."""
+    def check(self, space: str, meeting: str, told: Minted, *, shared: bool = False) -> Manifest:
+        """Return the epoch's manifest; only that of a ``shared`` meeting may name a partner. Raise
+        Broken.
+        """
         raw = self._bundle.manifest(space, meeting, told.epoch)
         if raw is None:
             raise Broken(Check.MANIFESTS, "证据包缺少该密钥周期的清单", "its manifest is missing")
@@ -156,7 +158,7 @@ class Manifests:
             said = "清单的签名或内容不成立"
             raise Broken(Check.MANIFESTS, said, error.message) from error
         self._check_subject(found, space, meeting, told)
-        _check_recipients(found, told)
+        _check_recipients(found, told, shared=shared)
         return found
 
     def check_addendum(
@@ -206,7 +208,7 @@ class Manifests:
             raise Broken(Check.MANIFESTS, "空间的发放类别变了", "the space's release class changed")
 
 
-def _check_recipients(found: Manifest, told: Minted) -> None:
+def _check_recipients(found: Manifest, told: Minted, *, shared: bool) -> None:
     names = [entry.id for entry in found.recipients]
     if sorted(names) != sorted(told.recipients) or len(set(names)) != len(names):
         raise Broken(
@@ -217,7 +219,16 @@ def _check_recipients(found: Manifest, told: Minted) -> None:
         raise Broken(
             Check.MANIFESTS, "清单须含保管库和密钥托管各一个", "no single vault and escrow"
         )
-    others = [entry for entry in found.recipients if entry.kind not in KEEPERS]
+    if kinds.count(RecipientKind.PARTNER) != shared:
+        raise Broken(
+            Check.MANIFESTS,
+            "清单的合作方与会议共享情况不符",
+            "a partner whom nobody approved, or one left out",
+        )
+    silent = [entry for entry in found.recipients if entry.kind in SILENT]
+    if any(entry.sender != -1 for entry in silent):
+        raise Broken(Check.MANIFESTS, "保管库或合作方不得发送", "a vault or partner that sends")
+    others = [entry for entry in found.recipients if entry.kind not in SILENT]
     if any(entry.kind not in _READERS[found.release_class] for entry in others):
         raise Broken(Check.MANIFESTS, "接收方类别与发放类别不符", "a recipient of a wrong kind")
     senders = [entry.sender for entry in others]

@@ -25,6 +25,7 @@ from kms.statements.sealing import BOX, Mark
 from kms.store.sqlite import SqliteStore
 from kms.usecases.activations import SERVICE, Activations
 from kms.usecases.approvals.execution import finish_executed
+from kms.usecases.assertions import Assertions
 from kms.usecases.cache import VerifiedCache
 from kms.usecases.checkpoints import Checkpointer
 from kms.usecases.recovery import close_open_intents
@@ -91,6 +92,7 @@ async def composed(
             schedule=activations.schedule,
             key_list=_key_list(settings),
             seals=seals,
+            assertions=Assertions.load(settings.assertion, int(clock.now())),
         )
         notifier = Notifier(services, make_channels(settings))
         clock_watch = ClockWatch(store, clock)

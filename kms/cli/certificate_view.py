@@ -83,6 +83,8 @@ def keeper(one: WrappedUnder) -> str:
     """Return a keeper's name."""
     if one.kind is RecipientKind.VAULT:
         return _("vault key version {number}").format(number=one.version)
+    if one.kind is RecipientKind.PARTNER:
+        return _("the partner's vault key version {number}").format(number=one.version)
     return _("escrow generation {number}").format(number=one.version)
 
 

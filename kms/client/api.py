@@ -161,11 +161,20 @@ class Client:
         return answer.read(replies.MeetingOut)
 
     def envelope(
-        self, space: str, meeting: str, recipient: str, *, epoch: int | None = None
+        self,
+        space: str,
+        meeting: str,
+        recipient: str,
+        *,
+        epoch: int | None = None,
+        assertion: str | None = None,
     ) -> replies.EnvelopeOut:
-        """Fetch or relay one envelope: the manifest and the recipient's blob."""
+        """Fetch or relay one envelope: the manifest and the recipient's blob. A confidential
+        meeting's wants an ``assertion`` (JWT) of who is at the device.
+        """
         answer = self._to.ask(
             "envelope.fetch",
+            extra={requests.ASSERTION: assertion} if assertion else None,
             space=space,
             meeting=meeting,
             epoch=_epoch(epoch),

@@ -1,4 +1,6 @@
-"""What a meeting server in a ``roster`` space makes: the meeting's id and its signed roster."""
+"""What a meeting server in a ``roster`` space makes: the meeting's id and its signed roster. And
+what the host of a confidential meeting makes: invitations.
+"""
 
 import base64
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ from uuid_utils import uuid7
 
 from kms.domain.ids import MeetingId, RecipientId
 from kms.statements import jws
+from kms.statements.invitation import Invitation, host_spki, sign_invitation
 from kms.statements.roster import RosterStatement, sign_roster
 
 
@@ -31,11 +34,37 @@ def signed_roster(
     meeting: str,
     version: int,
     issued: int,
+    host: ec.EllipticCurvePublicKey | None = None,
+    invitations: Sequence[str] = (),
 ) -> str:
     """Return a roster as a JWS by the space's roster authority (EC P-256).
 
     ``version`` is 1 when the meeting opens and one more for every change; ``issued`` is in whole
-    seconds. The order of ``devices`` is the order of sender indices.
+    seconds. The order of ``devices`` is the order of sender indices. A confidential meeting's
+    rosters all name the same ``host`` and carry its invitation of each device, the host's own too.
     """
     encoded = (base64.b64encode(d.public_bytes(Encoding.DER)).decode("ascii") for d in devices)
-    return sign_roster(RosterStatement(space, meeting, version, issued, tuple(encoded)), key)
+    named = "" if host is None else host_spki(host)
+    statement = RosterStatement(
+        space, meeting, version, issued, tuple(encoded), named, tuple(invitations)
+    )
+    return sign_roster(statement, key)
+
+
+def make_invitation(
+    host: ec.EllipticCurvePrivateKey,
+    device: x509.Certificate,
+    *,
+    site: str,
+    space: str,
+    meeting: str,
+    issued: int,
+    expires: int,
+) -> str:
+    """Return the host's invitation of a device to a confidential meeting, as a JWS.
+
+    ``host`` (EC P-256) stays with the host's device; ``issued`` and ``expires`` are whole seconds:
+    let it end with the meeting, since a rotation after it fails.
+    """
+    named = device_recipient(device)
+    return sign_invitation(Invitation(site, space, meeting, named, issued, expires), host)

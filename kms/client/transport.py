@@ -88,14 +88,16 @@ class Transport:
         query: Mapping[str, str | int | None] | None = None,
         key: str | None = None,
         if_match: int | None = None,
+        extra: Mapping[str, str] | None = None,
         **names: str | int,
     ) -> Answer:
-        """Perform one operation of the table; ``names`` fill its path, ``key`` is a create's.
+        """Perform one operation of the table; ``names`` fill its path, ``key`` is a create's,
+        ``extra`` are further headers.
 
         Raise the error that the service names, or Unavailable when it cannot be reached.
         """
         known = OPERATIONS[operation]
-        headers = dict(_JSON if body is not None else {})
+        headers = {**(_JSON if body is not None else {}), **(extra or {})}
         if known.creates:
             headers["Idempotency-Key"] = key or str(uuid4())
         if if_match is not None:

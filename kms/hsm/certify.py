@@ -5,13 +5,14 @@ What it cannot see is the store: that the envelopes are gone is the service's wo
 """
 
 from kms.domain.approvals import EpochTarget, MeetingTarget, Request, RequestState
-from kms.domain.models import Epoch, RecipientKind
+from kms.domain.models import Epoch
 from kms.domain.rows import SealedRow
 from kms.domain.states import KeyState
 from kms.errors import Forbidden, InvalidInput
 from kms.hsm.keyring import SpaceKeyring
 from kms.hsm.rows import RowSealer
 from kms.ports import CertifyOrder
+from kms.statements.addendum import SILENT
 from kms.statements.canonical import digest, read_row
 from kms.statements.destruction import (
     MAX_PARTS,
@@ -24,8 +25,6 @@ from kms.statements.destruction import (
 from kms.statements.readers import Readers, peek_readers
 from kms.statements.register import verify_register
 from kms.statements.request import CheckedRequest, check_quorum, verify_request
-
-_KEEPERS = frozenset({RecipientKind.VAULT, RecipientKind.ESCROW})
 
 
 class Certifier:
@@ -117,6 +116,6 @@ def _keepers(readers: list[Readers]) -> tuple[WrappedUnder, ...]:
         WrappedUnder(entry.kind, entry.version, entry.id)
         for one in readers
         for entry in one.entries
-        if entry.kind in _KEEPERS
+        if entry.kind in SILENT
     }
     return tuple(sorted(named))

@@ -11,11 +11,12 @@ from itertools import chain
 
 from pkcs11 import Mechanism
 
+from kms.domain.grants import Share
 from kms.domain.ids import parse_epoch, parse_meeting
-from kms.domain.models import Envelope, Epoch, ReleaseClass
+from kms.domain.models import Envelope, Epoch, Meeting, ReleaseClass
 from kms.domain.rows import SealedRow
 from kms.domain.states import KeyState, MeetingState
-from kms.errors import Forbidden, InvalidInput, VerificationFailed
+from kms.errors import Forbidden, IntegrityFailure, InvalidInput, VerificationFailed
 from kms.hsm.direct import PackedTemplate
 from kms.hsm.keyring import Reader, SpaceKeyring
 from kms.hsm.roster_check import RosterCheck
@@ -23,7 +24,7 @@ from kms.hsm.rows import RowSealer
 from kms.hsm.templates import epoch_key
 from kms.ports import Minted, MintOrder
 from kms.statements import jws
-from kms.statements.canonical import b64u, digest, make_row
+from kms.statements.canonical import b64u, digest, make_row, read_row
 from kms.statements.manifest import (
     TYP,
     Manifest,
@@ -33,8 +34,6 @@ from kms.statements.manifest import (
     subject,
 )
 
-_SILENT = 2
-"""Vault and escrow come first and send nothing."""
 _KEYS = {kind: PackedTemplate(epoch_key(kind)) for kind in ReleaseClass}
 
 
@@ -48,7 +47,7 @@ class Minter:
         self._space = space
         self._wrap_alg = wrap_alg
         self._rows = RowSealer(space)
-        self._rosters = RosterCheck(space, clock)
+        self._rosters = RosterCheck(site, space, clock)
 
     def mint(self, keys: SpaceKeyring, order: MintOrder) -> Minted:
         """Mint one epoch.
@@ -61,7 +60,8 @@ class Minter:
         media = media_of(order.epoch)
         sub = subject(self._space, order.meeting.meeting, order.epoch)
         context = commitment_context(self._site, sub, keys.release_class, media)
-        wrapped, commitment = _wrap_for_all(keys, self._readers(keys, order), context)
+        silent = self._silent(keys, order)
+        wrapped, commitment = _wrap_for_all(keys, self._readers(keys, order, silent), context)
         manifest = Manifest(
             iss=self._site,
             sub=sub,
@@ -73,7 +73,7 @@ class Minter:
             wrap_alg=self._wrap_alg,
             commitment=b64u(commitment),
             media=media,
-            recipients=_named(wrapped),
+            recipients=_named(wrapped, len(silent)),
         )
         rows = self._sign(keys, order, manifest, others)
         meeting = order.meeting
@@ -99,17 +99,46 @@ class Minter:
         if not 0 <= order.activates < order.retires:
             raise InvalidInput("an epoch ends after it starts")
 
-    def _readers(self, keys: SpaceKeyring, order: MintOrder) -> Iterator[Reader]:
-        """Yield vault, escrow and the roster's recipients, all checked before the first."""
+    def _silent(self, keys: SpaceKeyring, order: MintOrder) -> tuple[Reader, ...]:
+        """Return the readers that send nothing: vault, escrow, and the partner's vault if both
+        spaces approved it. Raise VerificationFailed.
+        """
+        meeting, share = order.meeting, order.share
+        if not meeting.partner and share is None:
+            return keys.always
+        self._check_share(keys, meeting, share)
+        return (*keys.always, keys.partner(meeting.partner))
+
+    def _check_share(self, keys: SpaceKeyring, meeting: Meeting, share: SealedRow | None) -> None:
+        """Raise VerificationFailed unless an approved request, whose row this token sealed, shared
+        this meeting with this partner.
+        """
+        if share is None:
+            raise VerificationFailed("nobody approved that the meeting is shared")
+        try:
+            self._rows.check(keys, (share,))
+            record = read_row(share.row)
+        except (IntegrityFailure, InvalidInput) as error:
+            raise VerificationFailed("the share of the meeting does not hold") from error
+        told = (meeting.space, meeting.meeting, meeting.partner)
+        if not isinstance(record, Share) or (record.space, record.meeting, record.partner) != told:
+            raise VerificationFailed("the share is of another meeting or partner")
+
+    def _readers(
+        self, keys: SpaceKeyring, order: MintOrder, silent: tuple[Reader, ...]
+    ) -> Iterator[Reader]:
+        """Yield the silent readers and the roster's, all checked before the first."""
         roster = order.roster.recipients
         if not roster or len(set(roster)) != len(roster):
             raise VerificationFailed("a roster names each recipient once")
-        if any(own.id in roster for own in keys.always):
-            raise VerificationFailed("vault and escrow receive every key and are on no roster")
+        if any(own.id in roster for own in silent):
+            raise VerificationFailed("vaults and escrow receive every key and are on no roster")
         if keys.release_class is ReleaseClass.TRUSTED:
-            return iter((*keys.always, *map(keys.registered, roster)))
-        devices = self._rosters.devices(keys, order.roster)
-        return chain(keys.always, map(keys.device, devices))
+            if order.meeting.host:
+                raise VerificationFailed("a confidential meeting is one of devices")
+            return iter((*silent, *map(keys.registered, roster)))
+        devices = self._rosters.devices(keys, order.meeting, order.roster)
+        return chain(silent, map(keys.device, devices))
 
     def _sign(
         self, keys: SpaceKeyring, order: MintOrder, manifest: Manifest, others: Sequence[SealedRow]
@@ -147,9 +176,9 @@ def _wrap_for_all(
         calls.destroy(key)
 
 
-def _named(wrapped: Iterable[tuple[Reader, bytes]]) -> tuple[ManifestRecipient, ...]:
-    """Return the manifest's recipients; those after vault and escrow send, and are counted."""
+def _named(wrapped: Iterable[tuple[Reader, bytes]], silent: int) -> tuple[ManifestRecipient, ...]:
+    """Return the manifest's recipients; those after the silent ones send, and are counted."""
     return tuple(
         ManifestRecipient(reader.id, reader.kind, reader.version, max(index, -1), digest(blob))
-        for index, (reader, blob) in enumerate(wrapped, start=-_SILENT)
+        for index, (reader, blob) in enumerate(wrapped, start=-silent)
     )

@@ -69,13 +69,13 @@ TABLE = (
     Operation(
         "envelope.fetch", "GET", ENVELOPE, frozenset({SERVER}),
         "Fetch the caller's own envelope (trusted spaces)", "取回本方信封（受信空间）",
-        states=KEPT, errors=CHANGE_ERRORS,
+        states=KEPT, errors=(*CHANGE_ERRORS, "assertion_required"),
     ),
     Operation(
         "envelope.relay", "GET", ENVELOPE, frozenset({SERVER}),
         "Relay a device's envelope that the caller cannot open (roster spaces)",
         "转交设备的信封，转交方无法打开（名册空间）",
-        states=KEPT, errors=CHANGE_ERRORS,
+        states=KEPT, errors=(*CHANGE_ERRORS, "assertion_required"),
     ),
     Operation(
         "envelope.batch", "POST", "/v1/envelopes:batch", frozenset({SERVER}),

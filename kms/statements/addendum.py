@@ -17,6 +17,8 @@ from kms.statements.manifest import Manifest, ManifestRecipient
 TYP = "conclave-addendum+jws"
 KEEPERS = frozenset({RecipientKind.VAULT, RecipientKind.ESCROW})
 """Recipients of every epoch: they keep keys and send nothing."""
+SILENT = KEEPERS | {RecipientKind.PARTNER}
+"""Recipients that are on no roster: a shared meeting's partner keeps its keys too."""
 _SILENT = -1
 
 

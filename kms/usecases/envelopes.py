@@ -1,13 +1,14 @@
 """Fetching envelopes: the hot path. No HSM, one indexed read, one decision, one durable leaf."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kms.audit.leaf import LeafDraft, Outcome, Phase
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import ReleaseClass
 from kms.domain.states import SERVED
 from kms.errors import (
+    AssertionRequired,
     ConclaveError,
     Forbidden,
     IntegrityFailure,
@@ -18,6 +19,7 @@ from kms.errors import (
 from kms.operations import OPERATIONS
 from kms.policy.authorizer import NOT_THERE, Target
 from kms.ports import Unit
+from kms.usecases.assertions import refused
 from kms.usecases.services import Call, Services, lock_name, meeting_path, refusal
 
 MAX_BATCH = 200
@@ -38,17 +40,20 @@ class FetchedEnvelope:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One envelope to fetch; ``epoch`` None is the present one."""
+    """One envelope to fetch; ``epoch`` None is the present one. ``assertion`` (JWT) says who is at
+    the device, for a confidential meeting.
+    """
 
     space: SpaceName
     meeting: MeetingId
     epoch: int | None
     recipient: RecipientId
+    assertion: str = field(default="", repr=False)
 
 
 async def fetch_envelope(services: Services, call: Call, wanted: Wanted) -> FetchedEnvelope:
-    """Return one envelope once its leaf is durable; raise NotFound, Forbidden, StateNotAllowed,
-    Sealed, IntegrityFailure, AuditUnavailable, StoreUnavailable.
+    """Return one envelope once its leaf is durable; raise NotFound, Forbidden, AssertionRequired,
+    StateNotAllowed, Sealed, IntegrityFailure, AuditUnavailable, StoreUnavailable.
     """
     services.gate()
     ((answer, leaf),) = await _prepare(services, call, [wanted], _one)
@@ -121,6 +126,9 @@ async def _one(services: Services, call: Call, wanted: Wanted) -> _Prepared:
     if epoch.state not in SERVED:
         raise StateNotAllowed(f"the epoch is {epoch.state}")
     blob = await services.cache.blob(space, meeting, number, recipient)
+    if record.host and (unproven := _unproven(services, wanted)):
+        path = meeting_path(space, meeting, number)
+        return unproven, refusal(call, "access.refused", space, path, unproven)
     leaf = call.leaf(
         space,
         meeting_path(space, meeting, number),
@@ -133,6 +141,21 @@ async def _one(services: Services, call: Call, wanted: Wanted) -> _Prepared:
         space, meeting, number, recipient, epoch.manifest, blob, epoch.addenda
     )
     return fetched, leaf
+
+
+def _unproven(services: Services, wanted: Wanted) -> AssertionRequired | None:
+    """Return the refusal of an envelope of a confidential meeting, if nobody vouches for whoever is
+    at the device.
+    """
+    if services.assertions is None:
+        return refused()
+    try:
+        services.assertions.accept(
+            wanted.assertion, wanted.recipient, wanted.meeting, services.seconds(), wanted
+        )
+    except AssertionRequired as error:
+        return error
+    return None
 
 
 async def _permitted(services: Services, call: Call, wanted: Wanted) -> str | ConclaveError:

@@ -17,7 +17,7 @@ from kms.policy.authorizer import Target
 from kms.ports import Change, DropEnvelopes
 from kms.statements.canonical import make_row
 from kms.usecases.minting import MeetingView, Plan, mint, moved
-from kms.usecases.rosters import WantedRoster, make_roster, reason_of
+from kms.usecases.rosters import WantedRoster, host_of, make_roster, reason_of
 from kms.usecases.services import (
     Call,
     Services,
@@ -27,6 +27,7 @@ from kms.usecases.services import (
     store_rows,
     uninterrupted,
 )
+from kms.usecases.sharing import side_of
 
 
 @uninterrupted
@@ -45,7 +46,8 @@ async def open_meeting(
     chosen = meeting or MeetingId(str(uuid7()))
     async with services.locks.of(lock_name(space, chosen)):
         await _refuse_known(services, space, chosen)
-        roster = await make_roster(services, record, chosen, wanted, 1)
+        host = host_of(services, record, wanted)
+        roster = await make_roster(services, record, chosen, wanted, 1, host)
         new = Meeting(
             space=space,
             meeting=chosen,
@@ -55,6 +57,7 @@ async def open_meeting(
             last_epoch=-1,
             roster_version=1,
             created=services.seconds(),
+            host=host,
         )
         plan = Plan(new, 0, roster, 1, roster_changed=True, reason=RotationReason.OPEN, details={})
         return await mint(services, call, plan)
@@ -118,7 +121,7 @@ async def _change(
         if if_match is not None and if_match != row:
             raise PreconditionFailed("the roster has changed", hint="read it again")
         home = await services.cache.space(space)
-        new = await make_roster(services, home, meeting, want(old), old.version + 1)
+        new = await make_roster(services, home, meeting, want(old), old.version + 1, record.host)
         details: dict[str, Any] = {
             "joined": sorted(set(new.recipients) - set(old.recipients)),
             "left": sorted(set(old.recipients) - set(new.recipients)),
@@ -145,9 +148,12 @@ async def rotate(
 async def close_meeting(
     services: Services, call: Call, space: SpaceName, meeting: MeetingId
 ) -> MeetingView:
-    """End a meeting: its epoch is deactivated if it is in use, a published one destroyed."""
+    """End a meeting: its epoch is deactivated if it is in use, a published one destroyed. Whoever
+    may end meetings of the space that it is shared with may end it too.
+    """
     async with services.locks.of(lock_name(space, meeting)):
-        record, version = await permitted(services, call, space, meeting)
+        side = await side_of(services, call.principal, space, meeting)
+        record, version = await permitted(services, call, space, meeting, side=side)
         closed = replace(
             record, state=MeetingState.CLOSED, next_epoch=None, closed=services.seconds()
         )
@@ -164,13 +170,23 @@ async def close_meeting(
 
 
 async def permitted(
-    services: Services, call: Call, space: SpaceName, meeting: MeetingId, reason: str = ""
+    services: Services,
+    call: Call,
+    space: SpaceName,
+    meeting: MeetingId,
+    reason: str = "",
+    side: SpaceName | None = None,
 ) -> tuple[Meeting, int]:
-    """Return the meeting if the caller may do this to it now; raise NotFound, Forbidden,
-    StateNotAllowed.
+    """Return the meeting if the caller may do this to it now, by the policies of its space, or of
+    its partner's ``side``; raise NotFound, Forbidden, StateNotAllowed, Sealed.
     """
-    resource = meeting_path(space, meeting)
-    await authorize(services, call, Target(space=space, reason=reason), resource)
+    if side is None or side == space:
+        await authorize(
+            services, call, Target(space=space, reason=reason), meeting_path(space, meeting)
+        )
+    else:
+        await authorize(services, call, Target(space=side, reason=reason), f"spaces/{side}")
+        services.seals.check(space)
     record, version = await services.cache.meeting(space, meeting)
     states = OPERATIONS[call.operation].states
     if states and record.state not in states:

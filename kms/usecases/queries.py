@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from kms.domain.ids import MeetingId, SpaceName
-from kms.domain.models import Epoch, Meeting, Principal, Recipient, Roster, Space
+from kms.domain.models import Epoch, Meeting, Principal, Recipient, Role, Roster, Space
 from kms.domain.rows import SealedRow
 from kms.domain.states import MeetingState
 from kms.errors import ConclaveError, IntegrityFailure, NotFound, Sealed
@@ -12,8 +12,10 @@ from kms.policy.authorizer import Target
 from kms.ports import TokenInfo, Unit
 from kms.usecases.minting import MeetingView
 from kms.usecases.services import Call, Services, authorize, meeting_path
+from kms.usecases.sharing import side_of
 
 MAX_PAGE = 500
+_PEOPLE = frozenset({Role.OFFICER, Role.AUDITOR})
 _R = TypeVar("_R", Meeting, Epoch, Space, Recipient)
 
 
@@ -33,8 +35,17 @@ class SiteStatus:
 async def get_meeting(
     services: Services, call: Call, space: SpaceName, meeting: MeetingId
 ) -> MeetingView:
-    """Return a meeting with its roster and epochs; raise NotFound."""
-    await authorize(services, call, Target(space=space), meeting_path(space, meeting))
+    """Return a meeting with its roster and epochs, to the people of a space that it is shared with
+    too; raise NotFound.
+    """
+    side = space
+    if call.principal.roles & _PEOPLE:
+        side = await side_of(services, call.principal, space, meeting)
+    if side == space:
+        await authorize(services, call, Target(space=space), meeting_path(space, meeting))
+    else:
+        await authorize(services, call, Target(space=side), f"spaces/{side}")
+        services.seals.check(space)
     return await _view(services, space, meeting)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import RecipientKind, ReleaseClass, Roster, RotationReason, Space
 from kms.errors import InvalidInput, NotFound, PreconditionFailed, VerificationFailed
+from kms.statements.invitation import host_id
 from kms.statements.roster import device_id, peek_roster
 from kms.usecases.services import Services
 
@@ -20,11 +21,18 @@ class WantedRoster:
 
 
 async def make_roster(
-    services: Services, space: Space, meeting: MeetingId, wanted: WantedRoster, version: int
+    services: Services,
+    space: Space,
+    meeting: MeetingId,
+    wanted: WantedRoster,
+    version: int,
+    host: str = "",
 ) -> Roster:
-    """Return the roster record of ``version``; raise InvalidInput, PreconditionFailed."""
+    """Return the roster record of ``version``, for a meeting with that ``host``; raise
+    InvalidInput, PreconditionFailed.
+    """
     if space.release_class is ReleaseClass.ROSTER:
-        recipients = _devices(space.space, meeting, wanted, version)
+        recipients = _devices(space.space, meeting, wanted, version, host)
     else:
         recipients = await _registered(services, space.space, wanted)
     if not recipients:
@@ -36,18 +44,40 @@ async def make_roster(
     return Roster(space.space, meeting, version, recipients, wanted.statement)
 
 
+def host_of(services: Services, space: Space, wanted: WantedRoster) -> str:
+    """Return the host that a new meeting's first roster names, empty if it is an ordinary one.
+
+    Raise InvalidInput, also where nobody could ever assert to be there.
+    """
+    if space.release_class is not ReleaseClass.ROSTER or not wanted.statement:
+        return ""
+    try:
+        host = host_id(peek_roster(wanted.statement).host)
+    except VerificationFailed as error:
+        raise InvalidInput(error.message) from error
+    if host and services.assertions is None:
+        raise InvalidInput(
+            "this site has no face and voice service, so no meeting can be confidential",
+            hint="the section [assertion] of the configuration names the bank's service",
+        )
+    return host
+
+
 def _devices(
-    space: SpaceName, meeting: MeetingId, wanted: WantedRoster, version: int
+    space: SpaceName, meeting: MeetingId, wanted: WantedRoster, version: int, host: str
 ) -> tuple[RecipientId, ...]:
     if wanted.recipients or not wanted.statement:
         raise InvalidInput("this space wants a signed roster statement")
     try:
         statement = peek_roster(wanted.statement)
         devices = tuple(device_id(device) for device in statement.devices)
+        named = host_id(statement.host)
     except VerificationFailed as error:
         raise InvalidInput(error.message) from error
     if (statement.space, statement.meeting) != (space, meeting):
         raise InvalidInput("the roster statement is about another meeting")
+    if named != host:
+        raise InvalidInput("a meeting's host never changes: every roster names the first one's")
     if statement.version != version:
         raise PreconditionFailed(
             f"the next roster is version {version}, the statement says {statement.version}",

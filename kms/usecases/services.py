@@ -17,6 +17,7 @@ from kms.ports import Change, Clock, PutReply, PutRow, Store, Unit, WorkerDirect
 from kms.settings import Settings
 from kms.usecases.access import Access
 from kms.usecases.approvals.registers import Registers
+from kms.usecases.assertions import Assertions
 from kms.usecases.cache import VerifiedCache
 from kms.usecases.escrow_log import EscrowLog
 from kms.usecases.rotation.progress import Reseals
@@ -108,6 +109,7 @@ class Services:
     seals: Seals = field(default_factory=Seals)
     registers: Registers = field(default_factory=Registers)
     watched: Watched = field(default_factory=Watched)
+    assertions: Assertions | None = None
 
     def seconds(self) -> int:
         """Return the present time in whole seconds."""

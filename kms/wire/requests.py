@@ -16,6 +16,9 @@ from kms.wire.base import (
     Wire,
 )
 
+ASSERTION = "conclave-assertion"
+"""The header that carries the assertion for one envelope of a confidential meeting."""
+
 
 class RosterWish(Wire):
     """Who is to be on a roster.
@@ -67,12 +70,15 @@ class Seal(Wire):
 
 
 class WantedEnvelope(Wire):
-    """One envelope; without ``epoch`` the present one."""
+    """One envelope; without ``epoch`` the present one. A confidential meeting's wants an
+    ``assertion``.
+    """
 
     space: Space
     meeting: Meeting
     recipient: Recipient
     epoch: EpochNumber | None = None
+    assertion: Annotated[Jws, Field(max_length=8192)] | None = None
 
 
 class FetchBatch(Wire):

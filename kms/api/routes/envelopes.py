@@ -12,7 +12,7 @@ from kms.policy.authorizer import Target
 from kms.usecases.envelopes import FetchedEnvelope, Wanted, fetch_batch, fetch_envelope
 from kms.usecases.services import authorize
 from kms.wire.replies import BatchOut, EnvelopeOut
-from kms.wire.requests import FetchBatch, WantedEnvelope
+from kms.wire.requests import ASSERTION, FetchBatch, WantedEnvelope
 
 _JSON = "application/json"
 _ENCODER = msgspec.json.Encoder()
@@ -31,9 +31,17 @@ def endpoints() -> tuple[Endpoint, ...]:
 
 async def _fetch(context: Context) -> Response:
     context.query()
-    wanted = Wanted(context.space, context.meeting, context.epoch, context.recipient)
+    place = (context.space, context.meeting, context.epoch, context.recipient)
+    wanted = Wanted(*place, _asserted(context))
     fetched = await fetch_envelope(context.services, context.call, wanted)
     return Response(_ENCODER.encode(fetched), media_type=_JSON)
+
+
+def _asserted(context: Context) -> str:
+    """Return who is said to be at the device; not even looked for where nobody can say so."""
+    if context.services.assertions is None:
+        return ""
+    return context.header(ASSERTION) or ""
 
 
 async def _batch(context: Context) -> Response:
@@ -52,6 +60,7 @@ def _wanted(entry: WantedEnvelope) -> Wanted:
         MeetingId(entry.meeting),
         entry.epoch,
         RecipientId(entry.recipient),
+        entry.assertion or "",
     )
 
 

@@ -1,6 +1,6 @@
 """Which function carries out which operation that needs approval, and what follows it."""
 
-from kms.usecases import grants, policies
+from kms.usecases import grants, policies, sharing
 from kms.usecases.approvals.effect import Afterwards, Prepare
 from kms.usecases.lifecycle import certificates, destruction, holds, suspension
 
@@ -12,11 +12,13 @@ EFFECTS: dict[str, Prepare] = {
     "policy.change": policies.prepare_policy,
     "site-policy.change": policies.prepare_site_policy,
     "grant.create": grants.prepare_grant,
+    "meeting.share": sharing.prepare_share,
 }
 """Every operation of kms/domain/approvals.RULES that can be carried out here."""
 
 AFTERWARDS: dict[str, Afterwards] = {
     "epoch.destroy": certificates.certify,
     "meeting.destroy": certificates.certify,
+    "meeting.share": sharing.give_next_key,
 }
 """What remains to be done once the effect is durable; done again at start if a crash cut it off."""

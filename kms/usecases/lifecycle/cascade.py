@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from kms.audit.actions import SERVING
 from kms.audit.leaf import Leaf, Outcome, decode_leaf
 from kms.domain.ids import MeetingId, SpaceName
-from kms.domain.models import Epoch, Meeting, RecipientKind
+from kms.domain.models import Epoch, Meeting
 from kms.domain.states import KeyState
 from kms.errors import IntegrityFailure
 from kms.ports import Unit
+from kms.statements.addendum import SILENT
 from kms.statements.readers import Readers, peek_readers
 from kms.usecases.services import Services, meeting_path
 from kms.wire.base import rfc3339
 
 _PAGE = 1000
-_KEEPERS = frozenset({RecipientKind.VAULT, RecipientKind.ESCROW})
 _LIVED = frozenset({KeyState.ACTIVE, KeyState.SUSPENDED, KeyState.DEACTIVATED})
 
 
@@ -109,7 +109,7 @@ async def cascades(
                 epoch.state,
                 epoch.activates,
                 ended,
-                tuple(entry.id for entry in named if entry.kind not in _KEEPERS),
+                tuple(entry.id for entry in named if entry.kind not in SILENT),
                 tuple(fetched[epoch.epoch].values()),
             )
         )
