@@ -34,7 +34,7 @@ def test_an_officer_sees_versions_and_pauses() -> None:
                 (OLD, 3),
                 (NEW, 0),
             ]
-            assert (found["left"], found["paused"], found["attention"]) == (3, False, False)
+            assert (found["left"], found["paused"], found["attention"]) == (3, False, True)
             assert (await client.post(PAUSE)).json() == {"space": TREASURY, "paused": True}
             assert of_treasury(await client.get("/v1/vaults"))["paused"]
             assert (await client.post(RESUME)).json() == {"space": TREASURY, "paused": False}
@@ -87,7 +87,8 @@ def test_the_command_shows_and_pauses() -> None:
             told = await conclave(one, "vault", "pause", TREASURY)
             assert told.returncode == Exit.OK, told.stderr
             told = await conclave(one, "vault", "status")
-            assert told.returncode == Exit.OK, told.stderr
+            assert told.returncode == Exit.ATTENTION, told.stderr
+            assert "OVERDUE" in told.stderr
             assert [line.split("\t")[:2] for line in told.stdout.splitlines()[1:]] == [
                 [TREASURY, "1"],
                 [TREASURY, "2"],

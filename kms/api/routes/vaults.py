@@ -4,6 +4,7 @@ from starlette.responses import Response
 
 from kms.api.context import Context
 from kms.api.endpoints import Endpoint, json_reply
+from kms.api.routes.meetings import Nothing
 from kms.usecases.rotation.vaults import SpaceVaults, VaultVersion, set_paused, vault_status
 from kms.wire.base import rfc3339
 from kms.wire.vaults import FailedEpochOut, ResealOut, SpaceVaultsOut, VaultList, VaultVersionOut
@@ -15,8 +16,8 @@ def endpoints() -> tuple[Endpoint, ...]:
     """Return the endpoints."""
     return (
         Endpoint("vault.read", _read, VaultList),
-        Endpoint("reseal.pause", _pause, ResealOut),
-        Endpoint("reseal.resume", _resume, ResealOut),
+        Endpoint("reseal.pause", _pause, ResealOut, Nothing),
+        Endpoint("reseal.resume", _resume, ResealOut, Nothing),
     )
 
 
@@ -36,6 +37,7 @@ async def _resume(context: Context) -> Response:
 
 async def _set(context: Context, *, paused: bool) -> Response:
     context.query()
+    context.message(Nothing)
     await set_paused(context.services, context.call, context.space, paused=paused)
     return json_reply(ResealOut(space=context.space, paused=paused))
 
