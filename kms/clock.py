@@ -21,7 +21,7 @@ def _boot() -> float:
 
 
 class SteadyClock:
-    """A ``Clock`` (kms/ports.py) that never goes back and never jumps; any thread may ask it."""
+    """A ``Clock`` (kms/ports) that never goes back and never jumps; any thread may ask it."""
 
     def __init__(
         self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = _boot

@@ -31,7 +31,7 @@ _EPOCH = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
 
 
 class SqliteStore:
-    """A ``Store`` (kms/ports.py) in one file; its writer's lock lies beside it."""
+    """A ``Store`` (kms/ports) in one file; its writer's lock lies beside it."""
 
     def __init__(
         self,

@@ -1,0 +1,63 @@
+"""What the use cases need from outside: HSM, store with its audit log, clock."""
+
+from kms.ports.clock import (
+    Clock,
+)
+from kms.ports.hsm import (
+    Approved,
+    CertifyOrder,
+    Minted,
+    MintOrder,
+    Resealed,
+    ResealItem,
+    RowKeeper,
+    SiteHsm,
+    SpaceHsm,
+    TokenInfo,
+    WorkerDirectory,
+)
+from kms.ports.store import (
+    Change,
+    DropEnvelope,
+    DropEnvelopes,
+    PutCertificate,
+    PutCheckpoint,
+    PutEnvelopes,
+    PutMac,
+    PutMark,
+    PutReply,
+    PutRow,
+    Reply,
+    Store,
+    TakeLease,
+    Unit,
+)
+
+__all__ = [
+    "Approved",
+    "CertifyOrder",
+    "Change",
+    "Clock",
+    "DropEnvelope",
+    "DropEnvelopes",
+    "MintOrder",
+    "Minted",
+    "PutCertificate",
+    "PutCheckpoint",
+    "PutEnvelopes",
+    "PutMac",
+    "PutMark",
+    "PutReply",
+    "PutRow",
+    "Reply",
+    "ResealItem",
+    "Resealed",
+    "RowKeeper",
+    "SiteHsm",
+    "SpaceHsm",
+    "Store",
+    "TakeLease",
+    "TokenInfo",
+    "Unit",
+    "WorkerDirectory",
+]

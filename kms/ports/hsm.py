@@ -1,0 +1,200 @@
+"""The HSM, as the use cases need it: workers that hold tokens, and what is asked of them.
+
+Row MACs, rosters, approvals and manifests are checked and made behind these, by the worker.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from kms.domain.ids import RecipientId, SpaceName
+from kms.domain.models import Envelope, Meeting, Roster, RotationReason
+from kms.domain.rows import Row, SealedRow
+
+
+@dataclass(frozen=True, slots=True)
+class MintOrder:
+    """Everything that a space's worker needs to mint one epoch.
+
+    ``roster`` decides the recipients: in a ``roster`` space its signed statement, in a
+    ``trusted`` space its list of registered recipients. ``meeting`` is the meeting's record as it
+    will be once the epoch is stored, ``meeting_version`` its row's version; the worker returns
+    both rows with their MACs. ``others`` are further rows of the same space to MAC (the roster,
+    a cancelled epoch). ``activates`` and ``retires`` are whole seconds. ``share`` is the row by
+    which both spaces approved that the meeting's partner receives its keys too.
+    """
+
+    site: str
+    meeting: Meeting
+    meeting_version: int
+    roster: Roster
+    epoch: int
+    reason: RotationReason
+    activates: int
+    retires: int
+    now: int
+    others: tuple[Row, ...]
+    share: SealedRow | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """A minted epoch: one envelope for every recipient of the manifest (vault and escrow
+    included), and the rows of epoch (version 1), meeting and ``others`` in that order.
+    """
+
+    envelopes: tuple[Envelope, ...]
+    rows: tuple[SealedRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """Rows that need approval: ``request`` is the row of the request that permits them, executed,
+    and ``register`` the register of people (JWS) under which its approvals were given. ``policy``
+    is the row of the space's policy, which says who must approve; None: it has none of its own.
+    """
+
+    request: Row
+    rows: tuple[Row, ...]
+    register: str
+    policy: SealedRow | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResealItem:
+    """An epoch's row, and its envelope to the vault key ``source``, to be wrapped to the newest."""
+
+    epoch: SealedRow
+    source: RecipientId
+    blob: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """For each item, in order: the newest vault key's envelope, and the epoch's next row, whose
+    last addendum names it.
+    """
+
+    envelopes: tuple[Envelope, ...]
+    rows: tuple[SealedRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CertifyOrder:
+    """What a destruction certificate is made from: the executed request's row, the register (JWS)
+    that its approvals were given under, the rows of all epochs that it destroyed, or of ``part`` of
+    ``parts`` of them (from 1); ``executor`` the caller that carried it out; ``closed_by`` when the
+    policy has the vault key replaced at the latest (0: no date).
+    """
+
+    request: SealedRow
+    register: str
+    epochs: tuple[SealedRow, ...]
+    executor: str
+    now: int
+    closed_by: int
+    part: int = 1
+    parts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TokenInfo:
+    """What ``conclave hsm info`` shows of one token; no secrets."""
+
+    token: str
+    space: str
+    manufacturer: str
+    model: str
+    serial: str
+    module_version: str
+    worker_pid: int
+    mechanisms: tuple[str, ...]
+    objects: tuple[dict[str, Any], ...]
+
+
+class RowKeeper(Protocol):
+    """Makes and checks row MACs with a token's row-MAC key."""
+
+    async def seal_rows(self, rows: Sequence[Row]) -> list[SealedRow]:
+        """Return the rows with their MACs; raise HsmUnavailable."""
+        ...
+
+    async def seal_approved(self, approved: Approved) -> list[SealedRow]:
+        """Return the request's row and then the rows that it permits, with their MACs.
+
+        The worker verifies request, approvals and quorum itself. Raise VerificationFailed,
+        QuorumNotMet, Forbidden for rows that the request does not permit, HsmUnavailable.
+        """
+        ...
+
+    async def check_rows(self, rows: Sequence[SealedRow]) -> None:
+        """Raise IntegrityFailure unless every MAC holds, HsmUnavailable.
+
+        Without rows it tells whether the token works.
+        """
+        ...
+
+    async def info(self) -> TokenInfo:
+        """Describe the token."""
+        ...
+
+
+class SpaceHsm(RowKeeper, Protocol):
+    """One space's token."""
+
+    async def mint(self, order: MintOrder) -> Minted:
+        """Mint one epoch: generate, wrap, commit, sign. Raise VerificationFailed for a roster
+        that does not hold, HsmUnavailable when it is unknown whether it took place.
+        """
+        ...
+
+    async def reseal(self, items: Sequence[ResealItem], now: int) -> Resealed:
+        """Wrap epochs' keys to the newest vault key. Raise IntegrityFailure for an envelope that
+        does not open or is of another context, HsmUnavailable.
+        """
+        ...
+
+    async def retire_vault(self, version: int) -> None:
+        """Destroy an older vault key pair on the token; nothing if it is gone already. Raise
+        Forbidden for the newest, HsmUnavailable.
+        """
+        ...
+
+    async def certify(self, order: CertifyOrder) -> str:
+        """Return the signed destruction certificate (statements/destruction.py). Raise
+        VerificationFailed, IntegrityFailure, Forbidden, HsmUnavailable.
+        """
+        ...
+
+
+class SiteHsm(RowKeeper, Protocol):
+    """The site's own token."""
+
+    async def sign_checkpoint(self, size: int, root: bytes, proof: Sequence[bytes]) -> str:
+        """Return a signed note (C2SP tlog-checkpoint) for a tree that ``proof`` (RFC 9162,
+        section 2.1.4) shows to extend the last one signed; raise IntegrityFailure if not.
+        """
+        ...
+
+    async def last_checkpoint(self) -> tuple[int, bytes]:
+        """Return size and root of the last tree signed, as kept on the token; (0, empty root)
+        before the first.
+        """
+        ...
+
+
+class WorkerDirectory(Protocol):
+    """Finds the worker that holds a space's token."""
+
+    def space(self, space: SpaceName) -> SpaceHsm:
+        """Return a space's HSM; raise NotFound."""
+        ...
+
+    @property
+    def site(self) -> SiteHsm:
+        """Return the site's HSM."""
+        ...
+
+    def all(self) -> Iterator[RowKeeper]:
+        """Return every worker, the site's first."""
+        ...
