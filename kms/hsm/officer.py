@@ -1,4 +1,4 @@
-"""A token in the hands of its officers: what a ceremony does on it (ceremonies/ports.py).
+"""A token in the hands of its officers: what a ceremony does on it (ceremonies/ports).
 
 Private keys are made in a user's session, everything that is TRUSTED in a security officer's, and
 a token takes only one login at a time: each act opens its session and closes it.
