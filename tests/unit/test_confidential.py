@@ -1,0 +1,196 @@
+"""Confidential meetings at the API, over a FAKE HSM: opened with a host, fetched with assertions,
+hidden from operators. What the worker refuses is in test_worker_confidential.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx2
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from kms.audit.leaf import Leaf, Outcome, decode_leaf
+from kms.client.rosters import new_meeting
+from kms.domain.ids import MeetingId
+from kms.domain.models import Meeting
+from kms.settings import Caller
+from tests.fixtures.api import BANKING, FakeSite, run_with_site
+from tests.fixtures.confidential import (
+    NOW,
+    asserted,
+    assertions,
+    device,
+    host_id,
+    ordinary_roster,
+    roster,
+)
+from tests.practice.devices import Device
+
+HOME = f"/v1/spaces/{BANKING}/meetings"
+
+
+@dataclass
+class Room:
+    """A fake site that is asked by its one caller, in every role unless said otherwise."""
+
+    site: FakeSite
+    client: httpx2.AsyncClient
+
+    async def open(self, meeting: str, statement: str) -> Any:
+        body = {"meeting": meeting, "statement": statement}
+        return await self.client.post(HOME, json=body, headers={"idempotency-key": meeting})
+
+    async def opened(self, *people: Device) -> str:
+        meeting = new_meeting()
+        answer = await self.open(meeting, roster(meeting, people or (device("host"),)))
+        assert answer.status_code == 201, answer.text
+        return meeting
+
+    async def change(self, meeting: str, statement: str) -> Any:
+        return await self.client.put(f"{HOME}/{meeting}/roster", json={"statement": statement})
+
+    async def fetch(self, meeting: str, who: str, assertion: str | None = None) -> Any:
+        path = f"{HOME}/{meeting}/epochs/current/envelopes/{who}"
+        headers = {} if assertion is None else {"conclave-assertion": assertion}
+        return await self.client.get(path, headers=headers)
+
+    async def record(self, meeting: str) -> Meeting:
+        return (await self.site.services.cache.meeting(BANKING, MeetingId(meeting)))[0]
+
+    def leaves(self, action: str) -> list[Leaf]:
+        every = (decode_leaf(data) for data in self.site.store.leaves(0, 10_000))
+        return [leaf for leaf in every if leaf.action == action]
+
+
+def in_a_room(
+    work: Callable[[Room], Awaitable[None]], caller: Caller | None = None, **changes: Any
+) -> None:
+    async def run(site: FakeSite) -> None:
+        async with site.client() as client:
+            await work(Room(site, client))
+
+    run_with_site(run, caller=caller, **{"assertions": assertions(), **changes})
+
+
+# --- opening and rosters ---------------------------------------------------------------------------
+
+
+def test_the_first_roster_names_the_host_for_good() -> None:
+    async def work(room: Room) -> None:
+        meeting = await room.opened(device("host"))
+        assert (await room.record(meeting)).host == host_id()
+        both = (device("host"), device("guest"))
+        answer = await room.change(meeting, roster(meeting, both, 2))
+        assert answer.status_code == 200, answer.text
+        assert (await room.record(meeting)).host == host_id()
+        stranger = ec.generate_private_key(ec.SECP256R1())
+        planted = roster(meeting, both, 3, stranger)
+        for statement in (ordinary_roster(meeting, both, 3), planted):
+            answer = await room.change(meeting, statement)
+            assert answer.json()["code"] == "invalid_input"
+            assert "host never changes" in answer.json()["detail"]
+        assert (await room.record(meeting)).roster_version == 2
+
+    in_a_room(work)
+
+
+def test_an_ordinary_meeting_does_not_become_confidential() -> None:
+    async def work(room: Room) -> None:
+        meeting, people = new_meeting(), (device("host"),)
+        opened = await room.open(meeting, ordinary_roster(meeting, people))
+        assert opened.status_code == 201
+        answer = await room.change(meeting, roster(meeting, people, 2))
+        assert answer.json()["code"] == "invalid_input"
+        fetched = await room.fetch(meeting, device("host").id)
+        assert fetched.status_code == 200
+
+    in_a_room(work)
+
+
+def test_without_a_service_that_says_who_is_there_no_meeting_is_confidential() -> None:
+    async def work(room: Room) -> None:
+        meeting = new_meeting()
+        answer = await room.open(meeting, roster(meeting, (device("host"),)))
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_input")
+        assert "[assertion]" in answer.json()["hint"]
+        assert not room.leaves("meeting.open")
+
+    in_a_room(work, assertions=None)
+
+
+# --- envelopes -------------------------------------------------------------------------------------
+
+
+def test_an_envelope_goes_out_with_a_fresh_assertion_once() -> None:
+    async def work(room: Room) -> None:
+        meeting, who = await room.opened(), device("host").id
+        token = asserted(meeting, who)
+        answer = await room.fetch(meeting, who, token)
+        assert answer.status_code == 200, answer.text
+        replayed = await room.fetch(meeting, who, token)
+        assert (replayed.status_code, replayed.json()["code"]) == (403, "assertion_required")
+        assert len(room.leaves("envelope.relay")) == 1
+        (refused,) = room.leaves("access.refused")
+        assert refused.outcome is Outcome.REFUSED
+        assert refused.resource == f"spaces/{BANKING}/meetings/{meeting}/epochs/0"
+        assert refused.details == {"code": "assertion_required", "operation": "envelope.fetch"}
+
+    in_a_room(work)
+
+
+def test_every_refusal_reads_the_same_and_stands_in_the_log() -> None:
+    async def work(room: Room) -> None:
+        meeting, who = await room.opened(device("host"), device("guest")), device("host").id
+        wrong = (
+            None,
+            "",
+            "e30.e30.e30",
+            asserted(meeting, device("guest").id, "1"),
+            asserted(new_meeting(), who, "2"),
+            asserted(meeting, who, "3", iat=NOW - 100),
+            asserted(meeting, who, "4", amr=["voice"]),
+        )
+        answers = [await room.fetch(meeting, who, token) for token in wrong]
+        assert {answer.json()["code"] for answer in answers} == {"assertion_required"}
+        assert len({answer.text for answer in answers}) == 1
+        assert len(room.leaves("access.refused")) == len(wrong)
+        assert not room.leaves("envelope.relay")
+        assert (await room.fetch(meeting, who, asserted(meeting, who, "5"))).status_code == 200
+
+    in_a_room(work)
+
+
+def test_each_item_of_a_batch_has_an_assertion_of_its_own() -> None:
+    async def work(room: Room) -> None:
+        host, guest = device("host").id, device("guest").id
+        meeting = await room.opened(device("host"), device("guest"))
+        token = asserted(meeting, host, "h")
+        wanted = [
+            (host, token), (guest, asserted(meeting, guest, "g")), (host, token), (guest, None),
+            (host, asserted(meeting, guest, "x")),
+        ]  # fmt: skip
+        items = [
+            {"space": BANKING, "meeting": meeting, "recipient": who, "epoch": 0}
+            | ({"assertion": said} if said else {})
+            for who, said in wanted
+        ]
+        answer = await room.client.post("/v1/envelopes:batch", json={"envelopes": items})
+        told = [one.get("error", {}).get("code", "") for one in answer.json()["items"]]
+        assert told == ["", "", *["assertion_required"] * 3]
+        assert len(room.leaves("envelope.relay")) == 2
+        assert len(room.leaves("access.refused")) == 3
+
+    in_a_room(work)
+
+
+def test_the_key_of_a_site_that_lost_its_service_stays_in() -> None:
+    async def work(site: FakeSite) -> None:
+        async with site.client() as client:
+            meeting = await Room(site, client).opened()
+        lost = FakeSite(replace(site.services, assertions=None), site.workers, site.socket)
+        async with lost.client() as client:
+            who = device("host").id
+            answer = await Room(lost, client).fetch(meeting, who, asserted(meeting, who))
+            assert answer.json()["code"] == "assertion_required"
+
+    run_with_site(work, assertions=assertions())
