@@ -25,6 +25,7 @@ from kms.api.routes import (
     alerts,
     approvals,
     audit,
+    confidential,
     envelopes,
     epochs,
     lifecycle,
@@ -98,6 +99,7 @@ def _fastapi(services: Services, streams: Streams) -> tuple[FastAPI, list[Route]
         *audit.endpoints(),
         *seals.endpoints(),
         *vaults.endpoints(),
+        *confidential.endpoints(),
     )
     app = FastAPI(
         title="Conclave",

@@ -74,6 +74,9 @@ def summary(record: Meeting) -> replies.MeetingSummary:
         last_epoch=record.last_epoch,
         roster_version=record.roster_version,
         created=rfc3339(record.created),
+        host=record.host or None,
+        partner=record.partner or None,
+        media=record.media or None,
     )
 
 
@@ -89,6 +92,9 @@ def meeting(view: MeetingView) -> replies.MeetingOut:
         last_epoch=record.last_epoch,
         roster_version=record.roster_version,
         created=rfc3339(record.created),
+        host=record.host or None,
+        partner=record.partner or None,
+        media=record.media or None,
         roster=roster(view.roster),
         current=epoch(view.current) if view.current else None,
         next=epoch(view.next) if view.next else None,

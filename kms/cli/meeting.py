@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kms.cli import score
 from kms.cli.inputs import (
     MeetingArgument,
     RecipientsOption,
@@ -31,6 +32,9 @@ _SUMMARY = (
 )
 _DETAIL = (
     *_SUMMARY,
+    Column("Host", "host"),
+    Column("Shared with", "partner"),
+    Column("Media cipher", "media"),
     Column("Recipients on the roster", "recipients"),
     Column("Reason of the epoch", "reason", reason),
     Column("Active since", "activates"),
@@ -47,6 +51,7 @@ def add(app: typer.Typer) -> None:
     register(meetings, "show", show)
     register(meetings, "close", close)
     register(meetings, "destroy", destroy)
+    score.add(meetings)
     app.add_typer(meetings, name="meeting")
 
 

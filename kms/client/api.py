@@ -14,8 +14,19 @@ import httpx2
 from pydantic import BaseModel
 
 from kms.client.transport import Transport, unreachable
+from kms.domain.score import Cipher
 from kms.errors import InvalidInput, Unavailable
-from kms.wire import alerts, approvals, audit, lifecycle, policies, replies, requests, vaults
+from kms.wire import (
+    alerts,
+    approvals,
+    audit,
+    confidential,
+    lifecycle,
+    policies,
+    replies,
+    requests,
+    vaults,
+)
 from kms.wire.parsing import parse
 
 _TIMEOUT = 30.0
@@ -302,6 +313,19 @@ class Client:
         """Return the certificate of what an approved request destroyed, unverified."""
         answer = self._to.ask("certificate.read", request=request)
         return answer.read(lifecycle.CertificateOut)
+
+    # --- media and score --------------------------------------------------------------------------
+
+    def report_media(self, space: str, meeting: str, cipher: Cipher) -> replies.MeetingSummary:
+        """Report which cipher a meeting's media were negotiated to."""
+        body = confidential.ReportMedia(cipher=cipher)
+        answer = self._to.ask("media.report", body, space=space, meeting=meeting)
+        return answer.read(replies.MeetingSummary)
+
+    def score(self, space: str, meeting: str) -> confidential.ScoreOut:
+        """Return a meeting's self-check reference score with its reasons."""
+        answer = self._to.ask("score.read", space=space, meeting=meeting)
+        return answer.read(confidential.ScoreOut)
 
     # --- the site ---------------------------------------------------------------------------------
 

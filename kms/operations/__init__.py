@@ -8,6 +8,7 @@ from kms.operations import (
     alerts,
     approvals,
     audit,
+    confidential,
     lifecycle,
     meetings,
     policies,
@@ -21,7 +22,18 @@ __all__ = ["COMMON_ERRORS", "OPERATIONS", "Operation"]
 
 OPERATIONS: dict[str, Operation] = {
     operation.id: operation
-    for subject in (alerts, meetings, status, audit, approvals, lifecycle, policies, seals, vaults)
+    for subject in (
+        alerts,
+        meetings,
+        status,
+        audit,
+        approvals,
+        confidential,
+        lifecycle,
+        policies,
+        seals,
+        vaults,
+    )
     for operation in subject.TABLE
 }
 """Every operation by its id."""

@@ -79,7 +79,7 @@ async def count_space(
             await _check(services, space, page)
             for epoch in epochs:
                 if epoch.state is not KeyState.DESTROYED:
-                    into.count(epoch, _covering(services.store, epoch, live))
+                    into.count(epoch, covering(services.store, epoch, live))
             after = epochs[-1].epoch
 
 
@@ -109,7 +109,7 @@ def _epoch(sealed: SealedRow) -> Epoch:
     return record
 
 
-def _covering(store: Store, epoch: Epoch, live: Container[int]) -> int | Lack:
+def covering(store: Store, epoch: Epoch, live: Container[int]) -> int | Lack:
     """Return the newest live generation whose envelope is there, or why there is none."""
     reason = Lack.MISSING
     for entry in sorted(_escrows(epoch), key=lambda one: -one.version):

@@ -4,6 +4,7 @@ Generations and recoveries are read from the log, which was checked when the ser
 whose drill is due from the register of people, which the site root signed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kms.domain.people import Part, Register
@@ -66,10 +67,7 @@ async def escrow_status(services: Services, call: Call) -> EscrowStatus:
     await authorize(services, call, Target(), "escrow")
     state = services.settings.paths.state
     register = services.registers.in_force(services.store, state).register
-    services.escrow_log.read(services.store)
-    known = services.escrow_log.generations
-    blobs = frozenset(n for n in known if (state / archive.ESCROW_BLOB.format(n)).is_file())
-    live = {n for n in blobs if not known[n].destroyed}
+    known, blobs, live = live_generations(services)
     coverage, names = Coverage(), [one.space for one in await living_spaces(services, call)]
     unknown = tuple(name for name in names if not is_present(services, name))
     for name in names:
@@ -84,6 +82,18 @@ async def escrow_status(services: Services, call: Call) -> EscrowStatus:
         holders=_holders(register, services.seconds()),
         obligations=services.escrow_log.obligations(),
     )
+
+
+def live_generations(
+    services: Services,
+) -> tuple[Mapping[int, Generation], frozenset[int], frozenset[int]]:
+    """Return every generation by its number, those whose private half is kept, and those of them
+    that are not destroyed: they can recover keys.
+    """
+    services.escrow_log.read(services.store)
+    known, state = services.escrow_log.generations, services.settings.paths.state
+    blobs = frozenset(n for n in known if (state / archive.ESCROW_BLOB.format(n)).is_file())
+    return known, blobs, frozenset(n for n in blobs if not known[n].destroyed)
 
 
 def _holders(register: Register, now: int) -> tuple[Holder, ...]:

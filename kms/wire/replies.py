@@ -126,7 +126,10 @@ class EpochPage(Wire):
 
 
 class MeetingSummary(Wire):
-    """A meeting without its roster."""
+    """A meeting without its roster. ``host``: only its invitations put devices on the roster (a
+    confidential meeting); ``partner``: the space whose vault receives the keys too; ``media``: the
+    cipher that its server last reported. Each is null if there is none.
+    """
 
     space: Space
     meeting: Meeting
@@ -136,6 +139,9 @@ class MeetingSummary(Wire):
     last_epoch: EpochNumber
     roster_version: Count
     created: Time
+    host: Recipient | None = None
+    partner: Space | None = None
+    media: Text | None = None
 
 
 class MeetingOut(MeetingSummary):

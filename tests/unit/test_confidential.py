@@ -72,7 +72,7 @@ def in_a_room(
     run_with_site(run, caller=caller, **{"assertions": assertions(), **changes})
 
 
-# --- opening and rosters ---------------------------------------------------------------------------
+# --- opening and rosters --------------------------------------------------------------------------
 
 
 def test_the_first_roster_names_the_host_for_good() -> None:
@@ -118,7 +118,7 @@ def test_without_a_service_that_says_who_is_there_no_meeting_is_confidential() -
     in_a_room(work, assertions=None)
 
 
-# --- envelopes -------------------------------------------------------------------------------------
+# --- envelopes ------------------------------------------------------------------------------------
 
 
 def test_an_envelope_goes_out_with_a_fresh_assertion_once() -> None:
@@ -194,3 +194,35 @@ def test_the_key_of_a_site_that_lost_its_service_stays_in() -> None:
             assert answer.json()["code"] == "assertion_required"
 
     run_with_site(work, assertions=assertions())
+
+
+# --- media and score ------------------------------------------------------------------------------
+
+
+def test_the_server_reports_its_cipher_and_the_score_follows() -> None:
+    async def work(room: Room) -> None:
+        meeting = await room.opened()
+        path = f"{HOME}/{meeting}"
+        answer = await room.client.post(f"{path}:report-media", json={"cipher": "AES_1_ROT13"})
+        assert answer.json()["code"] == "invalid_input"
+        for _ in range(2):
+            told = {"cipher": "AES_256_GCM_SHA512_128"}
+            answer = await room.client.post(f"{path}:report-media", json=told)
+            assert answer.json()["media"] == "AES_256_GCM_SHA512_128"
+        (leaf,) = room.leaves("media.report")
+        assert leaf.details == told
+        assert leaf.rows == {f"meeting/{BANKING}/{meeting}": 2}
+        found = (await room.client.get(f"{path}/score")).json()
+        assert (found["label_zh"], found["epoch"], found["ra"]) == ("自查参考分", 0, "1")
+        # The fake token has neither vault nor escrow, so K fails.
+        assert (found["vector"], found["number"]) == ("D1/A0/K0", "0.25")
+        evidence = found["reasons"][0]["evidence"]
+        assert evidence == [{"kind": "leaf", "value": str(leaf.seq)}]
+        changed = await room.change(meeting, roster(meeting, (device("guest"),), 2))
+        assert changed.json()["media"] == "AES_256_GCM_SHA512_128"
+        await room.client.post(f"{path}:close", json={})
+        late = await room.client.post(f"{path}:report-media", json={"cipher": "none"})
+        assert late.json()["code"] == "state_not_allowed"
+        assert (await room.client.get(f"{path}/score")).json()["d"] is True
+
+    in_a_room(work)

@@ -75,9 +75,14 @@ async def _page(services: Services, space: SpaceName, after: str, limit: int) ->
     return found
 
 
+def is_overdue(seen: Outlook, now: int) -> bool:
+    """Whether a present epoch is past its maximum age, or should have been replaced."""
+    late = seen.due is not None and now >= seen.due.at + GRACE
+    return late or now >= seen.present.retires
+
+
 def _rotation(seen: Outlook, now: int) -> Rotation:
     present, published, due = seen.present, seen.published, seen.due
-    late = due is not None and now >= due.at + GRACE
     return Rotation(
         space=present.space,
         meeting=present.meeting,
@@ -88,7 +93,7 @@ def _rotation(seen: Outlook, now: int) -> Rotation:
         retires=present.retires,
         due=due.at if due else None,
         why=due.reason.value if due else None,
-        overdue=late or now >= present.retires,
+        overdue=is_overdue(seen, now),
         uses=seen.uses,
         maximum_uses=seen.rules.maximum_uses,
         next_epoch=seen.meeting.next_epoch,
