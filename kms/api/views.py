@@ -1,12 +1,14 @@
 """From what the use cases return to what the wire carries."""
 
 import base64
+from collections.abc import Container
 
 import msgspec
 
 from kms.domain.models import Epoch, Meeting, Recipient, Roster, RotationReason, Space
 from kms.domain.states import KeyState
 from kms.ports import TokenInfo
+from kms.usecases.coverage import Gap
 from kms.usecases.escrow import EscrowStatus
 from kms.usecases.minting import MeetingView
 from kms.usecases.rotation.status import Rotation
@@ -101,8 +103,10 @@ def meeting(view: MeetingView) -> replies.MeetingOut:
     )
 
 
-def rotation(found: Rotation) -> replies.RotationOut:
-    """Show an open meeting's rotation."""
+def rotation(found: Rotation, *, hidden: bool = False) -> replies.RotationOut:
+    """Show an open meeting's rotation; ``hidden``: times and head count alone."""
+    if hidden:
+        return _hidden_rotation(found)
     return replies.RotationOut(
         space=found.space,
         meeting=found.meeting,
@@ -118,11 +122,30 @@ def rotation(found: Rotation) -> replies.RotationOut:
         maximum_uses=found.maximum_uses,
         next_epoch=found.next_epoch,
         next_activates=None if found.next_activates is None else rfc3339(found.next_activates),
+        people=found.people,
     )
 
 
-def escrow(found: EscrowStatus) -> replies.EscrowOut:
-    """Show the status of escrow."""
+def _hidden_rotation(found: Rotation) -> replies.RotationOut:
+    return replies.RotationOut(
+        space=found.space,
+        meeting=None,
+        epoch=None,
+        state=None,
+        reason=None,
+        activated=rfc3339(found.activated),
+        due=None if found.due is None else rfc3339(found.due),
+        retires=rfc3339(found.retires),
+        overdue=found.overdue,
+        uses=0,
+        maximum_uses=0,
+        next_activates=None if found.next_activates is None else rfc3339(found.next_activates),
+        people=found.people,
+    )
+
+
+def escrow(found: EscrowStatus, hidden: Container[Gap] = ()) -> replies.EscrowOut:
+    """Show the status of escrow; of the gaps ``hidden`` not whose they are."""
     coverage = found.coverage
     return replies.EscrowOut(
         attention=found.attention,
@@ -131,7 +154,10 @@ def escrow(found: EscrowStatus) -> replies.EscrowOut:
         gap_count=coverage.gaps,
         gaps=tuple(
             replies.GapOut(
-                space=one.space, meeting=one.meeting, epoch=one.epoch, reason=one.reason.value
+                space=one.space,
+                meeting=None if one in hidden else one.meeting,
+                epoch=None if one in hidden else one.epoch,
+                reason=one.reason.value,
             )
             for one in coverage.shown
         ),

@@ -49,7 +49,10 @@ def _say(say: Callable[[str], None], found: "EscrowOut") -> None:
     for gap in found.gaps:
         say(
             _("NOT COVERED: epoch {epoch} of {space}/{meeting}: {reason}").format(
-                epoch=gap.epoch, space=gap.space, meeting=gap.meeting, reason=word(gap.reason)
+                epoch="-" if gap.epoch is None else gap.epoch,
+                space=gap.space,
+                meeting=gap.meeting or "-",
+                reason=word(gap.reason),
             )
         )
     if found.gap_count > len(found.gaps):

@@ -26,6 +26,7 @@ _COLUMNS = (
     Column("Uses", "used"),
     Column("Next epoch", "next_epoch"),
     Column("Starts", "next_activates"),
+    Column("People", "people"),
 )
 _LEAST_SECONDS, _MOST_SECONDS = 1.0, 10.0
 """Between two looks: changes in a burst are shown together, and time itself changes something."""

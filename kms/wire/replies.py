@@ -215,14 +215,15 @@ class RotationOut(Wire):
     """An open meeting's present epoch. ``due``: when and ``why`` its next one is to be made, null
     while one is published or this one is suspended. ``overdue``: past its maximum age, or it should
     have been replaced a minute ago. ``uses`` counts the envelopes served of it; 0 as
-    ``maximum_uses`` is any number.
+    ``maximum_uses`` is any number. ``people`` counts the roster of a confidential meeting, of which
+    operators see times and this number alone.
     """
 
     space: Space
-    meeting: Meeting
-    epoch: EpochNumber
-    state: KeyState
-    reason: RotationReason
+    meeting: Meeting | None
+    epoch: EpochNumber | None
+    state: KeyState | None
+    reason: RotationReason | None
     activated: Time
     due: Time | None = None
     why: RotationReason | None = None
@@ -232,6 +233,7 @@ class RotationOut(Wire):
     maximum_uses: Count
     next_epoch: EpochNumber | None = None
     next_activates: Time | None = None
+    people: Count | None = None
 
 
 class RotationPage(Wire):
@@ -262,11 +264,11 @@ class SpaceCoverage(Wire):
 
 
 class GapOut(Wire):
-    """A key that could not be recovered."""
+    """A key that could not be recovered; of a confidential meeting operators see no more."""
 
     space: Space
-    meeting: Meeting
-    epoch: EpochNumber
+    meeting: Meeting | None
+    epoch: EpochNumber | None
     reason: Text
 
 

@@ -7,14 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
+import msgspec
+import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from kms.audit.leaf import Leaf, Outcome, decode_leaf
 from kms.client.rosters import new_meeting
 from kms.domain.ids import MeetingId
-from kms.domain.models import Meeting
+from kms.domain.models import Meeting, Role
+from kms.operations import OPERATIONS
 from kms.settings import Caller
-from tests.fixtures.api import BANKING, FakeSite, run_with_site
+from tests.fixtures.api import BANKING, FakeSite, make_caller, run_with_site
 from tests.fixtures.confidential import (
     NOW,
     asserted,
@@ -226,3 +229,92 @@ def test_the_server_reports_its_cipher_and_the_score_follows() -> None:
         assert (await room.client.get(f"{path}/score")).json()["d"] is True
 
     in_a_room(work)
+
+
+# --- what operators see ---------------------------------------------------------------------------
+
+
+def seen_by(
+    role: Role, look: Callable[[Room, str], Awaitable[None]], work: Callable[[Room], Awaitable[str]]
+) -> None:
+    """Have work done by everybody's roles, then look as one role alone; both get the meeting."""
+
+    async def run(site: FakeSite) -> None:
+        async with site.client() as client:
+            meeting = await work(Room(site, client))
+        caller = make_caller(roles=(role,))
+        settings = msgspec.structs.replace(site.services.settings, caller=(caller,))
+        other = FakeSite(replace(site.services, settings=settings), site.workers, site.socket)
+        async with other.client() as client:
+            await look(Room(other, client), meeting)
+
+    run_with_site(run, assertions=assertions())
+
+
+async def _confidential(room: Room) -> str:
+    """Open two confidential meetings and an ordinary one; put the first on hold."""
+    meetings = sorted(
+        [await room.opened(device("host"), device("guest")), await room.opened(device("guest"))]
+    )
+    ordinary = new_meeting()
+    await room.open(ordinary, ordinary_roster(ordinary, (device("host"),)))
+    body = {"reason": "a court asks", "meeting": meetings[0]}
+    path = f"/v1/spaces/{BANKING}/holds"
+    await room.client.post(path, json=body, headers={"idempotency-key": "hold"})
+    return f"{meetings[0]} {meetings[1]} {ordinary}"
+
+
+def test_operators_see_times_and_head_count_alone() -> None:
+    async def look(room: Room, meetings: str) -> None:
+        first, second, ordinary = meetings.split()
+        paths = [
+            one.path
+            for one in OPERATIONS.values()
+            if Role.OPERATOR in one.roles and one.method == "GET" and "{request}" not in one.path
+        ]
+        assert "/v1/rotation" in paths
+        for path in paths:
+            answer = await room.client.get(path.format(space=BANKING))
+            for secret in (first, second, host_id(), device("host").id, "a court asks"):
+                assert secret not in answer.text, path
+        found = (await room.client.get("/v1/rotation")).json()["items"]
+        by_people = {one["people"]: one for one in found}
+        assert by_people[None]["meeting"] == ordinary
+        for one in (by_people[1], by_people[2]):
+            hidden = ("meeting", "epoch", "state", "reason", "next_epoch", "why")
+            assert [one[name] for name in hidden] == [None] * len(hidden)
+            assert one["activated"] <= one["due"] <= one["retires"]
+        assert (await room.client.get(f"{HOME}/{first}")).status_code == 403
+        assert (await room.client.get(f"{HOME}/{first}/score")).status_code == 403
+
+    seen_by(Role.OPERATOR, look, _confidential)
+
+
+def test_an_operators_pages_go_on_without_naming_where_they_end() -> None:
+    async def look(room: Room, meetings: str) -> None:
+        found, after = [], ""
+        while after is not None:
+            page = await room.client.get("/v1/rotation", params={"limit": "1", "after": after})
+            found += page.json()["items"]
+            after = page.json()["next"]
+            for secret in meetings.split()[:2]:
+                assert secret not in page.text
+        assert sorted(one["people"] or 0 for one in found) == [0, 1, 2]
+        for forged in ("~", "~AAAA", "~" + "A" * 80, "~ä"):
+            answer = await room.client.get("/v1/rotation", params={"after": forged})
+            assert (answer.status_code, answer.json()["code"]) == (400, "invalid_input")
+
+    seen_by(Role.OPERATOR, look, _confidential)
+
+
+@pytest.mark.parametrize("role", [Role.AUDITOR, Role.OFFICER])
+def test_auditors_and_officers_see_the_rest(role: Role) -> None:
+    async def look(room: Room, meetings: str) -> None:
+        found = (await room.client.get("/v1/rotation")).json()["items"]
+        assert {one["meeting"] for one in found} == set(meetings.split())
+        first = meetings.split(maxsplit=1)[0]
+        assert (await room.client.get(f"{HOME}/{first}")).json()["host"] == host_id()
+        holds = (await room.client.get(f"/v1/spaces/{BANKING}/holds")).json()["items"]
+        assert [one["meeting"] for one in holds] == [first]
+
+    seen_by(role, look, _confidential)

@@ -5,25 +5,29 @@ from types import SimpleNamespace
 
 import pytest
 
+from kms.audit.leaf import Outcome, Phase
 from kms.cli import certificate_view
 from kms.documents.pdf import render_pdf
 from kms.domain.models import EVERY_SPACE, Envelope, Principal, PrincipalKind, RecipientKind, Role
 from kms.errors import Forbidden, IntegrityFailure, NotFound, StoreUnavailable
 from kms.i18n import Language, language, speak
-from kms.ports import CertifyOrder, PutEnvelopes, Unit
-from kms.statements.canonical import digest
+from kms.ports import CertifyOrder, PutCertificate, PutEnvelopes, Unit
+from kms.statements import jws
+from kms.statements.canonical import digest, make_row
 from kms.statements.destruction import (
     METHOD,
     DestroyedKey,
     DestructionCertificate,
     WrappedUnder,
+    sign_certificate,
 )
 from kms.statements.request import CheckedRequest
 from kms.store.sqlite import SqliteStore
 from kms.usecases.lifecycle import certificates
 from kms.usecases.lifecycle.certificates import certify, read_certificate
-from kms.usecases.services import Services
+from kms.usecases.services import Services, store_rows
 from tests.fixtures.api import ALPHA, BANKING, TREASURY, run_with_site
+from tests.fixtures.approvals import root_key
 from tests.fixtures.lifecycle import OFFICER, Room, by, in_a_room
 
 
@@ -144,12 +148,39 @@ def test_a_certificate_is_read_by_people_of_its_space() -> None:
             reader = Principal("x", PrincipalKind.SOCKET, "", frozenset({role}), frozenset({space}))
             return await read_certificate(services, by("certificate.read", reader), request)
 
-        for role in (Role.AUDITOR, Role.OPERATOR, Role.OFFICER):
+        for role in (Role.AUDITOR, Role.OFFICER):
             assert await read(role, EVERY_SPACE)
         with pytest.raises(NotFound):
             await read(Role.AUDITOR, BANKING)
         with pytest.raises(Forbidden):
             await read(Role.MEETING_SERVER, TREASURY)
+
+    run_with_site(in_a_room(work))
+
+
+@pytest.mark.parametrize("host", ["", "h" * 43], ids=["ordinary", "confidential"])
+def test_operators_read_no_certificate_of_a_confidential_meeting(host: str) -> None:
+    async def work(room: Room) -> None:
+        done = await ended(room)
+        record, version = await room.site.services.cache.meeting(TREASURY, room.meeting)
+        row = make_row(replace(record, host=host), version + 1)
+        (sealed,) = await room.site.workers.spaces[TREASURY].seal_rows([row])
+        leaf = by("meeting.close").leaf(
+            "", "test", Phase.EVENT, Outcome.SUCCEEDED, rows={row.key: row.version}
+        )
+        await store_rows(room.site.services, [sealed], (), leaf)
+        key, told = root_key(), replace(certificate(0), meeting=room.meeting)
+        text = sign_certificate(told, jws.spki_id(key.public_key()), jws.private_signer(key))
+        await room.site.store.commit(Unit((PutCertificate(done.wanted.id, text),)))
+        operator = Principal(
+            "x", PrincipalKind.SOCKET, "", frozenset({Role.OPERATOR}), frozenset({EVERY_SPACE})
+        )
+        call = by("certificate.read", operator)
+        if host:
+            with pytest.raises(NotFound):
+                await read_certificate(room.site.services, call, done.wanted.id)
+        else:
+            assert await read_certificate(room.site.services, call, done.wanted.id) == text
 
     run_with_site(in_a_room(work))
 

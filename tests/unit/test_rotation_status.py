@@ -45,6 +45,7 @@ def test_it_says_since_when_until_when_and_what_comes_next() -> None:
                     "due": "2027-01-15T08:00:38Z", "why": "time",
                     "retires": "2027-01-15T09:00:00Z", "overdue": False,
                     "uses": 0, "maximum_uses": 9, "next_epoch": None, "next_activates": None,
+                    "people": None,
                 }
             ]  # fmt: skip
             await client.post(f"{MEETINGS}/{meeting}/epochs:rotate", json={"reason": "manual"},

@@ -14,6 +14,7 @@ from kms.usecases.lifecycle.compromise import Compromise, compromise, compromise
 from kms.usecases.lifecycle.holds import list_holds, place
 from kms.usecases.lifecycle.suspension import suspend
 from kms.usecases.services import Call
+from kms.usecases.veil import is_hidden
 from kms.wire.base import rfc3339
 from kms.wire.lifecycle import (
     Because,
@@ -74,8 +75,15 @@ async def _compromise_all(context: Context) -> Response:
 
 async def _holds(context: Context) -> Response:
     context.query()
-    found = await list_holds(context.services, context.call, context.space)
-    return json_reply(HoldList(items=tuple(map(_hold, found))))
+    services = context.services
+    found = await list_holds(services, context.call, context.space)
+    shown = [
+        _hold(one)
+        for one in found
+        if not one.meeting
+        or not await is_hidden(services, context.principal, one.space, one.meeting)
+    ]
+    return json_reply(HoldList(items=tuple(shown)))
 
 
 async def _certificate(context: Context) -> Response:

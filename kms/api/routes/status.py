@@ -4,6 +4,7 @@ from starlette.responses import Response
 
 from kms.api import views
 from kms.api.context import Context
+from kms.api.cursors import Cursors
 from kms.api.endpoints import Endpoint, json_reply
 from kms.api.facts import families
 from kms.api.metrics import MEDIA_TYPE, Metrics
@@ -20,6 +21,7 @@ from kms.usecases.queries import (
 )
 from kms.usecases.rotation.status import Place, rotation_status
 from kms.usecases.services import authorize
+from kms.usecases.veil import is_hidden, is_operator_only
 from kms.usecases.watch.health import known_alerts
 from kms.wire.replies import (
     EscrowOut,
@@ -43,10 +45,15 @@ def endpoints(metrics: Metrics) -> tuple[Endpoint, ...]:
         await authorize(context.services, context.call, Target(), "metrics")
         return Response(metrics.render(families(context.services)), media_type=MEDIA_TYPE)
 
+    cursors = Cursors()
+
+    async def rotation(context: Context) -> Response:
+        return await _rotation(context, cursors)
+
     return (
         Endpoint("health.live", _live, Health),
         Endpoint("status.read", _status, StatusOut),
-        Endpoint("rotation.read", _rotation, RotationPage, query=PAGING),
+        Endpoint("rotation.read", rotation, RotationPage, query=PAGING),
         Endpoint("escrow.read", _escrow, EscrowOut),
         Endpoint("metrics.read", exposition, MEDIA_TYPE),
         Endpoint("space.list", _spaces, SpaceList),
@@ -85,12 +92,18 @@ def _channels(context: Context) -> dict[str, str]:
     return {name: one.error or _READY for name, one in channels}
 
 
-async def _rotation(context: Context) -> Response:
+async def _rotation(context: Context, cursors: Cursors) -> Response:
+    """Show a page; an operator learns neither which meeting is confidential nor where it ends."""
     query = context.query("after", "limit")
-    limit, after = query.limit(), _place(query.text("after"))
+    limit, after = query.limit(), _place(cursors.read(query.text("after")))
     page = await rotation_status(context.services, context.call, after, limit)
+    veiled = is_operator_only(context.principal)
     following = f"{page[-1].space}/{page[-1].meeting}" if len(page) == limit else None
-    items = tuple(views.rotation(entry) for entry in page)
+    if following and veiled:
+        following = cursors.hide(following)
+    items = tuple(
+        views.rotation(entry, hidden=veiled and entry.people is not None) for entry in page
+    )
     return json_reply(RotationPage(items=items, next=following))
 
 
@@ -104,7 +117,13 @@ def _place(after: str) -> Place:
 
 async def _escrow(context: Context) -> Response:
     context.query()
-    return json_reply(views.escrow(await escrow_status(context.services, context.call)))
+    services, found = context.services, await escrow_status(context.services, context.call)
+    hidden = [
+        gap
+        for gap in found.gaps
+        if await is_hidden(services, context.principal, gap.space, gap.meeting)
+    ]
+    return json_reply(views.escrow(found, hidden))
 
 
 async def _spaces(context: Context) -> Response:

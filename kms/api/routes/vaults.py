@@ -1,11 +1,14 @@
 """Vault keys: what there is, and the pause of moving keys to the newest."""
 
+from collections.abc import Sequence
+
 from starlette.responses import Response
 
 from kms.api.context import Context
 from kms.api.endpoints import Endpoint, json_reply
 from kms.api.routes.meetings import Nothing
 from kms.usecases.rotation.vaults import SpaceVaults, VaultVersion, set_paused, vault_status
+from kms.usecases.veil import is_hidden
 from kms.wire.base import rfc3339
 from kms.wire.vaults import FailedEpochOut, ResealOut, SpaceVaultsOut, VaultList, VaultVersionOut
 
@@ -24,7 +27,17 @@ def endpoints() -> tuple[Endpoint, ...]:
 async def _read(context: Context) -> Response:
     context.query()
     found = await vault_status(context.services, context.call)
-    return json_reply(VaultList(items=tuple(_space(one) for one in found)))
+    return json_reply(VaultList(items=tuple([await _shown(context, one) for one in found])))
+
+
+async def _shown(context: Context, found: SpaceVaults) -> SpaceVaultsOut:
+    """Show a space's vault keys; of a confidential meeting's key operators read no name."""
+    failed = []
+    for key, code in found.failed[:_SHOWN]:
+        kind, space, meeting, _epoch = key.split("/")
+        hidden = await is_hidden(context.services, context.principal, space, meeting)
+        failed.append(FailedEpochOut(epoch=f"{kind}/{space}/-" if hidden else key, code=code))
+    return _space(found, failed)
 
 
 async def _pause(context: Context) -> Response:
@@ -42,7 +55,7 @@ async def _set(context: Context, *, paused: bool) -> Response:
     return json_reply(ResealOut(space=context.space, paused=paused))
 
 
-def _space(found: SpaceVaults) -> SpaceVaultsOut:
+def _space(found: SpaceVaults, failed: Sequence[FailedEpochOut]) -> SpaceVaultsOut:
     return SpaceVaultsOut(
         space=found.space,
         attention=found.attention,
@@ -52,7 +65,7 @@ def _space(found: SpaceVaults) -> SpaceVaultsOut:
         left=found.left,
         done=found.done,
         per_second=found.per_second,
-        failed=tuple(FailedEpochOut(epoch=key, code=code) for key, code in found.failed[:_SHOWN]),
+        failed=tuple(failed),
         versions=tuple(_version(one) for one in found.versions),
     )
 

@@ -9,13 +9,15 @@ from kms.domain.ids import MeetingId, SpaceName
 from kms.domain.models import Epoch
 from kms.domain.rows import RowKind, SealedRow
 from kms.domain.states import KeyState
-from kms.errors import IntegrityFailure, NotFound
+from kms.errors import IntegrityFailure, NotFound, VerificationFailed
 from kms.policy.authorizer import NOT_THERE, Target
 from kms.ports import CertifyOrder, PutCertificate, Unit
 from kms.statements.canonical import canonical, digest
+from kms.statements.destruction import peek_certificate
 from kms.statements.request import CheckedRequest
 from kms.usecases.policies import policy_in_force
 from kms.usecases.services import Call, Services, authorize
+from kms.usecases.veil import is_hidden, is_operator_only
 
 _PAGE = 1000
 _PART_BYTES = 2 << 20
@@ -65,7 +67,19 @@ async def read_certificate(services: Services, call: Call, request: str) -> str:
             "there is no certificate of this request",
             hint="it is issued once what the request destroyed is erased without a trace",
         )
+    if is_operator_only(call.principal):
+        await _check_not_hidden(services, call, text)
     return text
+
+
+async def _check_not_hidden(services: Services, call: Call, text: str) -> None:
+    """Raise NotFound for the certificate of a confidential meeting: it tells of its keys."""
+    try:
+        told = peek_certificate(text)
+    except VerificationFailed as error:
+        raise NotFound(NOT_THERE) from error
+    if await is_hidden(services, call.principal, told.space, told.meeting):
+        raise NotFound(NOT_THERE)
 
 
 def _executed(services: Services, checked: CheckedRequest) -> Leaf:

@@ -1,8 +1,9 @@
 """How the keys of open meetings stand: since when, until when, and what comes next."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kms.domain.ids import MAX_EPOCH, MeetingId, SpaceName
+from kms.domain.models import Meeting
 from kms.policy.authorizer import Target
 from kms.usecases.queries import MAX_PAGE, present_spaces
 from kms.usecases.rotation.outlook import Outlook, outlook
@@ -19,7 +20,8 @@ class Rotation:
 
     ``due``: when its next epoch is to be made, and ``why`` (None: one is published, or people
     suspended this one). ``overdue``: it is past its maximum age, or should have been replaced.
-    ``uses`` of ``maximum_uses`` (0: any number) envelopes were served of it.
+    ``uses`` of ``maximum_uses`` (0: any number) envelopes were served of it. ``people`` is the
+    head count of a confidential meeting, None of others.
     """
 
     space: str
@@ -36,6 +38,7 @@ class Rotation:
     maximum_uses: int
     next_epoch: int | None
     next_activates: int | None
+    people: int | None = None
 
 
 Place = tuple[str, str]
@@ -71,8 +74,16 @@ async def _page(services: Services, space: SpaceName, after: str, limit: int) ->
             place = (meeting, MAX_EPOCH)
             seen = await outlook(services, space, MeetingId(meeting))
             if seen is not None:
-                found.append(_rotation(seen, services.seconds()))
+                people = await _people(services, seen.meeting)
+                found.append(replace(_rotation(seen, services.seconds()), people=people))
     return found
+
+
+async def _people(services: Services, meeting: Meeting) -> int | None:
+    if not meeting.host:
+        return None
+    roster, _ = await services.cache.roster(meeting.space, meeting.meeting)
+    return len(roster.recipients)
 
 
 def is_overdue(seen: Outlook, now: int) -> bool:
