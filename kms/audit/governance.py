@@ -110,6 +110,11 @@ class Governance:
         checked = self._approved(leaf, told)
         wanted = Sharing(MeetingId(facts.meeting), SpaceName(told.partner))
         expect([checked.parameters], [wanted])
+        sides = {need.space == told.partner for need in checked.wanted.quorum}
+        if sides != {True, False}:
+            raise Broken(Check.APPROVALS, "并非双方空间均已批准", "one side was not asked")
+        if facts.partner:
+            raise Broken(Check.STATES, "会议已与另一空间共享", "the meeting was shared before")
         facts.partner = told.partner
         share = f"share/{facts.space}/{facts.meeting}"
         check_rows(leaf, {share, facts.row(), request_row(leaf.space, told.request)})
