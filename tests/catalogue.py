@@ -29,6 +29,7 @@ from kms.domain.alerts import Severity
 from kms.domain.approvals import Standing as RequestStanding
 from kms.domain.models import RecipientKind, ReleaseClass, RotationReason
 from kms.domain.people import CredentialKind, Part
+from kms.domain.score import EvidenceKind
 from kms.domain.states import KeyState, MeetingState
 from kms.i18n import CATALOGUES, DOMAIN, LOCALE_DIR, Language
 from kms.usecases.coverage import Lack
@@ -59,6 +60,7 @@ WORDS = (
     GrantState,
     Flag,
     RequestStanding,
+    EvidenceKind,
 )
 """Values that tables show as words."""
 

@@ -71,11 +71,16 @@ def fetch(
     epoch: Annotated[
         int | None, typer.Option(help="The epoch's number; without it the present one.")
     ] = None,
+    assertion: Annotated[
+        Path | None,
+        typer.Option(help="File of the assertion (JWT), for a confidential meeting; - reads stdin."),
+    ] = None,
     out: OutOption = None,
 ) -> None:
     """Fetch your own envelope, or one to relay to a device of the roster."""
+    said = None if assertion is None else read_text(assertion)
     with session.client() as client:
-        served = client.envelope(space, meeting, recipient, epoch=epoch)
+        served = client.envelope(space, meeting, recipient, epoch=epoch, assertion=said)
     document = served.model_dump_json()
     if out is None:
         session.output.document(served.model_dump(mode="json"), document)

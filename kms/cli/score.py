@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kms.cli.inputs import MeetingArgument, SpaceArgument
-from kms.cli.output import Column, yes_no
+from kms.cli.output import Column, word, yes_no
 from kms.cli.register import register
 from kms.cli.session import Session
 from kms.domain.score import Cipher
@@ -20,7 +20,7 @@ _MEDIA = (
     Column("Media cipher", "media"),
 )
 _REASONS = (
-    Column("Part", "part"),
+    Column("Dimension", "part"),
     Column("Holds", "holds", yes_no),
     Column("Finding", "said"),
     Column("Evidence", "shown"),
@@ -63,5 +63,5 @@ def _summary(found: "ScoreOut") -> str:
 
 def _row(reason: dict[str, Any]) -> dict[str, Any]:
     said = reason["zh" if language() is Language.ZH else "en"]
-    places = (f"{_(one['kind'])} {one['value']}" for one in reason["evidence"])
+    places = (f"{word(one['kind'])} {one['value']}" for one in reason["evidence"])
     return {**reason, "said": said, "shown": ", ".join(places) or None}

@@ -57,11 +57,21 @@ class Part(StrEnum):
     K = "K"
 
 
+class EvidenceKind(StrEnum):
+    """What a reason can be looked up in."""
+
+    LEAF = "leaf"
+    EPOCH = "epoch"
+    GRANT = "grant"
+    VAULT = "vault"
+    ESCROW = "escrow"
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Where a reason can be looked up: ``kind`` is leaf, epoch, grant, vault or escrow."""
+    """Where a reason can be looked up: a number or an id of that kind."""
 
-    kind: str
+    kind: EvidenceKind
     value: str
 
 
@@ -180,15 +190,15 @@ def _algorithm(facts: Facts, cipher: Cipher | None) -> Iterator[Reason]:
 
 
 def _leaf(facts: Facts) -> tuple[Evidence, ...]:
-    return () if facts.reported is None else (Evidence("leaf", str(facts.reported)),)
+    return () if facts.reported is None else (Evidence(EvidenceKind.LEAF, str(facts.reported)),)
 
 
 def _key_reasons(facts: Facts) -> Iterator[Reason]:
-    epoch = (Evidence("epoch", str(facts.epoch)),)
+    epoch = (Evidence(EvidenceKind.EPOCH, str(facts.epoch)),)
     wanted = KeyState.DEACTIVATED if facts.closed else KeyState.ACTIVE
-    generations = tuple(Evidence("escrow", str(one)) for one in facts.escrow)
-    grants = tuple(Evidence("grant", one) for one in facts.flagged)
-    vault = (Evidence("vault", str(facts.vault)),)
+    generations = tuple(Evidence(EvidenceKind.ESCROW, str(one)) for one in facts.escrow)
+    grants = tuple(Evidence(EvidenceKind.GRANT, one) for one in facts.flagged)
+    vault = (Evidence(EvidenceKind.VAULT, str(facts.vault)),)
     checks: Sequence[tuple[bool, tuple[str, str], tuple[str, str], tuple[Evidence, ...]]] = (
         (
             facts.state == wanted,

@@ -16,7 +16,6 @@ MOST_USED = 100_000
 _SKEW = 5
 """By how many seconds the clock of the face and voice service may be ahead."""
 _MESSAGE: Final = "the meeting is confidential: this key wants a fresh assertion of who is there"
-_HINT: Final = "ask the face and voice service for one with every factor; each is used once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +91,6 @@ class Assertions:
 
 def refused() -> AssertionRequired:
     """Return the one answer."""
-    return AssertionRequired(_MESSAGE, hint=_HINT)
+    return AssertionRequired(
+        _MESSAGE, hint="ask the face and voice service for one with every factor; each counts once"
+    )

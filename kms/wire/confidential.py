@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from kms.domain.score import Cipher, Part
+from kms.domain.score import Cipher, EvidenceKind, Part
 from kms.wire.base import EpochNumber, Meeting, Space, Text, Wire
 
 Decimal = Annotated[str, StringConstraints(pattern=r"^[01](\.[0-9]{1,3})?$")]
@@ -24,7 +24,7 @@ class EvidenceOut(Wire):
     escrow generation.
     """
 
-    kind: Text
+    kind: EvidenceKind
     value: Text
 
 

@@ -12,6 +12,7 @@ from kms.domain.score import (
     STRENGTH,
     Cipher,
     Evidence,
+    EvidenceKind,
     Facts,
     Part,
     number,
@@ -83,7 +84,7 @@ def test_aes_256_with_healthy_keys_is_strong_but_not_compliant() -> None:
     against = [one for one in found.reasons if not one.holds]
     assert [one.part for one in against] == [Part.A]
     assert "SM4" in against[0].en
-    assert against[0].evidence == (Evidence("leaf", "17"),)
+    assert against[0].evidence == (Evidence(EvidenceKind.LEAF, "17"),)
 
 
 @pytest.mark.parametrize(
@@ -109,13 +110,13 @@ def test_what_was_not_reported_is_not_shown() -> None:
 @pytest.mark.parametrize(
     ("changes", "evidence"),
     [
-        ({"state": KeyState.SUSPENDED}, Evidence("epoch", "4")),
-        ({"state": KeyState.COMPROMISED}, Evidence("epoch", "4")),
-        ({"closed": True}, Evidence("epoch", "4")),
-        ({"overdue": True}, Evidence("epoch", "4")),
-        ({"covered": False, "escrow": ()}, Evidence("epoch", "4")),
-        ({"flagged": ("g1", "g2")}, Evidence("grant", "g1")),
-        ({"vault_overdue": True}, Evidence("vault", "3")),
+        ({"state": KeyState.SUSPENDED}, Evidence(EvidenceKind.EPOCH, "4")),
+        ({"state": KeyState.COMPROMISED}, Evidence(EvidenceKind.EPOCH, "4")),
+        ({"closed": True}, Evidence(EvidenceKind.EPOCH, "4")),
+        ({"overdue": True}, Evidence(EvidenceKind.EPOCH, "4")),
+        ({"covered": False, "escrow": ()}, Evidence(EvidenceKind.EPOCH, "4")),
+        ({"flagged": ("g1", "g2")}, Evidence(EvidenceKind.GRANT, "g1")),
+        ({"vault_overdue": True}, Evidence(EvidenceKind.VAULT, "3")),
     ],
 )
 def test_each_fault_of_key_management_fails_k_and_says_where(
