@@ -168,6 +168,8 @@ class VerifiedCache:
         if row.version != self._store.row_version(row.key):
             raise IntegrityFailure("a row is not the version that the log names")
         await self._keeper(row).check_rows([sealed])
+        if row.version != self._store.row_version(row.key):
+            return await self._get(row.kind, row.key)  # it changed while its MAC was checked
         return self._remember(row)
 
     def _keeper(self, row: Row) -> RowKeeper:

@@ -43,14 +43,14 @@ class FakeStore:
     def __init__(self) -> None:
         self.blobs: dict[RecipientId, bytes] = dict(BLOBS)
         self.reads = 0
+        self.sealed = SealedRow(make_row(epoch(KeyState.ACTIVE), 1), b"")
 
     def row(self, kind: RowKind, key: str) -> SealedRow:
-        sealed = SealedRow(make_row(epoch(KeyState.ACTIVE), 1), b"")
-        assert (sealed.row.kind, sealed.row.key) == (kind, key)
-        return sealed
+        assert (self.sealed.row.kind, self.sealed.row.key) == (kind, key)
+        return self.sealed
 
     def row_version(self, _key: str) -> int:
-        return 1
+        return self.sealed.row.version
 
     def envelope(
         self, _space: str, _meeting: str, _epoch: int, recipient: RecipientId
@@ -66,7 +66,7 @@ class FakeToken:
         return self
 
     async def check_rows(self, _rows: Sequence[SealedRow]) -> None:
-        return
+        await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -120,3 +120,22 @@ def test_a_destroyed_epochs_blobs_leave_the_memory(checked: VerifiedCache) -> No
     checked.learn(SealedRow(make_row(destroyed, 2), b""))
     assert checked._blobs == {}
     assert checked._room == cache._BLOB_BYTES
+
+
+@pytest.mark.parametrize("remembered", [True, False])
+def test_a_row_that_changes_while_it_is_checked_is_read_again(
+    store: FakeStore, checked: VerifiedCache, remembered: bool
+) -> None:
+    """Else the older row would be served from then on, whatever was stored since."""
+
+    async def work() -> None:
+        check = asyncio.create_task(checked.epoch(SPACE, MEETING, 0))
+        await asyncio.sleep(0)
+        store.sealed = SealedRow(make_row(epoch(KeyState.SUSPENDED), 2), b"")
+        checked.learn(store.sealed)
+        if not remembered:
+            checked.forget(store.sealed.row.key)
+        found = [await check, await checked.epoch(SPACE, MEETING, 0)]
+        assert [(one.state, version) for one, version in found] == [(KeyState.SUSPENDED, 2)] * 2
+
+    asyncio.run(work())
