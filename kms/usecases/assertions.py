@@ -1,7 +1,7 @@
 """Assertions in use: fresh by the service's clock, for this device and meeting, and used once.
 
-Whatever is wrong with one, the answer is the same. What was used is kept in memory alone: what was
-issued before this process began counts as used.
+Whatever is wrong with one, the answer is the same. What was used is kept in memory alone: what the
+process before this one may have accepted counts as used.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from kms.statements.assertion import AssertionKey, Claims, read_key
 
 MOST_USED = 100_000
 """Assertions remembered at most; while so many are fresh, no other is accepted."""
-_SKEW = 5
+_SKEW = 3
 """By how many seconds the clock of the face and voice service may be ahead."""
 _MESSAGE: Final = "the meeting is confidential: this key wants a fresh assertion of who is there"
 
@@ -70,7 +70,7 @@ class Assertions:
 
     def _is_fresh(self, claims: Claims, now: int) -> bool:
         young = now - self.settings.maximum_age_seconds <= claims.iat <= now + _SKEW
-        return young and claims.iat > self.since and now < claims.exp
+        return young and claims.iat > self.since + _SKEW and now < claims.exp
 
     def _use(self, claims: Claims, now: int, wanted: object) -> bool:
         """Remember an assertion as long as it could be fresh; return whether it is new."""

@@ -4,9 +4,11 @@ verifier. The face and voice service is a key of the test's own.
 
 import base64
 import json
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ from kms.wire.requests import RosterWish, WantedEnvelope
 from tests.fixtures.softhsm import clone_site
 from tests.practice.approving import carry_out
 from tests.practice.devices import Device, load_authority, make_devices
-from tests.practice.service import Service, serving
+from tests.practice.service import CONCLAVE, Service, serving
 from tests.scenarios import bundles
 from tests.scenarios.bundles import Found
 from tests.scenarios.site_ceremonies import hold, plan_of
@@ -133,6 +135,7 @@ def test_a_confidential_meeting_from_invitation_to_score(service: Service, tmp_p
         epoch = joined.last_epoch
         with pytest.raises(AssertionRequired):
             server.envelope(BANKING, meeting, guest.id, epoch=epoch)
+        _await_assertions(service, meeting, host.id)
         said = asserted(service, meeting, guest.id, "one")
         got = server.envelope(BANKING, meeting, guest.id, epoch=epoch, assertion=said)
         with pytest.raises(AssertionRequired):
@@ -158,8 +161,38 @@ def test_a_confidential_meeting_from_invitation_to_score(service: Service, tmp_p
         (seq,) = [one.value for one in found.reasons[0].evidence]
         (leaf,) = [json.loads(one) for one in console.leaves(int(seq))][:1]
         assert (leaf["action"], leaf["seq"]) == ("media.report", int(seq))
+        _check_command(service, meeting, found.number)
         exported = bundles.export(service, tmp_path)
         assert bundles.verify(exported, exported.bundle) == Found(0, frozenset())
+
+
+def _await_assertions(service: Service, meeting: str, who: str) -> None:
+    """Wait until assertions of now are newer than the start of the service, by its own clock."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        said = asserted(service, meeting, who, str(uuid7()))
+        with suppress(AssertionRequired), service.server("ms-1") as server:
+            server.envelope(BANKING, meeting, who, assertion=said)
+            return
+        time.sleep(0.2)
+    raise AssertionError("no assertion counts")
+
+
+def _check_command(service: Service, meeting: str, number: str) -> None:
+    """Hold that the command shows the same, in the language that is asked for."""
+    command = [CONCLAVE, "--config", str(service.site.config)]
+    shown = subprocess.run(
+        [*command, "--lang", "zh", "meeting", "score", BANKING, meeting],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "SM4" in shown.stdout
+    assert "密钥按时轮换" in shown.stdout
+    told = subprocess.run(
+        [*command, "--json", "meeting", "score", BANKING, meeting],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(told.stdout)["number"] == number
+    assert json.loads(told.stdout)["label_zh"] == "自查参考分"
 
 
 # --- shared ---------------------------------------------------------------------------------------
@@ -247,6 +280,10 @@ def test_a_meeting_is_shared_by_both_sides_and_ended_by_the_other(
         console.execute_request(wanted.id)
         assert partners_of(service, meeting) == [[], [("partner", -1)]]
         assert console.meeting(TREASURY, meeting).partner == BANKING
+    service.stop()
+    service.start()
+    with service.console() as console:
+        assert partners_of(service, meeting) == [[], [("partner", -1)]]
         with service.server("ms-a") as server:
             server.rotate(TREASURY, meeting, "suspicion")
             assert partners_of(service, meeting)[-1] == [("partner", -1)]

@@ -88,13 +88,23 @@ def test_an_assertion_is_used_once_but_the_same_request_may_look_again() -> None
         accept(by, again)
 
 
-def test_what_was_issued_before_the_process_began_counts_as_used() -> None:
-    for since, counts in ((NOW - 1, True), (NOW, False), (NOW + 1, False)):
-        if counts:
-            accept(assertions(since), asserted(MEETING, DEVICE))
-        else:
+def test_nothing_that_was_used_counts_again_after_a_restart() -> None:
+    """Dated as far ahead as is accepted, and used in the last moment before the restart."""
+    for iat in range(NOW - 5, NOW + 9):
+        token = asserted(MEETING, DEVICE, iat=iat, exp=NOW + 90)
+        try:
+            accept(assertions(), token)
+        except AssertionRequired:
+            continue
+        for later in range(NOW, NOW + 70):
             with pytest.raises(AssertionRequired):
-                accept(assertions(since), asserted(MEETING, DEVICE))
+                accept(assertions(NOW), token, later)
+
+
+def test_soon_after_a_restart_new_assertions_count() -> None:
+    later = NOW + 5
+    token = asserted(MEETING, DEVICE, iat=later, exp=later + 60)
+    accept(assertions(NOW), token, later)
 
 
 def test_memory_is_bounded_and_a_full_one_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +140,7 @@ def test_the_services_key_is_read_as_jwk_or_pem() -> None:
         "ES256",
     )
     assert read_key(RSA.as_pem(private=False)).algorithms == ("RS256", "PS256")
-    by = Assertions(assertions().settings, read_key(RSA.as_pem(private=False)), NOW - 1)
+    by = Assertions(assertions().settings, read_key(RSA.as_pem(private=False)), NOW - 60)
     for number, alg in enumerate(("RS256", "PS256")):
         accept(by, asserted(MEETING, DEVICE, str(number), key=RSA, alg=alg))
 
