@@ -10,7 +10,7 @@ from kms.domain.ids import MeetingId, SpaceName
 from kms.domain.models import Meeting, Principal, Recipient, RecipientKind, RotationReason, Space
 from kms.domain.rows import RowKind
 from kms.domain.states import MeetingState
-from kms.errors import IntegrityFailure, InvalidInput, Sealed, StateNotAllowed
+from kms.errors import IntegrityFailure, InvalidInput, NotFound, Sealed, StateNotAllowed
 from kms.statements.canonical import read_row
 from kms.statements.request import CheckedRequest
 from kms.usecases.approvals.effect import Effect
@@ -55,19 +55,30 @@ def _check_in_service(services: Services, space: Space) -> None:
 
 
 async def _check_registered(services: Services, space: SpaceName, partner: SpaceName) -> None:
-    """Raise StateNotAllowed unless officers registered the partner's vault; the worker looks at its
-    token again.
+    """Raise StateNotAllowed unless officers registered the partner's vault, and the partner uses it
+    still; the worker looks at its token again.
     """
     for row in services.store.recipients(space):
         found = (await services.cache.admit(row)).record
         if not isinstance(found, Recipient):
             raise IntegrityFailure("a row is not what its key says")
         if (found.kind, found.name) == (RecipientKind.PARTNER, partner) and not found.revoked:
+            await _check_in_use(services, partner, found)
             return
     raise StateNotAllowed(
         f"the vault of {partner} is not registered in this space",
         hint="a ceremony register-recipient of the kind partner registers it",
     )
+
+
+async def _check_in_use(services: Services, partner: SpaceName, vault: Recipient) -> None:
+    try:
+        await services.cache.recipient(partner, vault.recipient)
+    except NotFound as error:
+        raise StateNotAllowed(
+            f"the vault key of {partner} that is registered here is retired",
+            hint="register the partner's newest vault key: register-recipient, kind partner",
+        ) from error
 
 
 async def give_next_key(services: Services, call: Call, checked: CheckedRequest) -> None:

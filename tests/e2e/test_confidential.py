@@ -242,6 +242,14 @@ def opened(service: Service) -> MeetingOut:
         return server.open_meeting(TREASURY, RosterWish(recipients=(ids["ms-a"],)))
 
 
+def _open_as_server(service: Service, meeting: str, epoch: int) -> None:
+    opener, place = service.opener("ms-a"), {"space": TREASURY, "meeting": meeting, "epoch": epoch}
+    with service.server("ms-a") as server:
+        got = server.envelope(TREASURY, meeting, opener.recipient, epoch=epoch)
+    key = opener.open(got.manifest, base64.b64decode(got.blob), **place)
+    assert (key.sender, key.senders) == (0, {0: opener.recipient})
+
+
 def partners_of(service: Service, meeting: str) -> list[list[tuple[str, int]]]:
     """Return of each epoch the partners that its verified manifest names, with their senders."""
     trust = service.trust()
@@ -284,6 +292,9 @@ def test_a_meeting_is_shared_by_both_sides_and_ended_by_the_other(
     service.start()
     with service.console() as console:
         assert partners_of(service, meeting) == [[], [("partner", -1)]]
+        assert console.score(TREASURY, meeting).k
+        assert not console.escrow().gap_count
+        _open_as_server(service, meeting, 1)
         with service.server("ms-a") as server:
             server.rotate(TREASURY, meeting, "suspicion")
             assert partners_of(service, meeting)[-1] == [("partner", -1)]

@@ -59,10 +59,16 @@ def partner(name: str = BANKING, **changes: Any) -> Recipient:
     return replace(Recipient(TREASURY, VAULT, kind, name, 1, "AAAA", "", 1), **changes)  # type: ignore[arg-type]
 
 
+def vault(**changes: Any) -> Recipient:
+    """Return the partner's own vault key."""
+    return partner("vault/1", space=BANKING, kind=RecipientKind.VAULT, **changes)
+
+
 def sharing(work: Callable[[Shared], Awaitable[None]], *, registered: bool = True) -> None:
     async def run(site: FakeSite) -> None:
         room = await opened(site)
         shared = Shared(site, room.meeting)
+        await shared.put((vault(), 1))
         if registered:
             await shared.put((partner(), 1))
         await work(shared)
@@ -112,6 +118,15 @@ def test_a_partner_whose_vault_is_not_registered_is_refused() -> None:
         await room.share()
 
     sharing(work, registered=False)
+
+
+def test_a_registered_vault_that_the_partner_has_retired_is_refused() -> None:
+    async def work(room: Shared) -> None:
+        await room.put((vault(revoked=1), 2))
+        with pytest.raises(StateNotAllowed, match="retired"):
+            await room.share()
+
+    sharing(work)
 
 
 def test_only_an_open_meeting_is_shared_and_only_once() -> None:
