@@ -1,7 +1,7 @@
 """The web process: ``python -m kms.api.server --config FILE``. No PIN, no PKCS#11.
 
 One event loop serves the Unix socket and, where configured, mutual TLS. Of a sealed box it says
-that it is sealed, with neither store nor workers.
+that it is sealed, with no workers, and with the store only to have the log say so.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from kms.api.sealed import SealedApi
 from kms.api.sockets import bind_tls, bind_unix, tls_context
 from kms.bootstrap import service
 from kms.bootstrap.seal_marks import SealMarks
+from kms.bootstrap.sealed_log import log_sealed_site
 from kms.errors import ConclaveError, ConfigurationError, IntegrityFailure
 from kms.hardening import harden
 from kms.logs import configure
@@ -43,6 +44,8 @@ EXIT_TEMPORARY = 75
 
 _LOG = logging.getLogger(__name__)
 _GRACE_SECONDS = 5
+_LOG_SECONDS = 2.0
+"""How long a sealed start waits for the log before it serves."""
 _ALLOCATIONS_PER_COLLECTION = 20_000
 
 
@@ -208,13 +211,26 @@ async def _main(chosen: Settings, ready_fd: int | None, *, sealed: bool) -> None
     sockets = Sockets(chosen)
     try:
         if sealed or BOX in SealMarks(chosen.paths).sealed():
-            await serve(chosen, SealedApi.of(chosen), sockets, ready_fd)
+            async with _sealing_logged(chosen):
+                await serve(chosen, SealedApi.of(chosen), sockets, ready_fd)
             return
         async with service.web(chosen) as services:
             _calm_collector()
             await serve(chosen, build(services), sockets, ready_fd)
     finally:
         sockets.close()
+
+
+@asynccontextmanager
+async def _sealing_logged(chosen: Settings) -> AsyncIterator[None]:
+    """Have the log say that the box is sealed, at once if it can, else as soon as it can."""
+    task = asyncio.create_task(log_sealed_site(chosen))
+    await asyncio.wait([task], timeout=_LOG_SECONDS)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _calm_collector() -> None:

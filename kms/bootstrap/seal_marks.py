@@ -6,13 +6,15 @@ run directory tells the supervisor until it can. A marker that cannot be read se
 
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import msgspec
 
 from kms.ceremonies.record.durable import sync_folder, write_new
-from kms.errors import AlreadyExists, Sealed, StoreUnavailable
+from kms.domain.ids import parse_space
+from kms.domain.text import visible
+from kms.errors import AlreadyExists, InvalidInput, StoreUnavailable
 from kms.settings import Paths
 from kms.statements.canonical import canonical
 from kms.statements.sealing import BOX, SITE, SPACES, Mark, marker
@@ -36,19 +38,17 @@ class SealMarks:
             ) from error
 
     def marks(self) -> dict[str, Mark]:
-        """Return the markers of sealed spaces; raise Sealed if the whole box is, StoreUnavailable
-        if nobody can tell.
+        """Return the markers of sealed spaces, and BOX's if the box is; raise StoreUnavailable if
+        nobody can tell.
         """
-        sealed = self.sealed()
-        if BOX in sealed:
-            raise Sealed("the whole box is sealed")
-        return {space: self.read(space) for space in sealed}
+        return {space: self.read(space) for space in self.sealed()}
 
     def read(self, space: str) -> Mark:
         """Return what a marker says; one that cannot be read was made by hand, and now."""
         for root in self._roots:
             try:
-                return msgspec.json.decode((root / marker(space)).read_bytes(), type=Mark)
+                mark = msgspec.json.decode((root / marker(space)).read_bytes(), type=Mark)
+                return replace(mark, reason=visible(mark.reason))
             except (OSError, msgspec.MsgspecError):
                 continue
         return Mark("unknown", 0, "the marker was made by hand", sys.maxsize)
@@ -97,7 +97,16 @@ def _sealed(root: Path) -> Iterator[str]:
         yield BOX
     folder = root / SPACES
     if folder.is_dir():
-        yield from (path.name for path in folder.iterdir() if not path.name.startswith("."))
+        yield from (path.name for path in folder.iterdir() if _is_space(path.name))
+
+
+def _is_space(name: str) -> bool:
+    """Whether a space can have that name: another file seals nothing."""
+    try:
+        parse_space(name)
+    except InvalidInput:
+        return False
+    return True
 
 
 def _place(root: Path, name: str, data: bytes) -> None:

@@ -25,7 +25,7 @@ from kms.errors import (
     Unavailable,
 )
 from kms.policy.authorizer import Target
-from kms.ports import Unit
+from kms.ports import Store, Unit
 from kms.statements.canonical import make_row
 from kms.statements.sealing import BOX, Mark
 from kms.usecases.activations import SERVICE
@@ -67,8 +67,11 @@ async def restore_seals(services: Services, marked: dict[str, Mark]) -> None:
     """Bring markers and rows together at the start, before anything is served: either seals.
 
     ``marked`` has the markers that are there. One that the log says is unsealed since waits for the
-    end of that ceremony, and the row stays as it is. Raise StoreUnavailable.
+    end of that ceremony, and the row stays as it is. Raise StoreUnavailable, Sealed if the whole
+    box is.
     """
+    if BOX in marked:
+        raise Sealed("the whole box is sealed")
     _obey(services, marked)
     for record in await _spaces(services):
         if record.sealed and record.space not in marked:
@@ -80,12 +83,12 @@ async def restore_seals(services: Services, marked: dict[str, Mark]) -> None:
 
 
 async def follow_marks(services: Services, look: Callable[[], dict[str, Mark]]) -> None:
-    """Obey markers that somebody makes by hand while the service runs, for ever."""
+    """Obey markers that somebody makes by hand while the service runs, for ever; with that of the
+    whole box the supervisor ends this process.
+    """
     while True:
         try:
             _obey(services, look())
-        except Sealed:
-            services.seals.add(BOX)  # and the supervisor ends this process
         except StoreUnavailable as error:
             _LOG.warning("the markers of seals cannot be read: %s", error.message)
         await asyncio.sleep(_LOOK_SECONDS)
@@ -96,8 +99,14 @@ def _obey(services: Services, marked: dict[str, Mark]) -> None:
         if space in services.seals.spaces:
             continue
         services.seals.add(space)
-        if services.store.unsealed(f"spaces/{space}") < mark.leaves:
-            _begin(services, _recorded(services, Call(SERVICE, _SPACE, ""), space, mark))
+        if _is_news(services.store, space, mark):
+            action = _SITE if space == BOX else _SPACE
+            _begin(services, _recorded(services, Call(SERVICE, action, ""), space, mark))
+
+
+def _is_news(store: Store, space: str, mark: Mark) -> bool:
+    """Whether a marker seals anew: the log has no unsealing that is later."""
+    return store.unsealed("site" if space == BOX else f"spaces/{space}") < mark.leaves
 
 
 def sealed_spaces(services: Services) -> list[str]:
@@ -155,17 +164,25 @@ async def _recorded(
 async def _record(services: Services, call: Call, space: str, reason: str) -> None:
     async with services.seals.lock:
         if space == BOX:
-            await _record_site(services, call, reason)
+            await _log_site(services.store, call, reason)
         else:
             await _record_space(services, call, SpaceName(space), reason)
 
 
-async def _record_site(services: Services, call: Call, reason: str) -> None:
-    if services.store.site_sealed():
+async def log_marked_site(store: Store, mark: Mark) -> None:
+    """Have the log say that the whole box is sealed, if only its marker does; raise
+    StoreUnavailable.
+    """
+    if _is_news(store, BOX, mark):
+        await _log_site(store, Call(SERVICE, _SITE, ""), mark.reason)
+
+
+async def _log_site(store: Store, call: Call, reason: str) -> None:
+    if store.site_sealed():
         return
     told = {"reason": reason}
     leaf = call.leaf("", "site", Phase.EVENT, Outcome.SUCCEEDED, action=_SITE, details=told)
-    await services.store.commit(Unit(leaves=(leaf,)))
+    await store.commit(Unit(leaves=(leaf,)))
 
 
 async def _record_space(services: Services, call: Call, space: SpaceName, reason: str) -> None:

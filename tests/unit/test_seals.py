@@ -3,26 +3,44 @@ disk or HSM does not stop it.
 """
 
 import asyncio
+import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
 from kms.audit.leaf import Leaf, Outcome, Phase, decode_leaf
+from kms.bootstrap import sealed_log
+from kms.bootstrap.clock import SystemClock
+from kms.bootstrap.seal_marks import SealMarks
+from kms.bootstrap.sealed_log import log_sealed_site
+from kms.bootstrap.service import _check_site
 from kms.domain.ids import SpaceName
 from kms.domain.models import Principal, PrincipalKind, Role, Space
 from kms.domain.rows import RowKind
 from kms.errors import Forbidden, HsmUnavailable, NotFound, Sealed, StoreUnavailable
 from kms.ports import Unit
+from kms.settings import Settings
 from kms.statements.canonical import make_row, read_row
-from kms.statements.sealing import BOX, Mark
+from kms.statements.sealing import BOX, Mark, marker
+from kms.store.sqlite import SqliteStore
 from kms.usecases import queries, seals
 from kms.usecases.meetings import open_meeting
 from kms.usecases.rosters import WantedRoster
 from kms.usecases.sealed import OpenWorkers, Seals
-from kms.usecases.seals import restore_seals, seal_site, seal_space, sealed_spaces
+from kms.usecases.seals import follow_marks, restore_seals, seal_site, seal_space, sealed_spaces
 from kms.usecases.services import Call
-from tests.fixtures.api import ALPHA, BANKING, TREASURY, FakeSite, make_caller, run_with_site
+from tests.fixtures.api import (
+    ALPHA,
+    BANKING,
+    TREASURY,
+    FakeSite,
+    make_caller,
+    make_settings,
+    run_with_site,
+)
 
 OFFICER = Principal("officer", PrincipalKind.SOCKET, "uid=1", frozenset({Role.OFFICER}),
                     frozenset({TREASURY}))  # fmt: skip
@@ -277,3 +295,91 @@ def test_what_is_minted_when_the_seal_falls_is_not_stored() -> None:
         assert site.store.meetings(TREASURY, "", 10) == []
 
     run_with_site(work)
+
+
+def test_a_marker_of_the_box_made_by_hand_is_logged() -> None:
+    async def work(site: FakeSite) -> None:
+        marked = {BOX: Mark("unknown", 0, "by hand", sys.maxsize)}
+        task = asyncio.create_task(follow_marks(site.services, lambda: marked))
+        leaf = await eventually(site, "site.seal")
+        task.cancel()
+        assert (leaf.actor, leaf.details) == ("service", {"reason": "by hand"})
+        with pytest.raises(Sealed):
+            site.services.seals.check(TREASURY)
+
+    run_with_site(work)
+
+
+def test_a_start_that_finds_the_boxs_marker_ends() -> None:
+    async def work(site: FakeSite) -> None:
+        with pytest.raises(Sealed):
+            await restore_seals(site.services, {BOX: Mark("officer", 1, "why", 1)})
+
+    run_with_site(work)
+
+
+@dataclass
+class Box:
+    """A box whose marker is there, and its store when nobody has it open."""
+
+    settings: Settings
+    mark: Mark
+
+    def __post_init__(self) -> None:
+        self.settings.paths.database.parent.mkdir(parents=True, exist_ok=True)
+        self.marks = SealMarks(self.settings.paths)
+        self.marks.place(BOX, self.mark)
+        with self.store():
+            pass
+
+    def store(self) -> closing[SqliteStore]:
+        return closing(SqliteStore.open(self.settings.paths.database, SystemClock()))
+
+    def said(self) -> list[Leaf]:
+        with self.store() as store:
+            return [decode_leaf(data) for data in store.leaves(0, 10)]
+
+
+def box_of(folder: Path) -> Box:
+    return Box(make_settings(folder), Mark("officer", 1, "a fire", 1))
+
+
+def test_a_seal_of_the_box_that_missed_the_log_is_logged_by_the_sealed_start(
+    tmp_path: Path,
+) -> None:
+    box = box_of(tmp_path)
+    for _ in range(2):
+        asyncio.run(log_sealed_site(box.settings))
+    (leaf,) = box.said()
+    assert (leaf.action, leaf.actor, leaf.details) == ("site.seal", "service", {"reason": "a fire"})
+    (box.settings.paths.state / marker(BOX)).unlink()
+    with box.store() as store, pytest.raises(Sealed):
+        _check_site(store, box.marks)
+    assert BOX in box.marks.sealed()
+
+
+def test_a_sealed_start_goes_on_trying_until_the_store_can_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealed_log, "_RETRY_SECONDS", 0.01)
+    box = box_of(tmp_path)
+
+    async def work() -> None:
+        with box.store():
+            task = asyncio.create_task(log_sealed_site(box.settings))
+            await asyncio.sleep(0.05)
+            assert not task.done(), "another process has the store"
+        await task
+
+    asyncio.run(work())
+    assert [leaf.action for leaf in box.said()] == ["site.seal"]
+
+
+def test_a_sealed_start_during_an_unsealing_seals_nothing_anew(tmp_path: Path) -> None:
+    box = box_of(tmp_path)
+    started = call("service.start").leaf("", "service", Phase.EVENT, Outcome.SUCCEEDED)
+    unsealing = call("site.unseal").leaf("", "site", Phase.EVENT, Outcome.SUCCEEDED)
+    with box.store() as store:
+        asyncio.run(store.commit(Unit(leaves=(started, unsealing))))
+    asyncio.run(log_sealed_site(box.settings))
+    assert box.said()[-1].action == "site.unseal"
