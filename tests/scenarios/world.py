@@ -67,6 +67,7 @@ class World:
         self.counts: Counter[str] = Counter()
         self.living: Counter[SpaceName] = Counter()
         self._events: list[tuple[int, int, MeetingId]] = []
+        self._planned: set[tuple[int, MeetingId]] = set()
         self._order = 0
         self._officer = principal(Role.OFFICER)
         self._running: Any = None
@@ -199,6 +200,7 @@ class World:
         end = self.clock.now() + seconds
         while self._events and self._events[0][0] <= end:
             when, _, meeting = heapq.heappop(self._events)
+            self._planned.discard((when, meeting))
             self.clock.advance(max(0.0, when - self.clock.now()))
             await self._tick(self.meetings[meeting])
         self.clock.advance(max(0.0, end - self.clock.now()))
@@ -224,7 +226,10 @@ class World:
             self._signed = self.clock.monotonic()
 
     def _expect(self, when: int, meeting: MeetingId) -> None:
+        if (when, meeting) in self._planned:
+            return
         self._order += 1
+        self._planned.add((when, meeting))
         heapq.heappush(self._events, (when, self._order, meeting))
 
     # --- what must hold --------------------------------------------------------------------------
