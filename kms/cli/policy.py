@@ -155,10 +155,13 @@ def explain(
 
 
 def _read(files: Sequence[Path]) -> "tuple[Shipped, tuple[Policy, ...]]":
-    from kms.policy.source import Shipped  # noqa: PLC0415 -- loads the policy engine
+    from kms.policy.apart import check_apart  # noqa: PLC0415 -- loads the policy engine
+    from kms.policy.source import Shipped  # noqa: PLC0415
 
+    texts = [(path.name, read_text(path)) for path in files]
+    check_apart(texts)
     shipped = Shipped.load()
-    return shipped, shipped.with_site([(path.name, read_text(path)) for path in files])
+    return shipped, shipped.with_site(texts)
 
 
 def _joined(files: Sequence[Path]) -> str:

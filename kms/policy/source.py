@@ -1,5 +1,5 @@
 """Cedar texts, read: each policy by its @id, with where it stands. Refuses what does not fit the
-schema, what has no id or another's, templates, and texts that nest too deep for the parser.
+schema, what has no id or another's, templates, and texts too much for the parser (bounds.py).
 """
 
 import json
@@ -14,12 +14,9 @@ from typing import Any
 import cedarpy
 
 from kms.errors import ConfigurationError, InvalidInput
+from kms.policy.bounds import check_bounds
 
-MAX_TEXT = 64 << 10
-"""Most bytes of a site's own policies."""
-_MAX_DEPTH = 32
 _ID = re.compile(r"[a-z][a-z0-9-]{0,63}", re.ASCII)
-_QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*')
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +79,7 @@ def read_policies(text: str, source: str, schema: cedarpy.Schema) -> list[Policy
     """Return the policies of a text in their order; raise InvalidInput, which names source and
     policy.
     """
-    _check_size(text, source)
+    check_bounds(text, source)
     found = [_policy(one, source) for one in _forms(text, source)]
     _refuse_twins(found)
     checked = cedarpy.validate_policies(text, schema)
@@ -133,17 +130,6 @@ def _refuse_twins(policies: Iterable[Policy]) -> None:
     for name, count in Counter(policy.id for policy in policies).items():
         if count > 1:
             raise InvalidInput(f"two policies have the id {name}")
-
-
-def _check_size(text: str, source: str) -> None:
-    """Bound what the parser is given: it descends once a bracket, without looking at its stack."""
-    if len(text.encode("utf-8", "replace")) > MAX_TEXT:
-        raise InvalidInput(f"{source}: policies have at most {MAX_TEXT} bytes")
-    depth = 0
-    for mark in re.findall(r"[(\[{}\])]", _QUOTED.sub("", text)):
-        depth = depth + 1 if mark in "([{" else max(0, depth - 1)
-        if depth > _MAX_DEPTH:
-            raise InvalidInput(f"{source}: brackets nest deeper than {_MAX_DEPTH}")
 
 
 def _short(error: str) -> str:

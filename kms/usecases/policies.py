@@ -2,6 +2,7 @@
 approved request.
 """
 
+import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from kms.domain.models import Role
 from kms.domain.policies import SITE_POLICY, Labels, RotationRules, SitePolicy, SpacePolicy
 from kms.domain.policy_checks import check_policy
 from kms.errors import Forbidden, InvalidInput, NotFound, PreconditionFailed
+from kms.policy.apart import check_apart
 from kms.policy.authorizer import Authorizer, Target
 from kms.policy.source import Policy
 from kms.settings import Caller, Rotation
@@ -95,6 +97,7 @@ async def prepare_site_policy(services: Services, call: Call, checked: CheckedRe
         raise InvalidInput("the site's policies belong to no space")
     _, version = await _site_policy(services)
     _check_follows(wanted.version, version)
+    await asyncio.to_thread(check_apart, [(SITE_SOURCE, wanted.text)])
     shipped = services.authorizer.shipped
     policies = shipped.with_site([(SITE_SOURCE, wanted.text)])
     check_way_back(Authorizer(shipped, policies), services.settings.caller)

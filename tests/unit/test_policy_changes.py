@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from kms.audit.leaf import decode_leaf
 from kms.domain.approvals import GrantWish, Parameters, PolicyChange, SitePolicyChange
 from kms.domain.grants import Grant
 from kms.domain.ids import SpaceName
@@ -22,6 +23,7 @@ from kms.domain.policies import (
 )
 from kms.domain.policy_checks import check_policy
 from kms.errors import ConclaveError, InvalidInput
+from kms.policy import apart
 from kms.policy.authorizer import Authorizer
 from kms.settings import Rotation
 from kms.statements.request import CheckedRequest, OperationRequest
@@ -36,6 +38,7 @@ from kms.usecases.policies import (
 )
 from kms.usecases.services import Call
 from tests.fixtures.api import BANKING, TREASURY, FakeSite, make_caller, run_with_site
+from tests.fixtures.approvals import Board
 from tests.unit.test_grants_and_policies import put
 
 NOW, DAY = 1_800_000_000, 24 * 3600
@@ -278,3 +281,29 @@ def test_nobody_is_granted_what_they_have() -> None:
             await prepare_grant(site.services, None, request("grant.create", WISH))  # type: ignore[arg-type]
 
     run_with_site(work)
+
+
+@pytest.mark.parametrize("died", [False, True], ids=["by its form", "its reader died"])
+def test_a_text_that_cannot_be_read_is_refused_and_logged(
+    died: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = '@id("x") forbid (principal, action, resource) when { 1%s == 1 };'
+
+    async def work(site: FakeSite) -> None:
+        board = Board("fake.example", int(site.services.clock.now()))
+        await board.found(site.store, site.services.settings.paths.state)
+        change = SitePolicyChange(text % ("" if died else "+1" * 20_000), 1)
+        token = board.signed(board.request("site-policy.change", change, ""))
+        async with site.client() as client:
+            reply = await client.post(
+                "/v1/approvals", json={"request": token}, headers={"idempotency-key": "k"}
+            )
+            assert (reply.status_code, reply.json()["code"]) == (400, "invalid_input")
+            assert "too complex" in reply.text or "too long" in reply.text
+            assert (await client.get("/v1/health/live")).status_code == 200
+        last = decode_leaf(site.store.leaves(site.store.tree_size() - 1, 1)[0])
+        assert (last.action, last.details["code"]) == ("approval.refused", "invalid_input")
+
+    if died:
+        monkeypatch.setattr(apart, "SECONDS", 0.0)
+    run_with_site(work, caller=make_caller((Role.OFFICER,), ("*",)))

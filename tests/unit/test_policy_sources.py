@@ -11,8 +11,9 @@ from kms.domain.policies import Labels
 from kms.errors import Forbidden, InvalidInput, NotFound
 from kms.operations import OPERATIONS
 from kms.policy.authorizer import Authorizer, SpaceFacts, Target
+from kms.policy.bounds import MAX_TEXT
 from kms.policy.cases import read_cases
-from kms.policy.source import MAX_TEXT, Shipped
+from kms.policy.source import Shipped
 
 SHIPPED = Shipped.load()
 PLAIN = Authorizer(SHIPPED, SHIPPED.policies)
