@@ -15,12 +15,11 @@ from kms.audit.leaf import Outcome, Phase
 from kms.bootstrap.channels import make_channels
 from kms.bootstrap.seal_marks import SealMarks
 from kms.clock import SteadyClock
-from kms.errors import ConclaveError, ConfigurationError, IntegrityFailure, Sealed, Unavailable
+from kms.errors import ConclaveError, IntegrityFailure, Sealed, Unavailable
 from kms.hsm.client import Workers
 from kms.policy.authorizer import Authorizer
 from kms.ports import Unit
 from kms.settings import Settings
-from kms.statements import archive
 from kms.statements.sealing import BOX, Mark
 from kms.store.sqlite import SqliteStore
 from kms.usecases.activations import SERVICE, Activations
@@ -28,6 +27,7 @@ from kms.usecases.approvals.execution import finish_executed
 from kms.usecases.assertions import Assertions
 from kms.usecases.cache import VerifiedCache
 from kms.usecases.checkpoints import Checkpointer
+from kms.usecases.evidence import issued_key_list
 from kms.usecases.recovery import close_open_intents
 from kms.usecases.rotation.reseal import Resealing
 from kms.usecases.rotation.scheduler import Rotations
@@ -90,7 +90,7 @@ async def composed(
             cache=VerifiedCache(store, there),
             gate=checkpointer.gate,
             schedule=activations.schedule,
-            key_list=_key_list(settings),
+            key_list=issued_key_list(settings.paths.state),
             seals=seals,
             assertions=Assertions.load(settings.assertion, int(clock.now())),
         )
@@ -130,17 +130,6 @@ def _check_site(store: SqliteStore, marks: SealMarks) -> None:
         now, size = int(time.time()), store.tree_size()
         marks.place(BOX, Mark(SERVICE.name, now, "the marker was gone", size))
         raise Sealed("the whole box is sealed", hint="people unseal it by the ceremony unseal")
-
-
-def _key_list(settings: Settings) -> str:
-    state = settings.paths.state
-    try:
-        number = archive.newest((path.name for path in state.iterdir()), archive.KEY_LIST)
-        return (state / archive.KEY_LIST.format(number)).read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"the site's key list cannot be read in {state}", hint="initialise the site first"
-        ) from error
 
 
 async def _read_policies(services: Services) -> None:

@@ -1,7 +1,8 @@
 """audit: look at the log's head, take evidence away, verify it. Verifying needs no service."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,13 +49,37 @@ def checkpoint(session: Session) -> None:
 def export(
     session: Session,
     out: Annotated[Path, typer.Argument(help="New file to write; an existing one is refused.")],
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline",
+            help="Read the stored files as the service's user, while no service answers: "
+            "after the box was sealed.",
+        ),
+    ] = False,
 ) -> None:
     """Write the evidence up to the newest checkpoint into one bundle."""
+    with session.output.progress(_("Leaves written:")) as progress:
+        if offline:
+            document = _export_stored(session, out, progress)
+        else:
+            document = _export_served(session, out, progress)
+    session.output.record(document, document, _EXPORTED)
+
+
+def _export_served(session: Session, out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
     from kms.cli.evidence import export_bundle  # noqa: PLC0415 -- heavy
 
-    with session.client() as client, session.output.progress(_("Leaves written:")) as progress:
-        document = export_bundle(client, out, progress)
-    session.output.record(document, document, _EXPORTED)
+    with session.client() as client:
+        return export_bundle(client, out, progress)
+
+
+def _export_stored(session: Session, out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
+    from kms.bootstrap.stored_evidence import stored_evidence  # noqa: PLC0415 -- heavy
+    from kms.cli.evidence import export_stored  # noqa: PLC0415 -- heavy
+
+    with stored_evidence(session.settings()) as stored:
+        return export_stored(stored, out, progress)
 
 
 def verify(

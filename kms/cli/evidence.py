@@ -1,14 +1,14 @@
-"""Reads the log through the API and writes it into a bundle, page by page.
+"""Reads the log through the API, or from the store, and writes it into a bundle, page by page.
 
 What is exported ends at a checkpoint, so that nothing in the bundle lies unprotected.
 """
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kms.audit.actions import MINTING, REWRAPPING
 from kms.audit.bundle import Evidence, write_bundle
@@ -22,11 +22,16 @@ from kms.statements.canonical import decode_record, digest
 from kms.statements.keylist import TYP, KeyList
 from kms.wire.audit import CheckpointOut, EvidenceRequestOut
 
+if TYPE_CHECKING:
+    from kms.bootstrap.stored_evidence import StoredEvidence
 
-def newest_checkpoint(client: Client) -> CheckpointOut:
+    Source = Client | StoredEvidence
+
+
+def newest_checkpoint(source: "Source") -> CheckpointOut:
     """Return the newest checkpoint; raise NotFound before the first."""
     try:
-        return client.checkpoint()
+        return source.checkpoint()
     except NotFound as error:
         raise NotFound(
             "the log has no signed checkpoint yet",
@@ -36,8 +41,21 @@ def newest_checkpoint(client: Client) -> CheckpointOut:
 
 def export_bundle(client: Client, out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
     """Write the bundle and return what it holds; raise AlreadyExists, VerificationFailed."""
-    reading = _Reading(client, newest_checkpoint(client).size)
-    token = client.key_list().key_list
+    spaces = [one.space for one in client.spaces().items]
+    return _export(client, spaces, client.key_list().key_list, out, progress)
+
+
+def export_stored(
+    stored: "StoredEvidence", out: Path, progress: Callable[[int], None]
+) -> dict[str, Any]:
+    """Write the bundle from the store and return what it holds; raise as ``export_bundle``."""
+    return _export(stored, stored.space_names(), stored.key_list(), out, progress)
+
+
+def _export(
+    source: "Source", spaces: Sequence[str], token: str, out: Path, progress: Callable[[int], None]
+) -> dict[str, Any]:
+    reading = _Reading(source, spaces, newest_checkpoint(source).size)
     keys = decode_record(jws.unverified_payload(token, typ=TYP), KeyList)
     evidence = Evidence(
         site=keys.iss,
@@ -67,8 +85,8 @@ class _Reading:
     before the addenda.
     """
 
-    def __init__(self, client: Client, size: int) -> None:
-        self._client, self._size = client, size
+    def __init__(self, source: "Source", spaces: Sequence[str], size: int) -> None:
+        self._source, self._spaces, self._size = source, spaces, size
         self._named: set[str] = set()
         self._addenda: dict[str, str] = {}
         self._requests: list[EvidenceRequestOut] = []
@@ -77,7 +95,7 @@ class _Reading:
     def leaves(self) -> Iterator[bytes]:
         """Yield the leaves and remember which manifests they name."""
         count = 0
-        for text in islice(self._client.leaves(), self._size):
+        for text in islice(self._source.leaves(), self._size):
             count += 1
             self._remember(text.encode())
             yield text.encode()
@@ -99,15 +117,15 @@ class _Reading:
 
     def checkpoints(self) -> Iterator[tuple[int, str]]:
         """Yield the checkpoints of trees that the bundle holds."""
-        for one in self._client.checkpoints():
+        for one in self._source.checkpoints():
             if one.size <= self._size:
                 self.counts["checkpoints"] += 1
                 yield one.size, one.note
 
     def manifests(self) -> Iterator[tuple[str, str, int, str]]:
         """Yield the manifests that the leaves name; newer epochs are left out."""
-        for space in self._client.spaces().items:
-            for one in self._client.manifests(space.space):
+        for space in self._spaces:
+            for one in self._source.manifests(space):
                 if digest(one.manifest.encode()) in self._named:
                     self.counts["manifests"] += 1
                     self._addenda |= {digest(extra.encode()): extra for extra in one.addenda}
@@ -120,13 +138,13 @@ class _Reading:
 
     def registers(self) -> Iterator[tuple[str, str]]:
         """Yield the registers of people that the leaves name."""
-        found = {digest(one.statement.encode()): one for one in self._client.registers().items}
+        found = {digest(one.statement.encode()): one for one in self._source.registers().items}
         named = sorted(self._named.intersection(found))
         yield from ((sha256, found[sha256].statement) for sha256 in named)
 
     def requests(self) -> Iterator[tuple[str, str, str]]:
         """Yield the requests that the leaves carried out."""
-        for one in self._client.evidence_requests():
+        for one in self._source.evidence_requests():
             if one.request in self._named:
                 self._requests.append(one)
                 yield one.request, one.space, one.statement

@@ -16,6 +16,8 @@ from kms.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
 from kms.domain.models import Principal, PrincipalKind, ReleaseClass, Role, Space
 from kms.operations import OPERATIONS
 from kms.ports import Unit
+from kms.usecases.access import Access
+from kms.usecases.cache import VerifiedCache
 from kms.usecases.services import Call
 from kms.wire.parsing import parse
 from kms.wire.replies import BatchOut, MeetingOut, MeetingPage, RosterOut
@@ -227,6 +229,35 @@ def test_lists_come_in_pages() -> None:
         assert manifests == [(meeting, 0) for meeting in sorted(made)]
 
     talk(work)
+
+
+def test_manifests_are_evidence_also_of_a_sealed_space_and_without_its_token() -> None:
+    async def work(site: FakeSite) -> None:
+        async with site.client() as client:
+            made = (await opened(client)).meeting
+        cache = VerifiedCache(site.store, site.workers)
+        fresh = replace(site, services=replace(site.services, cache=cache, access=Access()))
+        query = {"space": TREASURY}
+        async with fresh.client() as client:
+            site.workers.spaces[TREASURY].down = True
+            items = (await client.get("/v1/audit/manifests", params=query)).json()["items"]
+            assert [one["meeting"] for one in items] == [made]
+            site.services.seals.add(TREASURY)
+            items = (await client.get("/v1/audit/manifests", params=query)).json()["items"]
+            assert [one["meeting"] for one in items] == [made]
+            nowhere = await client.get("/v1/audit/manifests", params={"space": "nowhere"})
+            assert code(nowhere) == (404, "not_found")
+
+    run_with_site(work)
+
+
+def test_manifests_of_a_sealed_space_are_not_for_everybody() -> None:
+    async def work(site: FakeSite, client: httpx2.AsyncClient) -> None:
+        site.services.seals.add(TREASURY)
+        answer = await client.get("/v1/audit/manifests", params={"space": TREASURY})
+        assert code(answer) == (403, "forbidden")
+
+    talk(work, caller=make_caller((Role.OFFICER,), (TREASURY,)))
 
 
 def test_a_batch_answers_each_in_order() -> None:

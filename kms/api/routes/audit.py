@@ -6,33 +6,23 @@ from kms.api import views
 from kms.api.context import Context, Query
 from kms.api.endpoints import Endpoint, json_reply
 from kms.api.routes.meetings import PAGING
-from kms.domain.ids import (
-    MeetingId,
-    SpaceName,
-    parse_epoch,
-    parse_meeting,
-    parse_request_id,
-    parse_space,
-)
-from kms.domain.models import Epoch
+from kms.domain.ids import parse_epoch, parse_meeting, parse_request_id, parse_space
 from kms.errors import InvalidInput, NotFound
 from kms.policy.authorizer import NOT_THERE, Target
-from kms.usecases.evidence import executed_requests, registers
-from kms.usecases.queries import list_epochs, list_meetings
-from kms.usecases.services import Call, authorize
+from kms.usecases.evidence import executed_requests, manifests, registers
+from kms.usecases.services import authorize
 from kms.wire.audit import (
     CheckpointOut,
     CheckpointPage,
     ConsistencyOut,
-    EvidenceRequestOut,
     EvidenceRequestPage,
     LeafPage,
-    ManifestOut,
     ManifestPage,
     ProofOut,
     RegisterList,
     RegisterOut,
 )
+from kms.wire.evidence import manifest_out, request_out
 
 
 def endpoints() -> tuple[Endpoint, ...]:
@@ -129,16 +119,7 @@ async def _requests(context: Context) -> Response:
     limit, text = query.limit(), query.text("after")
     after = parse_request_id(text) if text else ""
     page = await executed_requests(context.services, context.call, after, limit)
-    items = tuple(
-        EvidenceRequestOut(
-            space=one.request.space,
-            request=one.request.id,
-            statement=one.request.request,
-            approvals=one.request.approvals,
-            certificate=one.certificate,
-        )
-        for one in page
-    )
+    items = tuple(request_out(one.request, one.certificate) for one in page)
     following = items[-1].request if len(items) == limit else None
     return json_reply(EvidenceRequestPage(items=items, next=following))
 
@@ -157,23 +138,9 @@ async def _authorize(context: Context) -> None:
 async def _manifests(context: Context) -> Response:
     query = context.query("space", "after", "limit")
     space, limit = parse_space(query.text("space")), query.limit()
-    meeting, epoch = _position(query)
-    await authorize(
-        context.services, context.call, Target(space=space), f"spaces/{space}/manifests"
-    )
-    found = await _epochs(context, space, meeting, epoch, limit)
+    found = await manifests(context.services, context.call, space, _position(query), limit)
     following = f"{found[-1].meeting}/{found[-1].epoch}" if len(found) == limit else None
-    items = tuple(
-        ManifestOut(
-            space=record.space,
-            meeting=record.meeting,
-            epoch=record.epoch,
-            state=record.state,
-            manifest=record.manifest,
-            addenda=record.addenda,
-        )
-        for record in found
-    )
+    items = tuple(map(manifest_out, found))
     return json_reply(ManifestPage(items=items, next=following))
 
 
@@ -186,24 +153,3 @@ def _position(query: Query) -> tuple[str, int]:
     if not (number.isascii() and number.isdigit() and len(number) <= 10):  # noqa: PLR2004
         raise InvalidInput("after is the last page's next")
     return parse_meeting(meeting), parse_epoch(int(number))
-
-
-async def _epochs(
-    context: Context, space: SpaceName, meeting: str, epoch: int, limit: int
-) -> list[Epoch]:
-    services = context.services
-    reading = Call(context.principal, "meeting.read", context.digest)
-    found: list[Epoch] = []
-    if meeting:
-        begun = MeetingId(meeting)
-        found += await list_epochs(services, reading, space, begun, epoch, limit)
-    while len(found) < limit:
-        page = await list_meetings(services, reading, space, meeting, limit)
-        if not page:
-            break
-        for record in page:
-            meeting, left = record.meeting, limit - len(found)
-            if not left:
-                break
-            found += await list_epochs(services, reading, space, record.meeting, -1, left)
-    return found
