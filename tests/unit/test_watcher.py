@@ -104,6 +104,44 @@ def test_a_quiet_site_has_no_alerts_and_its_log_does_not_grow() -> None:
     watching(work)
 
 
+def compromise() -> LeafDraft:
+    return LeafDraft(
+        "epoch.compromise", "officer", "uid:1", TREASURY, "z", Phase.EVENT, Outcome.SUCCEEDED
+    )
+
+
+def test_another_compromise_while_the_alert_is_active_is_raised_again() -> None:
+    async def work(watch: Watch) -> None:
+        numbers: list[int] = []
+        for seconds in (0, 70, 2 * HOUR):
+            watch.pass_time(seconds)
+            await write(watch, compromise())
+            assert await watch.active() == {("key-compromised", TREASURY, TREASURY)}
+            (active,) = watch.services.watched.board.active()
+            numbers.append(active.number)
+        assert numbers == [1, 2, 1]  # as it is counted: within an hour of the clock
+        assert watch.leaves() == [("alert.raise", "key-compromised")] * 3
+        assert active.since < decode_leaf(watch.site.store.leaves(active.seq, 1)[0]).time
+
+    watching(work)
+
+
+def test_what_happens_within_a_minute_is_told_together_when_the_minute_is_over() -> None:
+    async def work(watch: Watch) -> None:
+        for _ in range(4):
+            await write(watch, compromise())
+            await watch.active()
+        assert watch.leaves() == [("alert.raise", "key-compromised")]
+        watch.pass_time(60)
+        await watch.active()
+        (active,) = watch.services.watched.board.active()
+        assert active.number == 4
+        await watch.active()
+        assert watch.leaves() == [("alert.raise", "key-compromised")] * 2
+
+    watching(work)
+
+
 def test_repeated_refusals_are_raised_once_and_cleared_after_a_calm() -> None:
     async def work(watch: Watch) -> None:
         await write(watch, *[refusal()] * 9)
@@ -113,13 +151,16 @@ def test_repeated_refusals_are_raised_once_and_cleared_after_a_calm() -> None:
         assert await watch.active() == {key}
         await write(watch, *[refusal()] * 5)
         assert await watch.active() == {key}
+        assert watch.leaves() == [("alert.raise", "repeated-refusals")]
         watch.pass_time(29 * 60)
         assert await watch.active() == {key}
         watch.pass_time(60)
         assert await watch.active() == set()
         assert watch.leaves() == [
-            ("alert.raise", "repeated-refusals"), ("alert.clear", "repeated-refusals")
-        ]  # fmt: skip
+            ("alert.raise", "repeated-refusals"),
+            ("alert.raise", "repeated-refusals"),  # 15 of them by now
+            ("alert.clear", "repeated-refusals"),
+        ]
 
     watching(work)
 

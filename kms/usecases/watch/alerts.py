@@ -1,7 +1,8 @@
 """The watcher: looks at the log's new leaves and at the facts, raises alerts and clears them.
 
-One leaf per space and subject until the cause has been gone for the alert's calm. What fails is
-logged and tried again at the next look; nothing here ends the process.
+One leaf per space and subject until the cause has been gone for the alert's calm; of events that
+go on another leaf, at most one a minute. What fails is logged and tried again at the next look;
+nothing here ends the process.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from kms.audit.leaf import LeafDraft, decode_leaf
-from kms.domain.alerts import ALERTS, ActiveAlert, AlertKey, Condition
+from kms.domain.alerts import ALERTS, ActiveAlert, AlertKey, Condition, Severity
 from kms.domain.ids import SpaceName
 from kms.errors import ConclaveError
 from kms.ports import PutMark, Store, Unit
@@ -26,6 +27,7 @@ _LOG = logging.getLogger(__name__)
 _MARK = "watch/position"
 _MARK_EVERY = 10_000
 _PAGE = 500
+_AGAIN_SECONDS = 60
 
 Look = Callable[[Services], Awaitable[None]]
 Tell = Callable[[ActiveAlert], Awaitable[None]]
@@ -61,6 +63,8 @@ class Watcher:
         self._position = 0
         self._marked = 0
         self._seen: dict[AlertKey, float] = {}
+        self._raised: dict[AlertKey, float] = {}
+        self._more: dict[AlertKey, Condition] = {}
 
     async def run(self) -> None:
         """Look at the interval, for ever."""
@@ -145,7 +149,7 @@ class Watcher:
         return policy.threshold(condition.alert, default)
 
     async def _settle(self, conditions: dict[AlertKey, Condition]) -> None:
-        """Raise what is new, clear what has been gone long enough; both by leaves."""
+        """Raise what is new or has more to tell, clear what is over; both by leaves."""
         board, monotonic = self._watched.board, self._services.clock.monotonic()
         board.read(self._services.store)
         self._seen |= dict.fromkeys(conditions, monotonic)
@@ -153,14 +157,37 @@ class Watcher:
         known = (missed | conditions).items()
         new = [one for key, one in known if key not in board.logged]
         over = [key for key in board.logged if self._is_over(key, monotonic)]
+        self._more |= {key: one for key, one in conditions.items() if self._tells_more(one)}
+        again = [one for key, one in self._more.items() if self._is_due(key, monotonic)]
         try:
-            await self._write([*map(raising, new), *map(clearing, over)])
+            await self._write([*map(raising, (*new, *again)), *map(clearing, over)])
         except ConclaveError as error:
             _LOG.error("alerts cannot be logged: %s", error.code)
             await self._tell_unlogged(new)
             return
         board.read(self._services.store)
         board.unlogged.clear()
+        for one in (*new, *again):
+            self._raised[one.key] = monotonic
+            self._more.pop(one.key, None)
+        for key in over:
+            self._more.pop(key, None)
+
+    def _tells_more(self, seen: Condition) -> bool:
+        """Whether an event is to be told while its alert is active: each grave one, of others a
+        higher number. What lasts instead of happening (its calm is 0) is told once.
+        """
+        active, known = self._watched.board.logged.get(seen.key), ALERTS.get(seen.alert)
+        if active is None or known is None or not known.calm:
+            return False
+        pending = self._more.get(seen.key)
+        highest = max(active.number, pending.number) if pending else active.number
+        grave = active.severity is Severity.CRITICAL and pending is None
+        return seen.number > highest or grave
+
+    def _is_due(self, key: AlertKey, monotonic: float) -> bool:
+        last = self._raised.get(key, -_AGAIN_SECONDS)
+        return key in self._watched.board.logged and monotonic - last >= _AGAIN_SECONDS
 
     def _is_over(self, key: AlertKey, monotonic: float) -> bool:
         known = ALERTS.get(key[0])

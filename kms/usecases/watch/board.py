@@ -59,7 +59,9 @@ class Board:
             self.logged.pop(key, None)
             return
         text, number = str(told.get("text", "")), int(told["number"])
-        self.logged[key] = ActiveAlert(*key, number, text, leaf.time, leaf.seq)
+        before = self.logged.get(key)  # raised again, it has more to tell of what began then
+        since = before.since if before else leaf.time
+        self.logged[key] = ActiveAlert(*key, number, text, since, leaf.seq)
         self.unlogged.pop(key, None)
 
 
