@@ -99,7 +99,9 @@ def ceremony_room(settings: Settings, brief: Brief, people: People, pins: PinBox
         else:
             records.check_head()
             check_statements(room)
-        _refuse_sealed(room, SealMarks(settings.paths).sealed(), settings.paths.state)
+        marks = SealMarks(settings.paths)
+        marks.settle()  # one in the run directory would outlive its unsealing
+        _refuse_sealed(room, marks.sealed(), settings.paths.state)
         yield room
 
 

@@ -21,6 +21,7 @@ from kms.bootstrap.checked import (
 )
 from kms.bootstrap.issued import last_transcript, newest_issue
 from kms.bootstrap.own_leaves import OwnLeaves
+from kms.bootstrap.told import check_space
 from kms.ceremonies.ports import CeremonyToken, Entry, Issue, Issued
 from kms.ceremonies.room import Brief
 from kms.domain.grants import Hold
@@ -121,6 +122,10 @@ class StoreRecords:
     def site_sealed(self) -> bool:
         """Whether the log's last word about the whole box is that it was sealed."""
         return self._store.site_sealed()
+
+    def check_space(self, record: Space) -> None:
+        """Raise IntegrityFailure unless the log tells the same of a space."""
+        check_space(self._store, record)
 
     # writes
 

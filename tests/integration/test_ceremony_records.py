@@ -19,7 +19,7 @@ from kms.ceremonies.ports import Entry
 from kms.ceremonies.room import Brief
 from kms.domain.approvals import RequestState
 from kms.domain.ids import SpaceName
-from kms.domain.models import Envelope
+from kms.domain.models import Envelope, ReleaseClass
 from kms.domain.rows import RowKind
 from kms.domain.states import KeyState, MeetingState
 from kms.errors import ConclaveError, IntegrityFailure, NotFound
@@ -44,6 +44,7 @@ from tests.fixtures.store import (
 
 TREASURY, BANKING = SpaceName("treasury"), SpaceName("investment-banking")
 MEETINGS, EPOCHS = 3, 2
+_OTHER = dict(zip(ReleaseClass, reversed(ReleaseClass), strict=True))
 
 
 class Desk:
@@ -209,6 +210,26 @@ def test_without_tokens_the_epochs_of_a_meeting_are_read_as_they_lie_there(fille
     tamper(filled.path, "UPDATE epoch SET mac = zeroblob(32)")
     found = list(filled.records.unverified_epochs(TREASURY, meeting_id(2)))
     assert found == [epoch(2, n) for n in range(EPOCHS)]
+
+
+def test_a_space_s_row_is_held_against_the_log_whatever_the_token_sealed(desk: Desk) -> None:
+    (record,) = (one for one in desk.records.spaces() if one.space == TREASURY)
+    desk.records.check_space(replace(record, sealed=7))
+    for changed in (
+        replace(record, release_class=_OTHER[record.release_class], sealed=7),
+        replace(record, token="space-other", sealed=7),
+        replace(record, retired=7, sealed=7),
+        replace(record, destroyed=7, sealed=7),
+        replace(record, space=SpaceName("unheard-of"), sealed=7),
+    ):
+        with pytest.raises(IntegrityFailure):
+            desk.records.check_space(changed)
+    told = {"ceremony": "another-run"}
+    retired = replace(record, retired=7)
+    desk.records.write(Entry("space.retire", TREASURY, f"spaces/{TREASURY}", told, (retired,)))
+    desk.records.check_space(retired)
+    with pytest.raises(IntegrityFailure):
+        desk.records.check_space(record)
 
 
 def test_holds_and_policy_of_a_space_are_read_checked(governed: Desk) -> None:

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from kms.audit.leaf import Leaf, Outcome, Phase, decode_leaf
+from kms.audit.leaf import Leaf, LeafDraft, Outcome, Phase, decode_leaf
 from kms.domain.approvals import (
     HoldTarget,
     MeetingTarget,
@@ -33,6 +33,7 @@ from kms.statements.request import MAX_SECONDS, MAX_SKEW, OperationRequest
 from kms.usecases.activations import SERVICE
 from kms.usecases.approvals import effects
 from kms.usecases.approvals.execution import finish_executed
+from kms.usecases.approvals.registers import Registers
 from kms.usecases.services import Call, Services
 from tests.fixtures.api import (
     BANKING,
@@ -480,11 +481,13 @@ def test_what_follows_is_done_again_at_start_until_it_is_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[str] = []
+    away = True
 
     async def follow(services: Services, call: Call, checked: Any) -> None:
         del services
         asked.append(f"{call.principal.name} {checked.wanted.id}")
-        raise HsmUnavailable("the token is away")
+        if away:
+            raise HsmUnavailable("the token is away")
 
     async def work(desk: Desk) -> None:
         monkeypatch.setitem(effects.AFTERWARDS, "hold.lift", follow)
@@ -494,9 +497,25 @@ def test_what_follows_is_done_again_at_start_until_it_is_done(
         await newer.found(desk.site.store, desk.services.settings.paths.state)
         await finish_executed(desk.services)
         assert asked == [f"tester {wanted.id}", f"service {wanted.id}"]
-        monkeypatch.setattr(desk.site.store, "certificate", lambda _request: "made")
+        nonlocal away
+        away = False
+        for _ in range(2):
+            await finish_executed(desk.services)
+        assert asked[2:] == [f"service {wanted.id}"]
+
+    run(work)
+
+
+def test_a_start_looks_at_nothing_after_which_nothing_remains(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A site lives for years: its starts do not check every request that was ever carried out."""
+
+    async def work(desk: Desk) -> None:
+        wanted = await desk.submitted(*ENOUGH)
+        assert (await desk.act(wanted, "execute")).status_code == 200
+        monkeypatch.setattr(desk.services.cache, "request", None)
         await finish_executed(desk.services)
-        assert len(asked) == 2
 
     run(work)
 
@@ -586,6 +605,28 @@ def test_only_the_register_that_the_log_names_last_counts() -> None:
         assert registers.named.count(BOARD.sha256) == 1
 
     run(work)
+
+
+@pytest.mark.parametrize(("told", "refused"), [(1, False), (2, False), (3, True)])
+def test_an_older_register_does_not_come_back_by_a_new_leaf(told: int, refused: bool) -> None:
+    async def work(site: FakeSite) -> None:
+        store, state = site.store, site.services.settings.paths.state
+        new = Board(SITE, NOW, version=2)
+        await BOARD.found(store, state)
+        await new.found(store, state)
+        planted = LeafDraft(
+            "register.change", "ceremony", "test", "", "register/3", Phase.EVENT,
+            Outcome.SUCCEEDED, details={"ceremony": "x", "version": told, "sha256": BOARD.sha256},
+        )  # fmt: skip
+        await store.commit(Unit(leaves=(planted,)))
+        if refused:
+            (state / archive.REGISTER.format(3)).write_text(BOARD.token)
+            with pytest.raises(IntegrityFailure, match="another version"):
+                Registers().in_force(store, state)
+        else:
+            assert Registers().in_force(store, state).register.version == 2
+
+    run_with_site(work)
 
 
 def test_a_register_that_the_log_names_and_no_root_signed_is_not_read() -> None:

@@ -101,6 +101,7 @@ def _marker(space: str) -> Step:
 def _refuse(space: str, room: Room) -> None:
     if not _sealed(space, room):
         raise StateNotAllowed(f"the space {space} is not sealed" if space else "nothing is sealed")
+    _check_told(space, room)
 
 
 def _found(space: str, room: Room) -> Facts:
@@ -118,7 +119,14 @@ def _records(space: str, room: Room) -> list[Space]:
     return [one for one in room.records.spaces() if one.space == space]
 
 
+def _check_told(space: str, room: Room) -> None:
+    """Raise IntegrityFailure if more than the seal was changed: the token cannot see that."""
+    for one in _records(space, room):
+        room.records.check_space(one)
+
+
 def _record(space: str, room: Room) -> Facts:
+    _check_told(space, room)
     told = {"ceremony": room.brief.plan.file.id}
     records = tuple(replace(one, sealed=0) for one in _records(space, room))
     entry = Entry("space.unseal", space, f"spaces/{space}", told, records)

@@ -111,6 +111,12 @@ class Records(Protocol):
         """Whether the log's last word about the whole box is that it was sealed."""
         ...
 
+    def check_space(self, record: Space) -> None:
+        """Raise IntegrityFailure unless the log tells the same of a space: release class and token
+        since it was made, whether it was retired and destroyed.
+        """
+        ...
+
     def write(self, entry: Entry) -> int:
         """Make an entry durable; return its leaf's number.
 

@@ -1,4 +1,5 @@
-"""The register of people in force: the one that the log names last, signed by the site root.
+"""The register of people in force: the one of the highest version that the log names, signed by the
+site root. A leaf whose version is not higher than every earlier one names nothing.
 
 The files are read from the state directory and nothing in them is believed unverified. The log was
 checked when the service started; only leaves that are new are read.
@@ -38,12 +39,13 @@ class Registers:
     """The registers that the log names, read on from where it was; the present one is kept."""
 
     position: int = 0
+    version: int = 0
     named: list[str] = field(default_factory=list)
     _present: InForce | None = None
 
     def in_force(self, store: Store, state: Path) -> InForce:
         """Return the register in force; raise ConfigurationError if there is none to read,
-        IntegrityFailure if it is not the one that the log names last.
+        IntegrityFailure if it is not the one that the log names, or of another version.
         """
         self._read(store)
         if not self.named:
@@ -51,7 +53,10 @@ class Registers:
                 f"the log names no register of people: {state}", hint="initialise the site first"
             )
         if self._present is None or self._present.sha256 != self.named[-1]:
-            self._present = _newest(state, self.named[-1])
+            newest = _newest(state, self.named[-1])
+            if newest.register.version != self.version:
+                raise IntegrityFailure("the log tells another version of the register of people")
+            self._present = newest
         return self._present
 
     def once_in_force(self, store: Store, state: Path, sha256: str) -> InForce:
@@ -74,8 +79,13 @@ class Registers:
                 if data.startswith(_CHANGE):
                     leaf = decode_leaf(data)
                     if leaf.outcome is Outcome.SUCCEEDED:
-                        self.named.append(str(leaf.details["sha256"]))
+                        self._name(leaf.details.get("version"), str(leaf.details.get("sha256")))
             self.position += len(page)
+
+    def _name(self, version: object, sha256: str) -> None:
+        if isinstance(version, int) and version > self.version:
+            self.version = version
+            self.named.append(sha256)
 
 
 def _newest(state: Path, expected: str) -> InForce:
