@@ -18,7 +18,7 @@ from kms.i18n import _
 if TYPE_CHECKING:
     from kms.wire.approvals import RequestOut, RuleOut
 
-_IRREVOCABLE = frozenset({"epoch.destroy", "meeting.destroy", "meeting.share"})
+_IRREVOCABLE = frozenset({"epoch.destroy", "meeting.destroy", "meeting.share", "vault.retire"})
 """What nothing undoes: carrying it out asks for the request's id."""
 
 _RULES = (
