@@ -7,7 +7,9 @@ import ast
 import io
 import sys
 from collections.abc import Iterator
+from dataclasses import fields, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from babel.messages import Catalog
@@ -17,6 +19,7 @@ from babel.messages.pofile import read_po, write_po
 import kms
 from kms.ceremonies.catalogue import CEREMONIES
 from kms.ceremonies.ceremony import Ceremony
+from kms.ceremonies.kinds.unseal import Unsealed
 from kms.ceremonies.paper.handbook import CARRIES, DUTIES
 from kms.ceremonies.paper.sample import example_brief
 from kms.ceremonies.people.signing import What
@@ -26,12 +29,14 @@ from kms.cli.people import Standing
 from kms.cli.records_view import Stage
 from kms.cli.reference import error_classes
 from kms.domain.alerts import Severity
+from kms.domain.approvals import RULES
 from kms.domain.approvals import Standing as RequestStanding
 from kms.domain.models import RecipientKind, ReleaseClass, RotationReason
 from kms.domain.people import CredentialKind, Part
 from kms.domain.score import EvidenceKind
 from kms.domain.states import KeyState, MeetingState
 from kms.i18n import CATALOGUES, DOMAIN, LOCALE_DIR, Language
+from kms.statements.sealing import BOX
 from kms.usecases.coverage import Lack
 from kms.usecases.grants import Flag, GrantState
 
@@ -72,7 +77,7 @@ _KEYWORDS = frozenset({"help", "hint"})
 """Keyword arguments that are texts."""
 _PATIENTS = (
     "bootstrap", "cli", "ceremonies", "documents", "settings.py", "audit/bundle.py",
-    "client/transport.py", "client/keys.py",
+    "client/transport.py", "client/keys.py", "statements/request.py", "usecases/approvals",
 )  # fmt: skip
 """Where errors arise that people read in the terminal."""
 _CONSTANTS = frozenset({"SUMMARY", "PANEL", "BACKUPS"})
@@ -90,7 +95,9 @@ def source_texts() -> set[str]:
         for error in error_classes()
         if error.code != "internal_error"
     }
-    texts |= {member.value for words in WORDS for member in words} | {"ready"}
+    texts |= {member.value for words in WORDS for member in words} | {"ready", "sealed"}
+    texts |= {"permit", "forbid"}
+    texts |= {one.name for rule in RULES.values() for one in fields(rule.parameters)}
     texts |= set(MEANINGS.values()) | {text for table in _TABLES for text in table.values()}
     texts |= {text for kind in CEREMONIES.values() for text in _of_ceremony(kind)}
     return texts | _typer_texts()
@@ -99,7 +106,9 @@ def source_texts() -> set[str]:
 def _of_ceremony(kind: Ceremony) -> Iterator[str]:
     """What a kind's handbook says of it, and what its script says to people."""
     yield from (kind.title, kind.purpose)
-    for section in kind.script(example_brief(kind)):
+    brief = example_brief(kind)
+    others = (replace(brief, parameters=Unsealed(BOX)),) if kind.parameters is Unsealed else ()
+    for section in chain.from_iterable(map(kind.script, (brief, *others))):
         yield section.text
         for step in section.steps:
             yield from (step.text, *(ask.what for ask in step.asks))

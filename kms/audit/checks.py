@@ -63,7 +63,7 @@ SENTENCES: dict[Check, Said] = {
         "Leaves are numbered from 0 without a gap and canonical",
     ),
     Check.ACTIONS: Said(
-        "所有日志条目均为已知动作，用语合规", "Every leaf speaks of a known action in known words"
+        "均为已知操作，字段取值符合规定", "Every leaf speaks of a known action in known words"
     ),
     Check.TIMES: Said("时间从不倒退", "Times never go back"),
     Check.SIGNATURES: Said(

@@ -1,25 +1,33 @@
 """approval: what needs several people's word, the inbox of requests, cancelling, carrying out."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kms.cli import approval_sign
-from kms.cli.approval_view import needs_in_words, note_request, read_request, summary_of
+from kms.cli.approval_view import (
+    needs_in_words,
+    note_request,
+    read_request,
+    request_document,
+    request_row,
+    summary_of,
+)
 from kms.cli.exits import Exit
 from kms.cli.output import Column, word, yes_no
 from kms.cli.register import group, register
 from kms.cli.session import Session
 from kms.domain.approvals import Standing
-from kms.errors import InvalidInput
+from kms.errors import InvalidInput, QuorumNotMet, StateNotAllowed
 from kms.i18n import _
 
 if TYPE_CHECKING:
+    from kms.statements.request import OperationRequest
     from kms.wire.approvals import RequestOut, RuleOut
 
 _IRREVOCABLE = frozenset({"epoch.destroy", "meeting.destroy", "meeting.share", "vault.retire"})
-"""What nothing undoes: carrying it out asks for the request's id."""
+"""What nothing undoes, as the question says."""
 
 _RULES = (
     Column("Operation", "operation"),
@@ -34,7 +42,7 @@ _INBOX = (
     Column("Approved by", "approved", lambda names: ", ".join(names) or "-"),
     Column("Missing", "lacking"),
     Column("Open until", "expires"),
-    Column("State", "state", word),
+    Column("State", "standing"),
 )
 _DETAIL = (
     *_INBOX[:4],
@@ -42,7 +50,7 @@ _DETAIL = (
     *_INBOX[4:],
     Column("Can be carried out", "ready", yes_no),
     Column("Ended", "ended"),
-    Column("Digest", "digest"),
+    Column("Digest", "digest_hex"),
 )
 RequestArgument = Annotated[str, typer.Argument(help="The request's id (UUIDv7).")]
 
@@ -97,8 +105,8 @@ def list_requests(
         raise InvalidInput("those outdated are listed among those pending")
     with session.client() as client:
         found = list(client.approval_requests(state.value))
-    items = [one.model_dump(mode="json") for one in found]
-    rows = list(map(_row, found))
+    items = list(map(request_document, found))
+    rows = list(map(request_row, found))
     session.output.table({"items": items}, rows, _INBOX, empty=_("No request stands so."))
     if state is Standing.PENDING and items:
         raise typer.Exit(Exit.ATTENTION)
@@ -109,14 +117,14 @@ def show(session: Session, request: RequestArgument) -> None:
     with session.client() as client:
         found = client.approval_request(request)
     note_request(session.output, read_request(found))
-    session.output.record(found.model_dump(mode="json"), _row(found), _DETAIL)
+    session.output.record(request_document(found), request_row(found), _DETAIL)
 
 
 def cancel(session: Session, request: RequestArgument) -> None:
     """Cancel a request; any officer may."""
     with session.client() as client:
         ended = client.cancel_request(request)
-    session.output.record(ended.model_dump(mode="json"), _row(ended), _DETAIL)
+    session.output.record(request_document(ended), request_row(ended), _DETAIL)
 
 
 def execute(
@@ -127,32 +135,48 @@ def execute(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the request's id.")] = False,
 ) -> None:
-    """Carry out a request that enough people approved, once."""
+    """Carry out a request that enough people approved, once.
+
+    Shows what it does and asks for the request's id; --yes leaves the question out, and without a
+    terminal to ask on it is needed.
+    """
     with session.client() as client:
         found = client.approval_request(request)
         wanted = read_request(found)
         note_request(session.output, wanted)
         if dry_run:
-            document = {**found.model_dump(mode="json"), "dry_run": True}
-            session.output.record(document, _row(found), _DETAIL)
+            document = {**request_document(found), "dry_run": True}
+            session.output.record(document, request_row(found), _DETAIL)
             return
-        if wanted.operation in _IRREVOCABLE and not yes:
-            _confirm(request)
+        if not yes:
+            _check_ready(found)
+            _confirm(wanted)
         done = client.execute_request(request)
-    session.output.record(done.model_dump(mode="json"), _row(done), _DETAIL)
+    session.output.record(request_document(done), request_row(done), _DETAIL)
 
 
-def _confirm(request: str) -> None:
+def _check_ready(found: "RequestOut") -> None:
+    """Raise what the service would answer, before anybody types anything."""
+    if found.state is not Standing.PENDING:
+        text = _("the request can no longer be carried out: {state}")
+        raise StateNotAllowed(text.format(state=word(found.state.value)))
+    if not found.ready:
+        text = _("the quorum is not met, still missing: {missing}")
+        raise QuorumNotMet(text.format(missing=needs_in_words(found.missing)))
+
+
+def _confirm(wanted: "OperationRequest") -> None:
     """Raise InvalidInput unless the request's id is typed back."""
     if not sys.stdin.isatty():
         raise InvalidInput(
-            "what nothing undoes asks for a confirmation and there is no terminal to ask on",
+            "carrying out asks for a confirmation and there is no terminal to ask on",
             hint="check with --dry-run, then use --yes",
         )
-    typed = typer.prompt(_("Nothing undoes this. Type the request's id to do it"), err=True)
-    if typed.strip() != request:
+    gone = wanted.operation in _IRREVOCABLE
+    text = (
+        _("Nothing undoes this. Type the request's id to do it")
+        if gone
+        else _("Type the request's id to do it")
+    )
+    if typer.prompt(text, err=True).strip() != wanted.id:
         raise InvalidInput("this is not the request's id; nothing was done")
-
-
-def _row(found: "RequestOut") -> dict[str, Any]:
-    return {**found.model_dump(mode="json"), "lacking": needs_in_words(found.missing)}

@@ -5,13 +5,20 @@ What is signed is shown from its own bytes, never from what the service says of 
 
 import os
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kms.cli.approval_parameters import parameters_of, seconds_of
-from kms.cli.approval_view import note_request, read_request
+from kms.cli.approval_view import (
+    note_request,
+    read_request,
+    request_document,
+    request_row,
+    summary_of,
+)
 from kms.cli.inputs import read_root
 from kms.cli.last_word import ask_last_word
 from kms.cli.output import Column, word
@@ -26,8 +33,8 @@ from kms.cli.unlock import (
     TokenOption,
     one_place,
 )
-from kms.domain.approvals import RULES
-from kms.errors import InvalidInput, NotFound, VerificationFailed
+from kms.domain.approvals import RULES, Standing
+from kms.errors import AlreadyExists, InvalidInput, NotFound, StateNotAllowed, VerificationFailed
 from kms.hardening import harden
 from kms.i18n import _
 
@@ -36,7 +43,7 @@ if TYPE_CHECKING:
     from kms.domain.people import Register
     from kms.statements.card import HeldCredential
     from kms.statements.request import OperationRequest
-    from kms.wire.approvals import RulesOut
+    from kms.wire.approvals import RequestOut, RulesOut
 
 PersonOption = Annotated[str, typer.Option(help="Who you are, as the register has it.")]
 SiteRootOption = Annotated[
@@ -46,16 +53,25 @@ SiteRootOption = Annotated[
 SIGNED = (
     Column("Request", "id"),
     Column("Operation", "operation"),
-    Column("State", "state", word),
+    Column("State", "standing"),
     Column("Approved by", "approved", lambda names: ", ".join(names) or "-"),
-    Column("Digest", "digest"),
+    Column("Digest", "digest_hex"),
 )
 
 
 def add(approvals: typer.Typer) -> None:
     """Add the commands."""
-    register(approvals, "request", request)
+    register(approvals, "request", request, epilog=_operations())
     register(approvals, "sign", sign)
+
+
+def _operations() -> str:
+    """Return every operation that can be asked for, each with its parameters."""
+    lines = [
+        f"{name} ({', '.join(one.name for one in fields(rule.parameters))}): {summary_of(name)}"
+        for name, rule in RULES.items()
+    ]
+    return "\n\n".join([_("Operations, and the parameters of each:"), *lines])
 
 
 def request(
@@ -126,12 +142,16 @@ def sign(
             raise VerificationFailed("the service answered with another request")
         known = _register(client.approval_rules(), site_root)
         _check_asked(known, wanted, found.request)
+        _check_person(known, wanted, found, person)
         held = _agreed(session, place, known, person, wanted)
         approval = Approval(wanted.digest(), person, int(time.time()))
         signed = sign_approval(approval, held.credential.kid, held.signer)
         check_approval(wanted, known, signed)
-        done = client.sign_request(request, signed).model_dump(mode="json")
-    session.output.record(done, done, SIGNED)
+        done = client.sign_request(request, signed)
+    session.output.record(request_document(done), request_row(done), SIGNED)
+    if done.ready:
+        text = _("Approved by all who must. To carry it out: {command}")
+        session.output.note(text.format(command=f"conclave approval execute {request}"))
 
 
 def _place(
@@ -203,10 +223,12 @@ def _made(
 def _agreed(
     session: Session, place: Place, known: "Register", person: str, wanted: "OperationRequest"
 ) -> "HeldCredential":
-    """Return the person's credential once they have looked at what it is to sign."""
+    """Return the person's credential once they have looked at what it is to sign. A key in a file
+    is opened before, so that one that does not fit is refused before anybody reads and types.
+    """
     from kms.statements.canonical import unb64u  # noqa: PLC0415 -- heavy
 
-    known.person(person)
+    held = _held(session, place, known, person) if place.key else None
     note_request(session.output, wanted)
     ask_last_word(
         person,
@@ -214,8 +236,13 @@ def _agreed(
         _("If that is what shall happen, type the last of the eight words:"),
         hint="compare the words with those that the others see; if they differ, sign nothing",
     )
-    held = place.open(session)
+    return held or _held(session, place, known, person)
+
+
+def _held(session: Session, place: Place, known: "Register", person: str) -> "HeldCredential":
+    """Return the credential at a place; raise VerificationFailed unless it is the person's."""
     kids = [one.kid for one in known.person(person).credentials]
+    held = place.open(session)
     if held.credential.kid not in kids:
         raise VerificationFailed(f"this is no credential of {person}")
     return held
@@ -227,8 +254,24 @@ def _submit(
     from kms.statements.request import sign_request  # noqa: PLC0415 -- heavy
 
     signed = sign_request(wanted, held.credential.kid, held.signer)
-    done = client.submit_request(signed).model_dump(mode="json")
-    session.output.record(done, done, SIGNED)
+    done = client.submit_request(signed)
+    session.output.record(request_document(done), request_row(done), SIGNED)
+
+
+def _check_person(
+    known: "Register", wanted: "OperationRequest", found: "RequestOut", person: str
+) -> None:
+    """Raise why this person's approval would be refused, before they read and type."""
+    from kms.statements.request import check_voter  # noqa: PLC0415 -- heavy
+
+    if found.state is not Standing.PENDING:
+        text = _("the request can no longer be approved: {state}")
+        raise StateNotAllowed(text.format(state=word(found.state.value)))
+    if person in found.approved:
+        raise AlreadyExists("this person has approved the request before")
+    if not known.person(person).in_office(int(time.time())):
+        raise VerificationFailed(_("{person} is not in office").format(person=person))
+    check_voter(wanted, known.person(person))
 
 
 def _check_asked(known: "Register", wanted: "OperationRequest", token: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kms.cli.output import Output, moment
+from kms.cli.output import Output, moment, word
 from kms.domain.approvals import RULES
 from kms.domain.text import visible
 from kms.errors import VerificationFailed
@@ -63,12 +63,32 @@ def _need(need: Any) -> str:
     return _("{count} of group {group}").format(count=need.count, group=need.group)
 
 
+def request_document(found: "RequestOut") -> dict[str, Any]:
+    """Return a request as JSON, its digest also as people see it when they sign."""
+    from kms.statements.canonical import unb64u  # noqa: PLC0415 -- heavy
+
+    return {**found.model_dump(mode="json"), "digest_hex": unb64u(found.digest).hex()}
+
+
+def request_row(found: "RequestOut") -> dict[str, Any]:
+    """Return a request's fields in the present language."""
+    ready = _("approved, can be carried out")
+    return {
+        **request_document(found),
+        "lacking": needs_in_words(found.missing),
+        "standing": ready if found.ready else word(found.state.value),
+    }
+
+
 def _lines(wanted: "OperationRequest") -> Iterator[str]:
+    """Yield what is signed, parameters in the order in which their type declares them."""
+    from msgspec import to_builtins  # noqa: PLC0415 -- heavy
+
     fields = (
         (_("Operation"), f"{summary_of(wanted.operation)} ({wanted.operation})"),
         (_("Site"), wanted.site),
         (_("Space"), wanted.space or _("the whole site")),
-        *((f"  {name}", value) for name, value in _flat(wanted.parameters)),
+        *((f"  {_(name)}", text) for name, text in _flat(to_builtins(wanted.parameters_as()))),
         (_("Reason"), wanted.reason),
         (_("Asked for by"), wanted.requester),
         (_("Asked for at"), moment(wanted.issued)),

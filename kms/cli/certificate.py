@@ -35,7 +35,10 @@ def show(
         Path | None, typer.Option(help="New file to keep it in; an existing one is refused.")
     ] = None,
 ) -> None:
-    """Fetch a certificate and show what it says; verify tells whether that holds."""
+    """Fetch a certificate and show what it says, or keep it with --out.
+
+    Whether it holds, conclave certificate verify tells: with the site's root and key list.
+    """
     from kms.cli import certificate_view  # noqa: PLC0415 -- heavy
     from kms.cli.envelope import write_new  # noqa: PLC0415
 
@@ -83,8 +86,17 @@ def print_certificate(
     from kms.documents.pdf import render_pdf  # noqa: PLC0415 -- loads the typesetter
 
     found = _read(read_text(file))
-    write_new(out.absolute(), render_pdf(certificate_view.paper(found), found.issued))
+    paper = certificate_view.paper(found, _banner(session, found.iss))
+    write_new(out.absolute(), render_pdf(paper, found.issued))
     session.output.record({"file": str(out)}, {"file": str(out)}, _SAVED)
+
+
+def _banner(session: Session, site: str) -> str:
+    """Return what the configuration at hand has stand above everything of that site."""
+    if session.options.config is None and not session.config_path().exists():
+        return ""
+    known = session.settings().site
+    return known.banner if known.id == site else ""
 
 
 def _read(text: str) -> "DestructionCertificate":

@@ -99,14 +99,15 @@ def spans(numbers: list[int]) -> str:
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in found)
 
 
-def paper(found: DestructionCertificate) -> Paper:
-    """Return the printed form in the present language."""
+def paper(found: DestructionCertificate, banner: str = "") -> Paper:
+    """Return the printed form in the present language, under the site's banner if it has one."""
     return Paper(
         title=_("Certificate of destruction"),
         kind=found.iss,
         footer=f"{found.iss} · {found.request}",
         framed=True,
         blocks=(
+            *((Paragraph(banner, grave=True),) if banner else ()),
             Table((), _facts(found), (1, 3)),
             Heading(1, _("How")),
             Paragraph(method()),
@@ -132,6 +133,7 @@ def paper(found: DestructionCertificate) -> Paper:
             ),
             Heading(1, _("Older backups")),
             *map(Paragraph, backups(found)),
+            Heading(1, _("Signatures")),
             SignatureLines((found.requester, *found.supervisors)),
         ),
     )

@@ -15,7 +15,7 @@ def connect(session: Session) -> Client:
     if options.url is None:
         if options.identity is not None:
             raise InvalidInput("--identity goes with --url")
-        return Client.over_socket(options.socket or _configured(session).api_socket)
+        return Client.over_socket(options.socket or configured(session).api_socket)
     if options.socket is not None:
         raise InvalidInput("--socket and --url exclude each other")
     if options.identity is None:
@@ -33,7 +33,7 @@ def connect(session: Session) -> Client:
     return Client.over_tls(options.url, context)
 
 
-def _configured(session: Session) -> Paths:
+def configured(session: Session) -> Paths:
     """Return the configured places; without any configuration the default ones."""
     if session.options.config is None and not session.config_path().exists():
         return Paths()

@@ -1,5 +1,6 @@
 """meeting: open, list, show, close, destroy."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +20,7 @@ from kms.errors import StateNotAllowed
 from kms.i18n import _
 
 if TYPE_CHECKING:
+    from kms.client.api import Client
     from kms.wire.replies import MeetingOut
 
 _SUMMARY = (
@@ -40,6 +42,7 @@ _DETAIL = (
     Column("Active since", "activates"),
     Column("Retires", "retires"),
 )
+_DAY = 24 * 3600
 _DRY_RUN = (Column("Epochs to destroy", "epochs", lambda found: ", ".join(map(str, found))),)
 
 
@@ -96,7 +99,8 @@ def close(session: Session, space: SpaceArgument, meeting: MeetingArgument) -> N
 def destroy(session: Session, space: SpaceArgument, meeting: MeetingArgument) -> None:
     """Say which keys an approved destruction of a closed meeting would erase; erases nothing.
 
-    Destroying is approved by several people: conclave approval request meeting.destroy.
+    Names the legal holds and the retention that stand against it. Several people approve it:
+    conclave approval request meeting.destroy.
     """
     with session.client() as client:
         view = client.meeting(space, meeting)
@@ -105,12 +109,15 @@ def destroy(session: Session, space: SpaceArgument, meeting: MeetingArgument) ->
                 "only a closed meeting can be destroyed", hint="close the meeting first"
             )
         epochs = list(client.epochs(space, meeting))
+        obstacles = list(_obstacles(client, space, meeting))
     living = [one.epoch for one in epochs if one.state != "destroyed"]
     session.output.note(
         _("Meeting {meeting}: epochs whose keys would be gone for good: {count}.").format(
             meeting=meeting, count=len(living)
         )
     )
+    for told in obstacles:
+        session.output.banner(told)
     session.output.note(
         _("Nothing was destroyed. To ask for it: {command}").format(
             command=f"conclave approval request meeting.destroy --space {space}"
@@ -119,6 +126,18 @@ def destroy(session: Session, space: SpaceArgument, meeting: MeetingArgument) ->
     )
     document = {"space": space, "meeting": meeting, "epochs": living}
     session.output.record(document, document, _DRY_RUN)
+
+
+def _obstacles(client: "Client", space: str, meeting: str) -> Iterator[str]:
+    """Yield what forbids to destroy a meeting's keys, or may; raise Forbidden."""
+    for hold in client.holds(space).items:
+        if hold.lifted is None and hold.meeting in {None, meeting}:
+            text = _("The legal hold {hold} forbids it: {reason}")
+            yield text.format(hold=hold.hold, reason=hold.reason)
+    days = client.policy(space).policy.retention_seconds / _DAY
+    if days:
+        text = _("By the space's policy keys are kept for {days} days after a meeting's end.")
+        yield text.format(days=f"{days:g}")
 
 
 def show_meeting(session: Session, view: "MeetingOut") -> None:

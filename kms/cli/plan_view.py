@@ -95,10 +95,15 @@ def _fields_of(document: dict[str, Any]) -> tuple[dict[str, Any], tuple[Column, 
     row = {
         **document,
         "approval": _approval(document["must_sign"]),
-        **{_OF_PARAMETER + name: value for name, value in parameters.items()},
+        **{_OF_PARAMETER + name: _whole(name, value) for name, value in parameters.items()},
     }
     columns = [Column(name, _OF_PARAMETER + name, spoken) for name in parameters]
     return row, (*_HEAD, *columns, *_TAIL)
+
+
+def _whole(name: str, value: Any) -> Any:
+    """Return a parameter; that an empty space is the whole box must not look like nothing."""
+    return _("the whole box") if name == "space" and value == "" else value
 
 
 def _approval(must: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kms.cli.inputs import checked, read_text
-from kms.cli.output import Column
+from kms.cli.output import Column, word
 from kms.cli.policy_words import decision, sentences, space_fields, verdict
 from kms.cli.register import group, register
 from kms.cli.session import Session
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _POLICIES = (
     Column("Policy", "id"),
-    Column("Effect", "effect"),
+    Column("Effect", "effect", word),
     Column("Stands in", "source"),
 )
 _CASES = (

@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from functools import wraps
 from typing import Any
 
@@ -12,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 from kms.cli.exits import Exit, exit_of
 from kms.cli.output import Output
 from kms.cli.session import Options, Session
+from kms.domain.approvals import RULES, PolicyChange, SitePolicyChange
 from kms.errors import AlreadyExists, ConclaveError, Forbidden, InvalidInput, NotFound
 from kms.i18n import _
 
@@ -61,14 +63,37 @@ class Command(_Translated, TyperCommand):
 class Group(_Translated, TyperGroup):
     """A group of commands."""
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command; raise, for what is done by an approved request, how to ask for it."""
+        operation = f"{ctx.info_name}.{args[0]}" if args else ""
+        if operation in RULES and args[0] not in self.commands:
+            text = _("This takes an approved request: {command}")
+            raise _UsageError(text.format(command=asking(operation)), ctx)
+        return super().resolve_command(ctx, args)
+
+
+def asking(operation: str) -> str:
+    """Return the command that asks for an operation, with what is to be filled in."""
+    rule = RULES[operation]
+    nested = rule.parameters in {PolicyChange, SitePolicyChange}
+    names = [one.name for one in fields(rule.parameters)]
+    given = ["--parameters FILE"] if nested else [f"--set {one}={one.upper()}" for one in names]
+    space = () if rule.site else ("--space SPACE",)
+    who = ("--reason WHY", "--person NAME", "--key FILE")
+    return " ".join(("conclave approval request", operation, *space, *given, *who))
+
 
 def group(text: str) -> typer.Typer:
     """Return an empty group of commands, described in the present language."""
     return typer.Typer(cls=Group, help=_(text), no_args_is_help=True, add_completion=False)
 
 
-def register(app: typer.Typer, name: str, function: Callable[..., None]) -> None:
-    """Add a command. ``function`` takes a Session first; its docstring is the command's help."""
+def register(
+    app: typer.Typer, name: str, function: Callable[..., None], *, epilog: str = ""
+) -> None:
+    """Add a command. ``function`` takes a Session first; its docstring is the command's help.
+    ``epilog`` stands at the end of that, in the present language.
+    """
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
 
     @wraps(function)
@@ -79,7 +104,8 @@ def register(app: typer.Typer, name: str, function: Callable[..., None]) -> None
         _guarded(output, lambda: function(Session(options, output), **values))
 
     describe(run, [*own, *global_options()])
-    app.command(name, cls=Command, help=_(inspect.getdoc(function) or ""))(run)
+    said = _(inspect.getdoc(function) or "")
+    app.command(name, cls=Command, help=said, epilog=epilog or None)(run)
 
 
 def global_options() -> list[inspect.Parameter]:

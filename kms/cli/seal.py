@@ -1,15 +1,21 @@
 """seal: take a space, or the whole box, out of service at once."""
 
+import shlex
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kms.cli.output import Column, yes_no
 from kms.cli.register import register
 from kms.cli.session import Session
-from kms.errors import InvalidInput
+from kms.domain.ids import parse_space
+from kms.errors import InvalidInput, Unavailable
 from kms.i18n import _
+from kms.statements.sealing import BOX, marker
+
+if TYPE_CHECKING:
+    from kms.wire.replies import SealOut
 
 _BOX = "site"
 _SEALED = (
@@ -42,8 +48,7 @@ def seal(
     name = space or _BOX
     if not yes:
         _confirm(session, name, whole=space is None)
-    with session.client() as client:
-        done = client.seal_space(space, reason) if space else client.seal_site(reason)
+    done = _sealed(session, space, reason)
     document = done.model_dump(mode="json")
     session.output.record(document, {**document, "what": name}, _SEALED)
     if not (done.durable and done.logged):
@@ -52,6 +57,27 @@ def seal(
         )
     hint = _("To unseal: {command}, hold it while the service stands still, then start it.")
     session.output.note(hint.format(command="conclave ceremony plan new unseal"))
+
+
+def _sealed(session: Session, space: str | None, reason: str) -> "SealOut":
+    """Return what the service did; if it does not answer, raise how to seal without it."""
+    try:
+        with session.client() as client:
+            return client.seal_space(space, reason) if space else client.seal_site(reason)
+    except Unavailable as error:
+        if type(error) is not Unavailable or session.options.url is not None:
+            raise
+        raise Unavailable(error.message, hint=_by_hand(session, space or BOX)) from error
+
+
+def _by_hand(session: Session, space: str) -> str:
+    """Return how the service's user seals while the service does not answer."""
+    from kms.cli.connect import configured  # noqa: PLC0415 -- heavy
+
+    path = parse_space(space) if space else space
+    place = configured(session).state / marker(path)
+    text = _("it can be sealed without the service; as the service's user: {command}")
+    return text.format(command=f"install -D -m 0600 /dev/null {shlex.quote(str(place))}")
 
 
 def _confirm(session: Session, name: str, *, whole: bool) -> None:

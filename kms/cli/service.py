@@ -13,13 +13,15 @@ from kms.cli.exits import Exit
 from kms.cli.output import Column, Output, word
 from kms.cli.register import group, register
 from kms.cli.session import Session
-from kms.errors import ConfigurationError
+from kms.domain.alerts import Severity
+from kms.errors import ConfigurationError, Sealed
 from kms.hardening import harden
 from kms.i18n import _
 from kms.logs import configure
 
 if TYPE_CHECKING:
     from kms.cli.pins import Prompt
+    from kms.client.api import Client
     from kms.settings import Settings
 
 _PLACES = (
@@ -40,6 +42,8 @@ _STATUS = (
     Column("Alerts", "alerts"),
     Column("Channels", "channels"),
 )
+_UNKNOWN_OF_A_SEALED_BOX = ("tree_size", "checkpoint_size", "alerts")
+"""What the service answers 0 for, having nothing open to look at."""
 _TOKENS = (
     Column("Token", "token"),
     Column("Space", "space"),
@@ -136,15 +140,31 @@ def _announce(output: Output, settings: "Settings") -> None:
 
 
 def status(session: Session) -> None:
-    """Show the state of the log, the workers and key operations."""
+    """Show the state of the log, the workers and key operations.
+
+    Exit code 3 if people have to do something: a critical alert is active, or a space or the whole
+    box is sealed. Of a sealed box nobody knows what its log and alerts say: a dash stands for that.
+    """
     with session.client() as client:
         document = client.status().model_dump(mode="json")
+        grave = document["alerts"] and _critical(client)
     session.output.banner(document["banner"])
+    whole_box = document["key_operations"] == Sealed.code
+    if whole_box:
+        session.output.banner(_("The whole box is sealed."))
     states = document["workers"].items()
     workers = ", ".join(f"{token}: {word(state)}" for token, state in states)
     channels = ", ".join(f"{name}: {word(state)}" for name, state in document["channels"].items())
     row = {**document, "workers": workers, "channels": channels or None}
+    if whole_box:
+        row.update(dict.fromkeys(_UNKNOWN_OF_A_SEALED_BOX))
     session.output.record(document, row, _STATUS)
+    if grave or Sealed.code in document["workers"].values():
+        raise typer.Exit(Exit.ATTENTION)
+
+
+def _critical(client: "Client") -> bool:
+    return any(one.severity is Severity.CRITICAL for one in client.alerts().items)
 
 
 def hsm_info(session: Session) -> None:

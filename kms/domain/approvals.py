@@ -113,22 +113,8 @@ class Sharing:
     partner: SpaceName
 
 
-@dataclass(frozen=True, slots=True)
-class VaultTarget:
-    """An older vault key of the space, by its version."""
-
-    version: int
-
-
 Parameters = (
-    EpochTarget
-    | MeetingTarget
-    | HoldTarget
-    | PolicyChange
-    | SitePolicyChange
-    | GrantWish
-    | Sharing
-    | VaultTarget
+    EpochTarget | MeetingTarget | HoldTarget | PolicyChange | SitePolicyChange | GrantWish | Sharing
 )
 
 
@@ -178,10 +164,6 @@ RULES: dict[str, Rule] = {
     "meeting.share": Rule(
         Sharing, Groups.FIRST, "Share a meeting's keys with another space",
         "与另一空间共享会议密钥", both=True,
-    ),
-    "vault.retire": Rule(
-        VaultTarget, Groups.FIRST, "Destroy an older vault key that keeps nothing any more",
-        "销毁不再保管任何密钥的旧版保管库密钥",
     ),
 }  # fmt: skip
 

@@ -49,7 +49,6 @@ from kms.ports import (
     MintOrder,
     Resealed,
     ResealItem,
-    RetireOrder,
     RowKeeper,
     SiteHsm,
     SpaceHsm,
@@ -243,9 +242,9 @@ class SpaceWorker(Worker):
         envelopes = chain.from_iterable(part.envelopes for part in done)
         return Resealed(tuple(envelopes), tuple(chain.from_iterable(part.rows for part in done)))
 
-    async def retire_vault(self, order: RetireOrder) -> None:
+    async def retire_vault(self, version: int) -> None:
         """Destroy an older vault key pair."""
-        await self._ask(RetireVault(order), Done)
+        await self._ask(RetireVault(version), Done)
 
     async def certify(self, order: CertifyOrder) -> str:
         """Return the signed destruction certificate."""

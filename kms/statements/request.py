@@ -19,7 +19,6 @@ from kms.domain.approvals import (
     Rule,
     Sharing,
     SitePolicyChange,
-    VaultTarget,
     check_needs,
     unmet,
 )
@@ -170,7 +169,7 @@ def _check_names(wanted: OperationRequest, parameters: Parameters) -> None:
             raise InvalidInput("a space does not share with itself")
         case PolicyChange() if parameters.policy.space != wanted.space:
             raise InvalidInput("the policy is another space's")
-        case PolicyChange() | SitePolicyChange() | VaultTarget() if parameters.version < 1:
+        case PolicyChange() | SitePolicyChange() if parameters.version < 1:
             raise InvalidInput("versions count from 1")
         case GrantWish() if not 0 <= parameters.starts < parameters.expires:
             raise InvalidInput("a grant ends after it starts")
@@ -189,17 +188,23 @@ def check_approval(
         raise VerificationFailed(f"the approval of {approval.person} was signed by {name}")
     if approval.request != wanted.digest():
         raise VerificationFailed(f"the approval of {name} is for another request")
-    if name == wanted.requester:
-        raise VerificationFailed("nobody approves a request of their own")
-    if person.part is not Part.OFFICER:
-        raise VerificationFailed(f"{name} is {person.part}, not an officer")
+    check_voter(wanted, person)
     if not wanted.issued <= approval.signed < wanted.expires:
         raise VerificationFailed(f"the approval of {name} was not signed while it was asked for")
     if not person.in_office(approval.signed):
         raise VerificationFailed(f"{name} was not in office when signing")
+    return person, approval
+
+
+def check_voter(wanted: OperationRequest, person: Person) -> None:
+    """Raise VerificationFailed for somebody whose approval would never count."""
+    name = person.name
+    if name == wanted.requester:
+        raise VerificationFailed("nobody approves a request of their own")
+    if person.part is not Part.OFFICER:
+        raise VerificationFailed(f"{name} is {person.part}, not an officer")
     if not any(_counts(person, need, wanted.space) for need in wanted.quorum):
         raise VerificationFailed(f"{name} has no say in this: another group or another space")
-    return person, approval
 
 
 def check_quorum(checked: CheckedRequest, register: Register, at: int) -> None:

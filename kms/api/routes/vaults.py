@@ -77,5 +77,4 @@ def _version(found: VaultVersion) -> VaultVersionOut:
         registered=rfc3339(found.registered),
         retired=rfc3339(found.retired) if found.retired else None,
         epochs=found.kept,
-        retirable=found.retirable,
     )

@@ -88,7 +88,7 @@ async def sign_request(services: Services, call: Call, request: str, token: str)
         checked, present = await check_current(services, record)
         person, approval = check_approval(wanted, present.register, token)
         if person.name in checked.approvals:
-            raise AlreadyExists(f"{person.name} has approved this before")
+            raise AlreadyExists("this person has approved the request before")
         now = services.seconds()
         if approval.signed > now + MAX_SKEW or not person.in_office(now):
             raise VerificationFailed(f"{person.name} signed at another time, or is not in office")

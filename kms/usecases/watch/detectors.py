@@ -41,12 +41,6 @@ def vault_overdue(view: View) -> Iterator[Condition]:
             yield Condition("vault-overdue", space, space, days)
 
 
-def vault_retirable(view: View) -> Iterator[Condition]:
-    """Count the older vault keys that nothing depends on."""
-    for space, vaults in view.watched.facts.vaults.items():
-        yield Condition("vault-retirable", space, space, vaults.retirable)
-
-
 def reseal_stuck(view: View) -> Iterator[Condition]:
     """Measure for how long resealing stands still, unless somebody paused it."""
     facts = view.watched.facts
@@ -154,7 +148,6 @@ def delivery_failed(view: View) -> Iterator[Condition]:
 DETECTORS: tuple[Detector, ...] = (
     rotation_overdue,
     vault_overdue,
-    vault_retirable,
     reseal_stuck,
     bulk_fetch,
     unusual_fetch,

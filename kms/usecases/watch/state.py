@@ -43,14 +43,12 @@ class SpaceKeys:
 @dataclass(frozen=True, slots=True)
 class Vaults:
     """A space's vault keys: ``remaining`` epochs still have an envelope to an older one;
-    ``due``: when the newest one's cryptoperiod ends (whole seconds; 0: never); nothing depends on
-    ``retirable`` older ones.
+    ``due``: when the newest one's cryptoperiod ends (whole seconds; 0: never).
     """
 
     remaining: int
     paused: bool
     due: int
-    retirable: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from kms.statements.request import peek_request
 from kms.usecases.escrow import escrow_status
 from kms.usecases.grants import flagged_grants
 from kms.usecases.queries import check_writable
-from kms.usecases.rotation.vaults import is_paused, retirable, vault_due, vaults_of
+from kms.usecases.rotation.vaults import is_paused, vault_due, vaults_of
 from kms.usecases.services import Call, Services
 from kms.usecases.watch.state import READY, Escrow, SpaceKeys, Vaults, Waiting
 
@@ -175,12 +175,11 @@ async def look_at_vaults(services: Services) -> None:
 
 
 async def _vaults(services: Services, space: SpaceName) -> Vaults:
-    vaults, store = await vaults_of(services, space), services.store
-    live = [one for one in vaults if not one.revoked]
+    live = [one for one in await vaults_of(services, space) if not one.revoked]
+    store = services.store
     remaining = sum(store.count_kept_for(space, one.recipient) for one in live[:-1])
     due = await vault_due(services, space, live[-1]) if live else 0
-    done_with = retirable(services, space, vaults)
-    return Vaults(remaining, is_paused(store, space), due, len(done_with))
+    return Vaults(remaining, is_paused(store, space), due)
 
 
 async def look_at_escrow(services: Services) -> None:
