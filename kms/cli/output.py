@@ -170,6 +170,13 @@ def yes_no(value: bool) -> str:
     return _("yes") if value else _("no")
 
 
+def say_unlisted(output: Output, spaces: Sequence[str]) -> None:
+    """Say which spaces an overview leaves out, since nobody can ask their tokens."""
+    for space in spaces:
+        told = _("{space} is sealed or out of the configuration, and not listed.")
+        output.note(told.format(space=space))
+
+
 def _cell(row: Row, column: Column) -> str:
     value = row.get(column.field)
     text = "-" if value is None else column.show(value)

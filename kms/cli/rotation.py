@@ -2,12 +2,13 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
 from kms.cli.exits import Exit
-from kms.cli.output import Column, reason, word, yes_no
+from kms.cli.output import Column, reason, say_unlisted, word, yes_no
 from kms.cli.register import group, register
 from kms.cli.session import Session
 from kms.errors import ConclaveError
@@ -45,9 +46,11 @@ def status(
         bool, typer.Option("--watch", help="Go on, and show it again whenever it changes.")
     ] = False,
 ) -> None:
-    """Show the key of every open meeting, what comes next, and which is overdue."""
+    """Show every open meeting's key, what comes next, which is overdue; exit code 3 if one is."""
     items = _items(session)
-    _show(session, items)
+    with session.client() as client:
+        unknown = client.unlisted_spaces()
+    _show(session, items, unknown)
     if watch:
         _watch(session, items)
     if any(one["overdue"] for one in items):
@@ -59,9 +62,11 @@ def _items(session: Session) -> list[dict[str, Any]]:
         return [one.model_dump(mode="json") for one in client.rotation()]
 
 
-def _show(session: Session, items: list[dict[str, Any]]) -> None:
+def _show(session: Session, items: list[dict[str, Any]], unknown: Sequence[str] = ()) -> None:
     rows = [{**one, "used": _used(one)} for one in items]
-    session.output.table({"items": items}, rows, _COLUMNS, empty=_("No meeting is open."))
+    document = {"items": items, "unknown": list(unknown)}
+    session.output.table(document, rows, _COLUMNS, empty=_("No meeting is open."))
+    say_unlisted(session.output, unknown)
 
 
 def _used(item: dict[str, Any]) -> str:

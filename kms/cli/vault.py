@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from kms.cli.exits import Exit
-from kms.cli.output import Column, word, yes_no
+from kms.cli.output import Column, say_unlisted, word, yes_no
 from kms.cli.register import group, register
 from kms.cli.session import Session
 from kms.i18n import _
@@ -47,6 +47,7 @@ def status(session: Session) -> None:
     ]
     session.output.table(document, rows, _VERSIONS)
     for space in document["items"]:
+    say_unlisted(session.output, found.unknown)
         _say(session, space)
     if any(one.attention for one in found.items):
         raise typer.Exit(Exit.ATTENTION)

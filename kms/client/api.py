@@ -354,6 +354,11 @@ class Client:
             if (after := page.next) is None:
                 return
 
+    def unlisted_spaces(self) -> tuple[str, ...]:
+        """Return the spaces that ``rotation`` leaves out: sealed, or out of the configuration."""
+        page = self._to.ask("rotation.read", query={"limit": 1}).read(replies.RotationPage)
+        return page.unknown
+
     def escrow(self) -> replies.EscrowOut:
         """Return the status of escrow; the service looks at every epoch for it."""
         return self._to.ask("escrow.read").read(replies.EscrowOut)

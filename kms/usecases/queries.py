@@ -113,6 +113,14 @@ async def present_spaces(services: Services, call: Call) -> list[Space]:
     return [space for space in spaces if is_present(services, space.space)]
 
 
+async def unknown_spaces(services: Services, call: Call) -> list[SpaceName]:
+    """Return the spaces that the caller may know of and of which an overview can say nothing: they
+    are sealed or out of the configuration.
+    """
+    spaces = await living_spaces(services, call)
+    return sorted(one.space for one in spaces if not is_present(services, one.space))
+
+
 async def living_spaces(services: Services, call: Call) -> list[Space]:
     """Return the spaces that the caller may know of and that are not destroyed."""
     spaces = [await _admit(services, row, Space) for row in services.store.spaces()]

@@ -237,10 +237,13 @@ class RotationOut(Wire):
 
 
 class RotationPage(Wire):
-    """A page of the open meetings that the caller may know of, by space and id."""
+    """A page of the open meetings that the caller may know of, by space and id. ``unknown`` are
+    the spaces that are sealed or out of the configuration: nothing of them is listed.
+    """
 
     items: Annotated[tuple[RotationOut, ...], _Many]
     next: Text | None = None
+    unknown: Annotated[tuple[Space, ...], _Many] = ()
 
 
 class GenerationOut(Wire):

@@ -47,11 +47,14 @@ class SpaceVaultsOut(Wire):
 
 
 class VaultList(Wire):
-    """The vault keys of the spaces that the caller may know of and that are not sealed."""
+    """The vault keys of the spaces that the caller may know of. ``unknown`` are those that are
+    sealed or out of the configuration: nothing of them is listed.
+    """
 
     items: Annotated[tuple[SpaceVaultsOut, ...], _Many]
 
 
+    unknown: Annotated[tuple[Space, ...], _Many] = ()
 class ResealOut(Wire):
     """Whether the move of a space's keys is paused."""
 

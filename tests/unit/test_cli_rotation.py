@@ -34,6 +34,8 @@ def item(epoch: int = 0, *, overdue: bool = False, maximum_uses: int = 0) -> Rot
 class FakeSession:
     """Answers each look with the next of its pages; the last one interrupts."""
 
+    unlisted: tuple[str, ...] = ()
+
     def __init__(self, *pages: list[RotationOut], events: bool = True) -> None:
         self.output = Output(as_json=True)
         self._pages, self._events = iter(pages), events
@@ -47,6 +49,9 @@ class FakeSession:
             return next(self._pages)
         except StopIteration:
             raise KeyboardInterrupt from None
+
+    def unlisted_spaces(self) -> tuple[str, ...]:
+        return self.unlisted
 
     def events(self) -> Iterator[EventOut]:
         if not self._events:
@@ -83,6 +88,14 @@ def test_what_is_overdue_asks_for_attention() -> None:
     with pytest.raises(typer.Exit) as ended:
         status(FakeSession([item(), item(overdue=True)]))
     assert ended.value.exit_code == Exit.ATTENTION
+
+
+def test_a_space_that_cannot_be_asked_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    session = FakeSession([item()])
+    session.output, session.unlisted = Output(), ("banking",)
+    status(session)
+    told = "banking is sealed or out of the configuration, and not listed."
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("events", [True, False])

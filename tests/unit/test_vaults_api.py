@@ -61,10 +61,22 @@ def test_a_meeting_server_sees_nothing_of_it() -> None:
     scene(work, epochs=3, caller=make_caller((Role.MEETING_SERVER,)))
 
 
+def test_a_sealed_space_is_left_out_and_named() -> None:
+    async def work(one: Scene) -> None:
+        async with one.site.client() as client:
+            one.site.services.seals.add(TREASURY)
+            for path in ("/v1/vaults", "/v1/rotation"):
+                told = (await client.get(path)).json()
+                assert TREASURY not in {found["space"] for found in told["items"]}
+                assert told["unknown"] == [TREASURY]
+
+    scene(work, epochs=3)
+
+
 def test_another_callers_space_is_not_there() -> None:
     async def work(one: Scene) -> None:
         async with one.site.client() as client:
-            assert (await client.get("/v1/vaults")).json() == {"items": []}
+            assert (await client.get("/v1/vaults")).json() == {"items": [], "unknown": []}
             assert code(await client.post(PAUSE)) == (404, "not_found")
 
     scene(work, epochs=3, caller=make_caller((Role.OFFICER,), ("research",)))

@@ -18,6 +18,7 @@ from kms.usecases.queries import (
     list_recipients,
     list_spaces,
     site_status,
+    unknown_spaces,
 )
 from kms.usecases.rotation.status import Place, rotation_status
 from kms.usecases.services import authorize
@@ -104,7 +105,8 @@ async def _rotation(context: Context, cursors: Cursors) -> Response:
     items = tuple(
         views.rotation(entry, hidden=veiled and entry.people is not None) for entry in page
     )
-    return json_reply(RotationPage(items=items, next=following))
+    unknown = await unknown_spaces(context.services, context.call)
+    return json_reply(RotationPage(items=items, next=following, unknown=tuple(unknown)))
 
 
 def _place(after: str) -> Place:

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from kms.api.context import Context
 from kms.api.endpoints import Endpoint, json_reply
 from kms.api.routes.meetings import Nothing
+from kms.usecases.queries import unknown_spaces
 from kms.usecases.rotation.vaults import SpaceVaults, VaultVersion, set_paused, vault_status
 from kms.usecases.veil import is_hidden
 from kms.wire.base import rfc3339
@@ -27,7 +28,9 @@ def endpoints() -> tuple[Endpoint, ...]:
 async def _read(context: Context) -> Response:
     context.query()
     found = await vault_status(context.services, context.call)
-    return json_reply(VaultList(items=tuple([await _shown(context, one) for one in found])))
+    items = tuple([await _shown(context, one) for one in found])
+    unknown = await unknown_spaces(context.services, context.call)
+    return json_reply(VaultList(items=items, unknown=tuple(unknown)))
 
 
 async def _shown(context: Context, found: SpaceVaults) -> SpaceVaultsOut:
