@@ -6,8 +6,9 @@ health and sealing.
 """
 
 import asyncio
+import logging
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ SITE_SOURCE = "site-policy"
 _STILL_SECONDS = 1.0
 """How long stopping waits for what cannot be verified."""
 _NOTE_SECONDS = 3600
+_LOG = logging.getLogger(__name__)
 
 
 def use_mark(grant: str) -> str:
@@ -53,6 +55,8 @@ class Access:
     _facts: dict[str, SpaceFacts] = field(default_factory=dict)
     _listed: int = -1
     _grants: dict[str, list[tuple[SpaceName, str]]] = field(default_factory=dict)
+    noting: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    """What is being written of the use of grants, which nobody waits for."""
 
     async def decide(
         self, services: "Services", call: "Call", operation: str, target: Target
@@ -116,15 +120,40 @@ class Access:
         self, services: "Services", principal: Principal, operation: str, target: Target
     ) -> Grant | None:
         """Return the grant in force by which the policies permit it, if there is one."""
-        for grant in await self.grants_of(services, principal, target.space):
+        for grant in await self._grants_for(services, principal, operation, target.space):
             await self._ready_for(services, operation, target.space)
             try:
                 services.authorizer.check(acting(principal, grant), operation, target)
             except Forbidden:
                 continue
-            await _note_use(services, grant)
+            if operation not in STILL:
+                self._note_use(services, grant.grant)
             return grant
         return None
+
+    async def _grants_for(
+        self, services: "Services", principal: Principal, operation: str, space: str
+    ) -> list[Grant]:
+        """Return a caller's grants as ``grants_of``; raise Unavailable if stopping would have to
+        wait for them.
+        """
+        limit = asyncio.timeout(_STILL_SECONDS) if operation in STILL else nullcontext()
+        try:
+            async with limit:
+                return await self.grants_of(services, principal, space)
+        except TimeoutError as error:
+            raise Unavailable("whether a grant permits it cannot be checked now") from error
+
+    def _note_use(self, services: "Services", grant: str) -> None:
+        """Remember that a grant was of use, if that can be: most reads leave no leaf. Nobody waits
+        for it, since the disk may hang.
+        """
+        now = services.seconds()
+        with suppress(ConclaveError):
+            known = services.store.mark(use_mark(grant), 0)
+            if grant not in self.noting and now - known >= _NOTE_SECONDS:
+                task = self.noting[grant] = asyncio.create_task(_noted(services, grant, now))
+                task.add_done_callback(lambda _: self.noting.pop(grant, None))
 
     async def grants_of(
         self, services: "Services", principal: Principal, space: str
@@ -189,9 +218,8 @@ def _unverified(services: "Services") -> Iterator[Grant]:
                 yield record
 
 
-async def _note_use(services: "Services", grant: Grant) -> None:
-    """Remember that a grant was of use, if that can be: most reads leave no leaf."""
-    name, now = use_mark(grant.grant), services.seconds()
-    with suppress(ConclaveError):
-        if now - services.store.mark(name, 0) >= _NOTE_SECONDS:
-            await services.store.commit(Unit((PutMark(name, now),)))
+async def _noted(services: "Services", grant: str, now: int) -> None:
+    try:
+        await services.store.commit(Unit((PutMark(use_mark(grant), now),)))
+    except ConclaveError as error:
+        _LOG.warning("that grant %s was used could not be noted: %s", grant, error.code)

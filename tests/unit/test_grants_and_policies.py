@@ -1,5 +1,6 @@
 """Grants, space policies and the site's own policies as the API lives by them, over a fake HSM."""
 
+import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -21,8 +22,11 @@ from kms.policy.authorizer import Target
 from kms.ports import PutRow, Unit
 from kms.settings import Caller, Rotation
 from kms.statements.canonical import make_row
+from kms.statements.sealing import Mark
+from kms.usecases import access
 from kms.usecases.grants import flagged_grants
 from kms.usecases.policies import default_policy
+from kms.usecases.sealed import Seals
 from tests.fixtures.api import BANKING, MAC, TREASURY, FakeSite, make_caller, run_with_site
 
 NOW = 1_800_000_000
@@ -164,7 +168,69 @@ def test_a_read_by_a_grant_counts_as_its_use() -> None:
         await put(site, grant(starts=NOW - 8 * DAY))
         assert [view.flags for view in await flagged_grants(site.services, TREASURY)]
         assert await status(client) == 200
+        await asyncio.gather(*site.services.access.noting.values())
         assert not await flagged_grants(site.services, TREASURY)
+
+    with_client(work, caller=AUDITOR)
+
+
+class Disk:
+    """A fake: a disk that hangs."""
+
+    async def commit(self, unit: Unit) -> tuple[int, ...]:
+        del unit
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+
+class PlacedMarks:
+    """A fake of the marker files, of any space."""
+
+    def __init__(self) -> None:
+        self.placed = asyncio.Event()
+
+    def place(self, space: str, mark: Mark) -> None:
+        del space, mark
+        self.placed.set()
+
+
+def test_a_hanging_disk_keeps_no_officer_by_a_grant_from_reading_or_sealing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    marks = PlacedMarks()
+
+    async def work(site: FakeSite, client: httpx2.AsyncClient) -> None:
+        await put(site, grant(role=Role.OFFICER))
+        monkeypatch.setattr(type(site.store), "commit", Disk.commit)
+        async with asyncio.timeout(2):
+            assert await status(client) == 200
+        sealing = asyncio.ensure_future(
+            client.post(f"/v1/spaces/{TREASURY}:seal", json={"reason": "fire"})
+        )
+        async with asyncio.timeout(2):
+            await marks.placed.wait()
+        monkeypatch.undo()
+        sealing.cancel()
+
+    with_client(work, caller=AUDITOR, seals=Seals(marks))
+
+
+def test_a_grant_that_cannot_be_checked_holds_up_a_seal_for_a_second_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(access, "_STILL_SECONDS", 0.05)
+
+    async def work(site: FakeSite, client: httpx2.AsyncClient) -> None:
+        await put(site, grant(role=Role.OFFICER))
+        site.services.cache.forget(f"grant/{TREASURY}/{GRANT}")
+
+        async def hang(rows: object) -> None:
+            await asyncio.sleep(3600)
+
+        site.workers.spaces[TREASURY].check_rows = hang  # type: ignore[assignment]
+        async with asyncio.timeout(2):
+            reply = await client.post(f"/v1/spaces/{TREASURY}:seal", json={"reason": "fire"})
+        assert (reply.status_code, reply.json()["code"]) == (503, "unavailable")
 
     with_client(work, caller=AUDITOR)
 
