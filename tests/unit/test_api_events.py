@@ -11,10 +11,12 @@ import pytest
 from kms.api.routes import events
 from kms.audit.leaf import LeafDraft, Outcome, Phase
 from kms.domain.models import Principal, PrincipalKind, Role
+from kms.domain.policies import SitePolicy
 from kms.ports import Unit
 from kms.settings import Api
 from kms.usecases.events import follow
 from tests.fixtures.api import ALPHA, TREASURY, FakeSite, make_caller, run_with_site
+from tests.unit.test_grants_and_policies import put
 
 MEETINGS = f"/v1/spaces/{TREASURY}/meetings"
 
@@ -33,6 +35,11 @@ class Stream:
                     raise EOFError
                 if line.startswith(prefix):
                     return line[len(prefix) :].strip()
+
+    async def rest(self) -> bytes:
+        """Return what comes until the reply's last chunk."""
+        async with asyncio.timeout(10):
+            return await self._reader.readuntil(b"\r\n0\r\n")
 
     async def event(self) -> tuple[int, dict[str, object]]:
         number = int(await self.line(b"id: "))
@@ -133,6 +140,46 @@ def test_a_stream_outlives_the_time_of_a_request(monkeypatch: pytest.MonkeyPatch
                 await stream.line(b": still here")
 
     run_with_site(work, Api(request_seconds=0.2))
+
+
+FORBID = SitePolicy(
+    "site", '@id("no") forbid (principal, action == Action::"event.follow", resource);'
+)
+
+
+def test_a_busy_stream_ends_once_the_rules_forbid_it() -> None:
+    async def work(site: FakeSite) -> None:
+        async with site.client() as client, subscribed(site) as stream:
+            await open_meeting(client, "1")
+            await stream.event()
+            await put(site, FORBID)
+            await open_meeting(client, "2")
+            assert b"data: " not in await stream.rest()
+            assert (await client.get("/v1/events")).status_code == 403
+
+    run_with_site(work)
+
+
+def test_a_busy_stream_is_asked_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.2)
+
+    async def work(site: FakeSite) -> None:
+        async with site.client() as client, subscribed(site) as stream:
+            authorizer = site.services.authorizer
+            authorizer.use(authorizer.shipped.with_site([("site", FORBID.text)]))
+
+            async def events_come() -> None:
+                for number in range(100):
+                    await open_meeting(client, str(number))
+                    await asyncio.sleep(0.02)
+
+            busy = asyncio.ensure_future(events_come())
+            assert await stream.rest()
+            assert not busy.done()
+            busy.cancel()
+            await asyncio.gather(busy, return_exceptions=True)
+
+    run_with_site(work)
 
 
 def test_a_reader_of_a_long_log_lets_others_have_their_turn(

@@ -1,12 +1,15 @@
 """Server-sent events (HTML Living Standard, section 9.2), resumable by Last-Event-ID.
 
 An event's id is its leaf's sequence number, so nothing is kept for a subscriber: one that is slow
-reads the log at its own pace and holds up nobody.
+reads the log at its own pace and holds up nobody. Who listens is asked again while the stream is
+open: by the clock, whatever is told meanwhile, and before anything is told after a change of rules.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
@@ -19,7 +22,7 @@ from kms.api.peer import EXTENSION
 from kms.errors import ConclaveError, InvalidInput, Unavailable
 from kms.policy.authorizer import Target
 from kms.usecases.events import Event, follow
-from kms.usecases.services import authorize
+from kms.usecases.services import Services, authorize
 
 HEARTBEAT_SECONDS = 15.0
 MEDIA_TYPE = "text/event-stream"
@@ -73,31 +76,56 @@ class Streams:
     async def _beat(self, context: Context, events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
         stopping = asyncio.ensure_future(self._stopping.wait())
         coming = asyncio.ensure_future(_next(events))
+        watch = _Watch(context.services)
         try:
             while not stopping.done():
                 await asyncio.wait(
-                    {coming, stopping}, timeout=HEARTBEAT_SECONDS,
+                    {coming, stopping}, timeout=watch.left(),
                     return_when=asyncio.FIRST_COMPLETED,
                 )  # fmt: skip
-                if coming.done():
-                    yield _encode(coming.result())
-                    coming = asyncio.ensure_future(_next(events))
-                elif not stopping.done():
-                    if not await self._still_known(context):
+                if stopping.done():
+                    return
+                if watch.is_due():
+                    watch = _Watch(context.services)
+                    if not await self._may_listen(context):
                         return
                     yield b": still here\n\n"
+                elif coming.done():
+                    yield _encode(coming.result())
+                    coming = asyncio.ensure_future(_next(events))
         finally:
             for task in (coming, stopping):
                 task.cancel()
             await asyncio.gather(coming, stopping, return_exceptions=True)
 
-    async def _still_known(self, context: Context) -> bool:
-        """Whether the caller is still who it was when the stream began."""
+    async def _may_listen(self, context: Context) -> bool:
+        """Whether the caller is still who it was when the stream began, and may still listen."""
         peer = context.request.scope["extensions"][EXTENSION]
         try:
-            return await self._identities.principal(peer) == context.principal
+            known = await self._identities.principal(peer)
+            if replace(known, age=context.principal.age) != context.principal:
+                return False
+            call = replace(context.call, principal=self._identities.aged(known, peer))
+            await authorize(context.services, call, Target(), "events")
         except ConclaveError:
             return False
+        return True
+
+
+class _Watch:
+    """When it is time to ask again: after a while, or once the rules have changed."""
+
+    def __init__(self, services: Services) -> None:
+        self._cache, self._rules = services.cache, services.cache.rules
+        self._until = time.monotonic() + HEARTBEAT_SECONDS
+
+    def left(self) -> float:
+        """Return for how many seconds nothing need be asked."""
+        return max(0.0, self._until - time.monotonic())
+
+    def is_due(self) -> bool:
+        """Whether it is time."""
+        return self._rules != self._cache.rules or not self.left()
 
 
 async def _next(events: AsyncIterator[Event]) -> Event:
