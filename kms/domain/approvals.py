@@ -113,8 +113,22 @@ class Sharing:
     partner: SpaceName
 
 
+@dataclass(frozen=True, slots=True)
+class VaultTarget:
+    """An older vault key of the space, by its version."""
+
+    version: int
+
+
 Parameters = (
-    EpochTarget | MeetingTarget | HoldTarget | PolicyChange | SitePolicyChange | GrantWish | Sharing
+    EpochTarget
+    | MeetingTarget
+    | HoldTarget
+    | PolicyChange
+    | SitePolicyChange
+    | GrantWish
+    | Sharing
+    | VaultTarget
 )
 
 
@@ -165,14 +179,28 @@ RULES: dict[str, Rule] = {
         Sharing, Groups.FIRST, "Share a meeting's keys with another space",
         "与另一空间共享会议密钥", both=True,
     ),
+    "vault.retire": Rule(
+        VaultTarget, Groups.FIRST, "Destroy an older vault key that keeps nothing any more",
+        "销毁不再保管任何密钥的旧版保管库密钥",
+    ),
 }  # fmt: skip
 
 
 def default_needs(rule: Rule, register: Register, partner: str = "") -> tuple[GroupNeed, ...]:
-    """Return the quorum that applies where no policy names another: the groups' thresholds."""
-    groups = register.groups[:1] if rule.groups is Groups.FIRST else register.groups
+    """Return the quorum that applies where no policy names another."""
     sides = ("", partner) if rule.both else ("",)
-    return tuple(GroupNeed(group.name, group.threshold, side) for side in sides for group in groups)
+    needs = _group_needs(rule, register)
+    return tuple(replace(need, space=side) for side in sides for need in needs)
+
+
+def _group_needs(rule: Rule, register: Register) -> tuple[GroupNeed, ...]:
+    """Return what one side needs: the groups' thresholds; where two sides approve, the fewest
+    people of each, since nobody counts for both.
+    """
+    groups = register.groups[:1] if rule.groups is Groups.FIRST else register.groups
+    return tuple(
+        GroupNeed(one.name, LEAST_PEOPLE if rule.both else one.threshold) for one in groups
+    )
 
 
 def side_needs(
@@ -183,7 +211,7 @@ def side_needs(
     """
     rule = RULES[operation]
     stated = policy.quorum(operation) if policy else ()
-    needs = stated or default_needs(replace(rule, both=False), register)
+    needs = stated or _group_needs(rule, register)
     return tuple(replace(need, space=need.space or side) for need in needs)
 
 
