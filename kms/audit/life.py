@@ -22,6 +22,7 @@ from kms.audit.words import details, epoch_place
 from kms.domain.approvals import (
     EpochTarget,
     MeetingTarget,
+    VaultTarget,
 )
 from kms.domain.ids import MeetingId
 from kms.domain.states import KeyState, MeetingState
@@ -139,7 +140,9 @@ class LifeCycle:
     # --- vault keys ------------------------------------------------------------------------------
 
     def _retire_vault(self, leaf: Leaf) -> None:
-        details(leaf, VaultRetired)
+        told = details(leaf, VaultRetired)
+        checked = self._approved(leaf, told)
+        expect([checked.parameters], [VaultTarget(told.version)])
         vault = leaf.resource.rpartition("/")[2]
         left = [
             epoch

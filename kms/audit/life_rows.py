@@ -25,7 +25,7 @@ def own_rows(leaf: Leaf) -> set[str]:  # noqa: PLR0911 -- one line a kind of res
         case ["spaces", space, "holds", name]:
             return {f"hold/{space}/{name}", *approved}
         case ["spaces", space, "recipients", name] if leaf.action == "vault.retire":
-            return {f"recipient/{space}/{name}"}
+            return {f"recipient/{space}/{name}", *approved}
         case ["spaces", space] if leaf.action in {"space.seal", "space.unseal"}:
             return {f"space/{space}"}
         case ["spaces", space, "meetings", meeting] if leaf.action == "media.report":

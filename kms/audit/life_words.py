@@ -120,7 +120,7 @@ class Unsealing(_Told, frozen=True):
     ceremony: str
 
 
-class VaultRetired(_Told, frozen=True):
+class VaultRetired(ByRequest, frozen=True):
     """Details of vault.retire."""
 
     version: int

@@ -35,7 +35,8 @@ def add(app: typer.Typer) -> None:
 def status(session: Session) -> None:
     """Show every space's vault keys and what is left to move to the newest.
 
-    Exit code 3 if the next vault key is due, or if a key could not be moved.
+    Exit code 3 if the next vault key is due, if a key could not be moved, or if an older vault key
+    can be destroyed.
     """
     with session.client() as client:
         found = client.vault_keys()
@@ -87,6 +88,15 @@ def _say(session: Session, space: dict[str, Any]) -> None:
     if space["overdue"]:
         text = _("OVERDUE: the next vault key of {space} since {due}; plan rotate-vault")
         session.output.banner(text.format(space=name, due=space["due"]))
+    for one in space["versions"]:
+        if one["retirable"]:
+            text = _("CAN BE RETIRED: nothing depends on vault key {version} of {space}: {command}")
+            command = (
+                f"conclave approval request vault.retire --space {name} "
+                f"--set version={one['version']}"
+            )
+            told = text.format(version=one["version"], space=name, command=command)
+            session.output.banner(told)
     for one in space["failed"]:
         text = _("NOT MOVED: {epoch}: {reason}")
         session.output.banner(text.format(epoch=one["epoch"], reason=word(one["code"])))

@@ -53,6 +53,12 @@ ALERTS: dict[str, Alert] = {
         "A vault key is beyond its cryptoperiod", "保管库密钥已超过使用期限",
         "Hold a rotate-vault ceremony.", "请举行 rotate-vault 仪式。",
     ),
+    "vault-retirable": Alert(
+        _N, 1, "older vault keys that nothing depends on", "the space", 0,
+        "An older vault key can be destroyed", "有旧版保管库密钥可以销毁",
+        "See conclave vault status; ask for vault.retire: older backups open by it until then.",
+        "请查看 conclave vault status，并申请 vault.retire：在此之前旧备份仍可用它打开。",
+    ),
     "reseal-stuck": Alert(
         _W, 30, "minutes without progress while keys wait for the newest vault key", "the space",
         0,

@@ -4,11 +4,13 @@ It certifies nothing but what an executed request was about, and no key that is 
 What it cannot see is the store: that the envelopes are gone is the service's word.
 """
 
-from kms.domain.approvals import EpochTarget, MeetingTarget, Request, RequestState
+from kms.domain.approvals import EpochTarget, MeetingTarget, Request
 from kms.domain.models import Epoch
 from kms.domain.rows import SealedRow
 from kms.domain.states import KeyState
 from kms.errors import Forbidden, InvalidInput
+from kms.hsm.epochs import readers_of
+from kms.hsm.guard import check_executed
 from kms.hsm.keyring import SpaceKeyring
 from kms.hsm.rows import RowSealer
 from kms.ports import CertifyOrder
@@ -22,9 +24,8 @@ from kms.statements.destruction import (
     WrappedUnder,
     sign_certificate,
 )
-from kms.statements.readers import Readers, peek_readers
-from kms.statements.register import verify_register
-from kms.statements.request import CheckedRequest, check_quorum, verify_request
+from kms.statements.readers import Readers
+from kms.statements.request import CheckedRequest
 
 
 class Certifier:
@@ -33,7 +34,6 @@ class Certifier:
     def __init__(self, site: str, space: str) -> None:
         self._site = site
         self._space = space
-        self._rows = RowSealer(space)
 
     def certify(self, keys: SpaceKeyring, order: CertifyOrder) -> str:
         """Return one part of a certificate as a JWS.
@@ -41,26 +41,25 @@ class Certifier:
         Raise IntegrityFailure for a row that is not the service's, VerificationFailed for a
         request or register that does not hold, Forbidden for what the request did not destroy.
         """
-        self._rows.check(keys, (order.request, *order.epochs))
-        record = read_row(order.request.row)
-        if not isinstance(record, Request) or record.state is not RequestState.EXECUTED:
-            raise Forbidden("what is certified was destroyed by an executed request")
-        register = verify_register(order.register, keys.site_root())
-        sha256 = digest(order.register.encode())
-        checked = verify_request(record, self._site, register, sha256)
-        check_quorum(checked, register, record.ended)
+        record, checked = check_executed(self._site, keys, order.request, order.register)
+        RowSealer.check(keys, order.epochs)
         epochs = [_destroyed(sealed, checked) for sealed in order.epochs]
-        part = self._part(order, record, checked, epochs)
+        readers = [readers_of(keys, self._site, epoch) for epoch in epochs]
+        part = self._part(order, record, checked, epochs, readers)
         return sign_certificate(part, keys.manifest_kid, keys.sign_manifest)
 
     def _part(
-        self, order: CertifyOrder, record: Request, checked: CheckedRequest, epochs: list[Epoch]
+        self,
+        order: CertifyOrder,
+        record: Request,
+        checked: CheckedRequest,
+        epochs: list[Epoch],
+        readers: list[Readers],
     ) -> DestructionCertificate:
         if not epochs or not 1 <= order.part <= order.parts <= MAX_PARTS:
             raise InvalidInput("a certificate has parts, and each names keys")
         if order.now < record.ended or 0 < order.closed_by < record.ended:
             raise InvalidInput("a certificate is issued after the destruction")
-        readers = [peek_readers(epoch.manifest, epoch.addenda) for epoch in epochs]
         wanted = checked.wanted
         return DestructionCertificate(
             iss=self._site,

@@ -49,6 +49,7 @@ from kms.ports import (
     MintOrder,
     Resealed,
     ResealItem,
+    RetireOrder,
     RowKeeper,
     SiteHsm,
     SpaceHsm,
@@ -242,9 +243,9 @@ class SpaceWorker(Worker):
         envelopes = chain.from_iterable(part.envelopes for part in done)
         return Resealed(tuple(envelopes), tuple(chain.from_iterable(part.rows for part in done)))
 
-    async def retire_vault(self, version: int) -> None:
+    async def retire_vault(self, order: RetireOrder) -> None:
         """Destroy an older vault key pair."""
-        await self._ask(RetireVault(version), Done)
+        await self._ask(RetireVault(order), Done)
 
     async def certify(self, order: CertifyOrder) -> str:
         """Return the signed destruction certificate."""

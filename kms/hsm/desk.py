@@ -41,7 +41,8 @@ from kms.hsm.messages import (
     TreeHead,
 )
 from kms.hsm.mint import Minter
-from kms.hsm.reseal import Resealer, retire_vault
+from kms.hsm.reseal import Resealer
+from kms.hsm.retire import VaultRetirer
 from kms.hsm.rows import RowSealer
 from kms.hsm.token import Token
 from kms.ports import Clock
@@ -124,13 +125,14 @@ class Desk(Generic[_Keys]):
 
 
 class SpaceDesk(Desk[SpaceKeyring]):
-    """Adds minting, resealing and certificates of destruction."""
+    """Adds minting, resealing, the end of vault keys and certificates of destruction."""
 
     def __init__(self, token: Token, space: str, site: str, clock: Clock | None = None) -> None:
         super().__init__(token, site, space, SpaceKeyring, clock)
         self._minter = Minter(site, space, token.profile.wrap_alg, self._clock.now)
         self._resealer = Resealer(token, site, space)
         self._certifier = Certifier(site, space)
+        self._retirer = VaultRetirer(token, site)
 
     def _perform(self, command: Command) -> Answer:
         if isinstance(command, Mint):
@@ -140,7 +142,7 @@ class SpaceDesk(Desk[SpaceKeyring]):
         if isinstance(command, Reseal):
             return ResealDone(self._resealer.reseal(self.keys(), command.items, command.now))
         if isinstance(command, RetireVault):
-            retire_vault(self._token, self.keys(), command.version)
+            self._retirer.retire(self.keys(), command.order)
             return Done()
         return super()._perform(command)
 

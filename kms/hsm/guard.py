@@ -18,13 +18,14 @@ from kms.domain.approvals import (
     RequestState,
     Sharing,
     SitePolicyChange,
+    VaultTarget,
     check_needs,
     grant_of,
     side_needs,
 )
 from kms.domain.grants import Hold, Share
 from kms.domain.ids import SpaceName
-from kms.domain.models import Epoch, Meeting
+from kms.domain.models import Epoch, Meeting, Recipient, RecipientKind
 from kms.domain.people import Register
 from kms.domain.policies import SITE_POLICY, GroupNeed, SitePolicy, SpacePolicy
 from kms.domain.rows import Record, Row, SealedRow, row_key
@@ -121,6 +122,25 @@ class Guard:
         return policy
 
 
+def check_executed(
+    site: str, keys: Keyring, sealed: SealedRow, token: str
+) -> tuple[Request, CheckedRequest]:
+    """Return a request that was carried out before, once everything in it has held under the
+    register (JWS) of that time.
+
+    Raise IntegrityFailure for a row that is not the service's, VerificationFailed or QuorumNotMet
+    for a request or register that does not hold, Forbidden for one that was not carried out.
+    """
+    RowSealer.check(keys, (sealed,))
+    record = read_row(sealed.row)
+    if not isinstance(record, Request) or record.state is not RequestState.EXECUTED:
+        raise Forbidden("only what an executed request asked for is done")
+    register = verify_register(token, keys.site_root())
+    checked = verify_request(record, site, register, digest(token.encode()))
+    check_quorum(checked, register, record.ended)
+    return record, checked
+
+
 def _check_partner(needs: Sequence[GroupNeed], partner: str) -> None:
     check_needs(needs)
     if any(need.space != partner for need in needs):
@@ -193,6 +213,15 @@ def _share(wanted: OperationRequest, sharing: Sharing, record: Record, _: int) -
     return (record.space, record.meeting) == (wanted.space, sharing.meeting)
 
 
+def _vault_revoked(wanted: OperationRequest, target: VaultTarget, record: Record, _: int) -> bool:
+    return (
+        isinstance(record, Recipient)
+        and record.kind is RecipientKind.VAULT
+        and (record.space, record.version) == (wanted.space, target.version)
+        and bool(record.revoked)
+    )
+
+
 _PERMITTED: dict[str, tuple[int, _Fits]] = {
     "epoch.resume": (1, _epoch_in(KeyState.ACTIVE)),
     "epoch.destroy": (1, _epoch_in(KeyState.DESTROYED)),
@@ -202,5 +231,6 @@ _PERMITTED: dict[str, tuple[int, _Fits]] = {
     "site-policy.change": (1, _site_policy),
     "grant.create": (1, _grant),
     "meeting.share": (2, _share),
+    "vault.retire": (1, _vault_revoked),
 }
 """For each operation how many rows (0: any number) and which."""

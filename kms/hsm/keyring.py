@@ -7,6 +7,7 @@ worker runs.
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 from cryptography import x509
@@ -138,6 +139,12 @@ class SpaceKeyring(Keyring):
         self._authorities: dict[str, Authority] = {}
         self._anchors: dict[RecipientId, Anchor] = {}
         self._devices: OrderedDict[RecipientId, Reader] = OrderedDict()
+
+    @cached_property
+    def manifest_keys(self) -> dict[str, ec.EllipticCurvePublicKey]:
+        """The public halves of all manifest keys of this token, by the id that statements name."""
+        found = self._token.all(ObjectClass.PUBLIC_KEY, Kind.MANIFEST)
+        return {b64u(one.key_id): _ec_key(self._token, one) for one in found}
 
     def sign_manifest(self, digest: bytes) -> bytes:
         """Return the ECDSA signature (r || s) over a SHA-256 digest."""

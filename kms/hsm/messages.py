@@ -7,7 +7,16 @@ whole use case; no message lets a caller choose bytes to sign or blobs to unwrap
 import msgspec
 
 from kms.domain.rows import Row, SealedRow
-from kms.ports import Approved, CertifyOrder, Minted, MintOrder, Resealed, ResealItem, TokenInfo
+from kms.ports import (
+    Approved,
+    CertifyOrder,
+    Minted,
+    MintOrder,
+    Resealed,
+    ResealItem,
+    RetireOrder,
+    TokenInfo,
+)
 
 MAX_FRAME = 8 << 20
 
@@ -38,9 +47,9 @@ class Reseal(msgspec.Struct, frozen=True, tag="reseal", forbid_unknown_fields=Tr
 
 
 class RetireVault(msgspec.Struct, frozen=True, tag="retire-vault", forbid_unknown_fields=True):
-    """Destroy an older vault key pair (space tokens)."""
+    """Destroy an older vault key pair, as an approved request says (space tokens)."""
 
-    version: int
+    order: RetireOrder
 
 
 class Certify(msgspec.Struct, frozen=True, tag="certify", forbid_unknown_fields=True):

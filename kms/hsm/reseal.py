@@ -8,24 +8,20 @@ wrong with it, by one text.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pkcs11 import Attribute
-
 from kms.ceremonies.ports import RewrapItem
 from kms.domain.models import Envelope, Epoch
 from kms.domain.rows import Row, SealedRow
 from kms.domain.states import KeyState
 from kms.errors import Forbidden, IntegrityFailure, InvalidInput
-from kms.hsm.attributes import Template
+from kms.hsm.epochs import readers_of
 from kms.hsm.keyring import SpaceKeyring
-from kms.hsm.labels import Kind, Label, numbered
 from kms.hsm.rewrap import Rewrapper
 from kms.hsm.rows import RowSealer
 from kms.hsm.token import Token
 from kms.ports import Resealed, ResealItem
 from kms.statements.addendum import addendum_to, keeper, sign_addendum
 from kms.statements.canonical import make_row, read_row, unb64u
-from kms.statements.manifest import subject
-from kms.statements.readers import Readers, peek_readers
+from kms.statements.readers import Readers
 
 
 class Resealer:
@@ -55,15 +51,12 @@ class Resealer:
         return Resealed(tuple(one for one, _row in done), tuple(row for _one, row in done))
 
     def _check(self, keys: SpaceKeyring, item: ResealItem) -> tuple[Epoch, Readers]:
-        """Return the epoch and its readers, once the row's MAC has held."""
+        """Return the epoch and its readers, once MAC and signatures have held."""
         RowSealer.check(keys, [item.epoch])
         epoch = _epoch(item.epoch.row)
         if epoch.space != self._space:
             raise Forbidden("this token keeps the keys of another space")
-        readers = peek_readers(epoch.manifest, epoch.addenda)
-        told = (readers.manifest.iss, readers.manifest.sub)
-        if told != (self._site, subject(epoch.space, epoch.meeting, epoch.epoch)):
-            raise IntegrityFailure(f"the manifest of {item.epoch.row.key} is another epoch's")
+        readers = readers_of(keys, self._site, epoch)
         if epoch.state is KeyState.DESTROYED or readers.entry(keys.always[0].id):
             raise IntegrityFailure(f"{item.epoch.row.key} has no key to move")
         readers.check_blob(item.source, item.blob)
@@ -102,26 +95,3 @@ def _epoch(row: Row) -> Epoch:
     if not isinstance(record, Epoch):
         raise InvalidInput("only epochs have keys to move")
     return record
-
-
-def retire_vault(token: Token, keys: SpaceKeyring, version: int) -> None:
-    """Destroy an older vault key pair, the private half first: what is left of an interrupted act
-    is the public half, which tells that it has to be done again.
-
-    Raise Forbidden for the newest, IntegrityFailure if something of it stays.
-    """
-    if version >= keys.always[0].version:
-        raise Forbidden("the vault key that new keys go to is not destroyed")
-    private = numbered(Kind.VAULT, version)
-    labels = (private, replace(private, release_class=keys.release_class))
-    with token.writing() as session:
-        for label in labels:
-            for handle in list(session.get_objects(_labelled(label))):
-                handle.destroy()
-    token.refresh()
-    if any(item.label in labels for item in token.objects()):
-        raise IntegrityFailure(f"the token still has vault key {version}")
-
-
-def _labelled(label: Label) -> dict[Attribute, bytes]:
-    return Template({Attribute.TOKEN: True, Attribute.LABEL: str(label)}).packed

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from kms.domain.approvals import Request, RequestState
 from kms.domain.grants import Grant, Hold, Share
-from kms.domain.models import Meeting, Space
+from kms.domain.models import Meeting, Recipient, RecipientKind, Space
 from kms.domain.policies import SitePolicy, SpacePolicy
 from kms.domain.rows import Record, Row, RowKind, SealedRow, row_key, row_space
 from kms.domain.states import MeetingState
@@ -65,6 +65,8 @@ def check_unguarded(record: Record) -> None:
             guarded = bool(record.lifted)
         case Meeting():
             guarded = record.state is MeetingState.DESTROYED
+        case Recipient():
+            guarded = record.kind is RecipientKind.VAULT and bool(record.revoked)
         case Request():
             guarded = record.state is RequestState.EXECUTED
         case _:

@@ -98,6 +98,17 @@ class CertifyOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class RetireOrder:
+    """What an older vault key is destroyed for: the executed request's row, the register (JWS) that
+    its approvals were given under, and the vault's row, which that request revoked.
+    """
+
+    request: SealedRow
+    register: str
+    vault: SealedRow
+
+
+@dataclass(frozen=True, slots=True)
 class TokenInfo:
     """What ``conclave hsm info`` shows of one token; no secrets."""
 
@@ -154,9 +165,10 @@ class SpaceHsm(RowKeeper, Protocol):
         """
         ...
 
-    async def retire_vault(self, version: int) -> None:
+    async def retire_vault(self, order: RetireOrder) -> None:
         """Destroy an older vault key pair on the token; nothing if it is gone already. Raise
-        Forbidden for the newest, HsmUnavailable.
+        Forbidden for the newest or without an approved request, VerificationFailed,
+        IntegrityFailure, HsmUnavailable.
         """
         ...
 

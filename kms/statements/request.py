@@ -19,6 +19,7 @@ from kms.domain.approvals import (
     Rule,
     Sharing,
     SitePolicyChange,
+    VaultTarget,
     check_needs,
     unmet,
 )
@@ -169,7 +170,7 @@ def _check_names(wanted: OperationRequest, parameters: Parameters) -> None:
             raise InvalidInput("a space does not share with itself")
         case PolicyChange() if parameters.policy.space != wanted.space:
             raise InvalidInput("the policy is another space's")
-        case PolicyChange() | SitePolicyChange() if parameters.version < 1:
+        case PolicyChange() | SitePolicyChange() | VaultTarget() if parameters.version < 1:
             raise InvalidInput("versions count from 1")
         case GrantWish() if not 0 <= parameters.starts < parameters.expires:
             raise InvalidInput("a grant ends after it starts")

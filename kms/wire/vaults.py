@@ -11,7 +11,8 @@ _Many = Field(max_length=10_000)
 
 class VaultVersionOut(Wire):
     """One vault key of a space: ``epochs`` still have an envelope to it; ``retired``: since then
-    its key pair is destroyed, and older backups open by escrow alone.
+    its key pair is destroyed, and older backups open by escrow alone; ``retirable``: nothing
+    depends on it, so an approved request (``vault.retire``) can have it destroyed.
     """
 
     recipient: Recipient
@@ -19,6 +20,7 @@ class VaultVersionOut(Wire):
     registered: Time
     retired: Time | None
     epochs: Count
+    retirable: bool
 
 
 class FailedEpochOut(Wire):

@@ -177,6 +177,19 @@ def test_a_row_that_the_token_did_not_seal_is_refused(treasury: Treasury) -> Non
     treasury.refuses(IntegrityFailure, replace(order, request=replace(request, mac=bytes(32))))
 
 
+def test_a_manifest_that_the_token_did_not_sign_in_its_own_name_is_not_certified(
+    treasury: Treasury,
+) -> None:
+    """A web process gone bad can have any row of a destroyed epoch sealed."""
+    order = treasury.ask(destroyed)
+    epoch = read_row(order.epochs[0].row)
+    assert isinstance(epoch, Epoch)
+    forged = epoch.manifest.rpartition(".")[0] + "." + b64u(bytes(64))
+    row = make_row(replace(epoch, manifest=forged), 3)
+    sealed = treasury.ask(lambda hsm: hsm.seal_rows([row]))
+    treasury.refuses(IntegrityFailure, replace(order, epochs=tuple(sealed)))
+
+
 def test_a_request_that_was_not_carried_out_certifies_nothing(treasury: Treasury) -> None:
     order = treasury.ask(destroyed)
     record = read_row(order.request.row)

@@ -1,32 +1,47 @@
 """A space's worker moves keys to a newer vault key on a real token, and destroys the older one."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from pkcs11 import ObjectClass
 
 from kms.ceremonies.ports import RewrapItem, VaultOpener
-from kms.domain.ids import SpaceName
-from kms.domain.models import Epoch, RecipientKind, ReleaseClass
+from kms.domain.approvals import VaultTarget
+from kms.domain.ids import RecipientId, SpaceName
+from kms.domain.models import Epoch, Recipient, RecipientKind, ReleaseClass
 from kms.domain.rows import SealedRow
 from kms.domain.states import KeyState
-from kms.errors import ConclaveError, Forbidden, IntegrityFailure
+from kms.errors import (
+    ApprovalRequired,
+    ConclaveError,
+    Forbidden,
+    IntegrityFailure,
+    VerificationFailed,
+)
 from kms.hsm.client import Workers
 from kms.hsm.keyring import SpaceKeyring
 from kms.hsm.labels import parse_label
 from kms.hsm.publickeys import load_p256, read_p256
 from kms.hsm.reseal import Resealer
 from kms.hsm.token import Token
-from kms.ports import Minted, Resealed, ResealItem, SpaceHsm
+from kms.ports import Approved, Minted, Resealed, ResealItem, RetireOrder, SpaceHsm
 from kms.statements import jws
-from kms.statements.addendum import peek_addendum, verify_addendum
+from kms.statements.addendum import (
+    addendum_to,
+    keeper,
+    peek_addendum,
+    sign_addendum,
+    verify_addendum,
+)
 from kms.statements.canonical import b64u, digest, make_row, read_row, unb64u
 from kms.statements.manifest import TYP
 from kms.statements.readers import Readers, peek_readers
+from tests.fixtures.approvals import SECURITY, Board
 from tests.fixtures.envelopes import check_opens, user
 from tests.fixtures.hsm import (
     BANKING,
@@ -253,13 +268,86 @@ def test_no_key_stays_behind(treasury: Space) -> None:
         assert len(list(token.session.get_objects())) == before
 
 
+def altered_signature(space: Space, minted: Minted) -> ResealItem:
+    """Return an epoch whose row the token sealed, whose manifest names a key of the token."""
+    item, epoch = item_of(minted), epoch_of(minted.rows[0])
+    head, payload, _signature = epoch.manifest.split(".")
+    token = ".".join((head, payload, b64u(bytes(64))))
+    (sealed,) = space.ask(lambda hsm: hsm.seal_rows([make_row(replace(epoch, manifest=token), 2)]))
+    return replace(item, epoch=sealed)
+
+
+def test_a_manifest_that_this_token_did_not_sign_in_its_own_name_is_refused(
+    treasury: Space,
+) -> None:
+    """A web process gone bad can have any row of an epoch sealed."""
+    refusal = treasury.refused(altered_signature(treasury, treasury.epochs[0]))
+    assert isinstance(refusal, IntegrityFailure)
+
+
+def test_an_addendum_that_this_token_did_not_sign_in_its_own_name_is_refused(
+    treasury: Space,
+) -> None:
+    item, epoch = item_of(treasury.epochs[0]), epoch_of(treasury.epochs[0].rows[0])
+    manifest, kid = _readers(item.epoch).manifest, jws.key_id(epoch.manifest, typ=TYP)
+    entry = keeper("x" * 43, RecipientKind.ESCROW, 2, b"blob")
+    told = addendum_to(epoch.manifest, manifest, NOW, entry)
+    forged = sign_addendum(told, kid, lambda _digest: bytes(64))
+    row = make_row(replace(epoch, addenda=(forged,)), 2)
+    (sealed,) = treasury.ask(lambda hsm: hsm.seal_rows([row]))
+    assert isinstance(treasury.refused(replace(item, epoch=sealed)), IntegrityFailure)
+
+
+def test_a_manifest_of_a_key_that_a_restored_token_lacks_stands_by_its_row(
+    treasury: Space,
+) -> None:
+    item, epoch = item_of(treasury.epochs[0]), epoch_of(treasury.epochs[0].rows[0])
+    manifest = _readers(item.epoch).manifest
+    lost = ec.generate_private_key(ec.SECP256R1())
+    kid, signer = jws.spki_id(lost.public_key()), jws.private_signer(lost)
+    token = jws.sign(manifest.encode(), typ=TYP, kid=kid, signer=signer)
+    row = make_row(replace(epoch, manifest=token), 2)
+    (sealed,) = treasury.ask(lambda hsm: hsm.seal_rows([row]))
+    assert len(treasury.reseal(replace(item, epoch=sealed)).rows) == 1
+
+
+# --- the end of a vault key -----------------------------------------------------------------------
+
+
+def vault_of(minted: Minted, version: int) -> Recipient:
+    """Return the vault's record, revoked, that keeps a minted epoch."""
+    name = minted.envelopes[0].recipient
+    return Recipient(
+        SpaceName(TREASURY), name, RecipientKind.VAULT, "vault", version, "AAAA", "", 1, revoked=NOW
+    )
+
+
+async def retirement(
+    hsm: SpaceHsm, vault: Recipient, operation: str = "vault.retire", **changes: Any
+) -> RetireOrder:
+    """Return what an approved request for the end of a vault key brings about."""
+    board = Board(SITE, int(time.time()), root=software_keys().site_root)
+    wanted = board.request(operation, VaultTarget(vault.version), TREASURY)
+    record = board.executed(wanted, SECURITY[:2], board.now)
+    rows = (make_row(replace(vault, **changes), 2),)
+    sealed = await hsm.seal_approved(Approved(make_row(record, 4), rows, board.token))
+    return RetireOrder(sealed[0], board.token, sealed[1])
+
+
+def vault_labels(space: Space) -> set[str]:
+    found = space.ask(lambda hsm: hsm.info()).objects
+    return {one["label"] for one in found if one["label"].startswith("vault/")}
+
+
+BOTH = {"vault/1", "vault/1/trusted", "vault/2", "vault/2/trusted"}
+
+
 def test_an_older_vault_key_is_destroyed_for_good_and_again(treasury: Space) -> None:
     treasury.reseal(*map(item_of, treasury.epochs))
+    order = treasury.ask(lambda hsm: retirement(hsm, vault_of(treasury.epochs[0], 1)))
     for _ in range(2):
-        treasury.ask(lambda hsm: hsm.retire_vault(1))
-    labels = {one["label"] for one in treasury.ask(lambda hsm: hsm.info()).objects}
-    assert not {"vault/1", "vault/1/trusted"} & labels
-    assert {"vault/2", "vault/2/trusted"} <= labels
+        treasury.ask(lambda hsm: hsm.retire_vault(order))
+    assert vault_labels(treasury) == {"vault/2", "vault/2/trusted"}
     assert isinstance(_refusal(treasury, item_of(treasury.epochs[0])), ConclaveError)
     treasury.ask(lambda hsm: hsm.mint(trusted_order()))
 
@@ -270,21 +358,55 @@ def _refusal(space: Space, item: ResealItem) -> ConclaveError:
     return refusal.value
 
 
-@pytest.mark.parametrize("version", [2, 3])
-def test_the_vault_key_that_new_keys_go_to_is_not_destroyed(treasury: Space, version: int) -> None:
+def test_no_vault_key_is_destroyed_but_by_an_approved_request(treasury: Space) -> None:
+    """A web process gone bad asks for it: with epochs depending on it, the keys would be lost."""
+    vault = vault_of(treasury.epochs[0], 1)
+    with pytest.raises(ApprovalRequired):
+        treasury.ask(lambda hsm: hsm.seal_rows([make_row(vault, 2)]))
+    good = treasury.ask(lambda hsm: retirement(hsm, vault))
+    board = Board(SITE, int(time.time()), root=software_keys().site_root)
+    pending = board.record(board.request("vault.retire", VaultTarget(1), TREASURY), SECURITY[:2])
+    (waiting,) = treasury.ask(lambda hsm: hsm.seal_rows([make_row(pending, 1)]))
+    (alive,) = treasury.ask(lambda hsm: hsm.seal_rows([make_row(replace(vault, revoked=0), 1)]))
+    forged = Board(SITE, board.now, root=ec.generate_private_key(ec.SECP256R1()))
+    for order in (
+        replace(good, request=waiting),
+        replace(good, request=replace(good.request, mac=bytes(32))),
+        replace(good, vault=replace(good.vault, mac=bytes(32))),
+        replace(good, vault=alive),
+        replace(good, register=forged.token),
+        replace(good, vault=treasury.epochs[0].rows[0]),
+    ):
+        with pytest.raises((IntegrityFailure, Forbidden, VerificationFailed)):
+            treasury.ask(lambda hsm, order=order: hsm.retire_vault(order))
+    assert vault_labels(treasury) == BOTH
+    assert len(treasury.reseal(*map(item_of, treasury.epochs)).rows) == 3
+
+
+def test_a_request_for_one_vault_key_destroys_no_other(treasury: Space) -> None:
+    """A restored site's vault keys may bear numbers that retired ones had: the id decides."""
+    first = vault_of(treasury.epochs[0], 1)
+    other = treasury.ask(lambda hsm: retirement(hsm, first, recipient=RecipientId("A" * 43)))
+    treasury.ask(lambda hsm: hsm.retire_vault(other))
+    assert vault_labels(treasury) == BOTH
+
+
+def test_the_vault_key_that_new_keys_go_to_is_not_destroyed(treasury: Space) -> None:
+    newest = treasury.ask(lambda hsm: hsm.mint(trusted_order()))
+    order = treasury.ask(lambda hsm: retirement(hsm, vault_of(newest, 2)))
     with pytest.raises(Forbidden):
-        treasury.ask(lambda hsm: hsm.retire_vault(version))
+        treasury.ask(lambda hsm: hsm.retire_vault(order))
     treasury.ask(lambda hsm: hsm.mint(trusted_order()))
 
 
 def test_what_an_interrupted_destruction_left_goes_by_repeating_it(treasury: Space) -> None:
     """The private half goes first: the public half alone opens nothing and tells what is owed."""
+    order = treasury.ask(lambda hsm: retirement(hsm, vault_of(treasury.epochs[0], 1)))
     treasury.stop()
     treasury.site.as_officer("space-t", "destroy", "vault/1")
     treasury.site.start("space-t")
-    treasury.ask(lambda hsm: hsm.retire_vault(1))
-    labels = {one["label"] for one in treasury.ask(lambda hsm: hsm.info()).objects}
-    assert "vault/1/trusted" not in labels
+    treasury.ask(lambda hsm: hsm.retire_vault(order))
+    assert vault_labels(treasury) == {"vault/2", "vault/2/trusted"}
 
 
 def test_another_spaces_epoch_is_refused(site: HsmSite, treasury: Space) -> None:

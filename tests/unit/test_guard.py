@@ -20,10 +20,12 @@ from kms.domain.approvals import (
     grant_of,
 )
 from kms.domain.grants import Grant, Hold, Share
-from kms.domain.ids import MeetingId, SpaceName
+from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import (
     Epoch,
     Meeting,
+    Recipient,
+    RecipientKind,
     ReleaseClass,
     Role,
     Roster,
@@ -65,6 +67,9 @@ ANOTHER = MeetingId("0193a5b0-7c3e-7000-8000-0123456789ac")
 EPOCH = Epoch(SPACE, MEETING, 0, KeyState.DESTROYED, RotationReason.OPEN, 1, 2, 1, "")
 GONE = Meeting(SPACE, MEETING, MeetingState.DESTROYED, 3, None, 3, 1, 1)
 SHARED = replace(GONE, state=MeetingState.OPEN, partner=OTHER)
+VAULT = Recipient(
+    SPACE, RecipientId("v" * 43), RecipientKind.VAULT, "vault", 1, "AAAA", "", 1, revoked=NOW
+)
 HOLD = Hold(SPACE, MEETING, MEETING, "a court asks", "officer", NOW - 9, lifted=NOW)
 
 
@@ -93,6 +98,7 @@ def effects(operation: str, request: str) -> tuple[tuple[Record, int], ...]:
         "site-policy.change": ((SitePolicy("site", "permit (principal, action, resource);"), 2),),
         "grant.create": ((grant_of(SPACE, request, wish, "it is time"), 1),),  # type: ignore[arg-type]
         "meeting.share": ((Share(SPACE, MEETING, OTHER, request, NOW), 1), (SHARED, 7)),
+        "vault.retire": ((VAULT, 2),),
     }[operation]
 
 
@@ -160,6 +166,8 @@ def test_none_of_it_is_sealed_without_its_request(operation: str) -> None:
         replace(GONE, state=MeetingState.CLOSED),
         EPOCH,
         replace(HOLD, lifted=0),
+        replace(VAULT, revoked=0),
+        replace(VAULT, kind=RecipientKind.SERVER),
         Grant(SPACE, MEETING, "nurse", Role.OFFICER, 1, 2, "", revoked=NOW),
         Request(SPACE, MEETING, "token"),
         Request(SPACE, MEETING, "token", state=RequestState.CANCELLED, ended=NOW),
@@ -312,6 +320,9 @@ def changed_records(record: Record) -> list[Record]:
         Grant: [
             {"space": OTHER}, {"principal": "mallory"}, {"role": Role.AUDITOR},
             {"starts": 1}, {"expires": NOW + 61}, {"reason": "none"}, {"grant": ANOTHER},
+        ],
+        Recipient: [
+            {"space": OTHER}, {"kind": RecipientKind.SERVER}, {"version": 2}, {"revoked": 0},
         ],
         Share: [{"space": OTHER}, {"meeting": ANOTHER}, {"partner": "legal"}, {"request": "x"}],
     }  # fmt: skip

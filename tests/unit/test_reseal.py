@@ -9,40 +9,28 @@ from dataclasses import replace
 import pytest
 
 from kms.audit.leaf import LeafDraft, Outcome, Phase
-from kms.domain.ids import RecipientId
-from kms.domain.models import Envelope, Epoch, Principal, PrincipalKind, Role, RotationReason
+from kms.domain.models import Principal, PrincipalKind, Role
 from kms.domain.rows import SealedRow
-from kms.domain.states import KeyState
-from kms.ports import DropEnvelopes, PutRow, ResealItem, Unit
+from kms.ports import PutRow, ResealItem, Unit
 from kms.statements.canonical import make_row
 from kms.usecases.rotation.reseal import Resealing
 from kms.usecases.rotation.vaults import SpaceVaults, set_paused, vault_status
 from kms.usecases.services import Call, lock_name
 from kms.usecases.watch.survey import WATCHER
-from tests.fixtures.api import BANKING, MAC, TREASURY
-from tests.fixtures.vaults import (
-    MEETINGS,
-    NEW,
-    NOW,
-    OLD,
-    Scene,
-    at_rate,
-    meeting_record,
-    put,
-    scene,
-)
+from tests.fixtures.api import MAC, TREASURY
+from tests.fixtures.vaults import NEW, OLD, Scene, at_rate, scene
 
 # --- what is moved --------------------------------------------------------------------------------
 
 
-def test_every_key_is_moved_once_whatever_its_state_and_the_older_vault_retires() -> None:
+def test_every_key_is_moved_once_whatever_its_state_and_the_older_vault_stays() -> None:
     async def work(one: Scene) -> None:
         await one.look()
         assert sorted(one.token.moved) == sorted(one.epochs)
         assert one.left() == 0
         assert one.site.store.count_kept_for(TREASURY, NEW) == len(one.epochs)
-        assert (await one.vault()).revoked == one.services.seconds()
-        assert one.token.vaults == {2: NEW}
+        assert not (await one.vault()).revoked
+        assert one.token.vaults == {1: OLD, 2: NEW}
 
     scene(work)
 
@@ -58,12 +46,6 @@ def test_the_log_names_what_was_moved_by_row_and_addendum() -> None:
             told = leaf.details
             assert (told["ceremony"], told["recipient"], told["version"]) == ("", NEW, 2)
             assert told["addenda"] == [one.last_addendum(key) for key in leaf.rows]
-        (retired,) = one.leaves("vault.retire")
-        assert retired.resource == f"spaces/{TREASURY}/recipients/{OLD}"
-        assert (retired.rows, retired.details) == (
-            {f"recipient/{TREASURY}/{OLD}": 2},
-            {"version": 1},
-        )
 
     scene(work)
 
@@ -136,9 +118,10 @@ def test_a_key_that_cannot_be_moved_is_told_once_and_keeps_the_older_vault() -> 
         status = (await _status(one))[TREASURY]
         assert status.attention
         assert status.failed == ((bad, "integrity_failure"),)
+        assert not status.versions[0].retirable
         one.token.refused = set()
         await one.look()
-        assert (await one.vault()).revoked
+        assert (await _status(one))[TREASURY].versions[0].retirable
 
     scene(work)
 
@@ -154,20 +137,7 @@ def test_what_cannot_be_moved_is_left_alone_until_people_go_on() -> None:
         one.token.refused = set()
         await set_paused(one.services, _call("reseal.resume"), TREASURY, paused=False)
         await resealing.look()
-        assert (await one.vault()).revoked
-
-    scene(work, epochs=3)
-
-
-def test_once_what_cannot_be_moved_is_destroyed_the_older_vault_retires() -> None:
-    async def work(one: Scene) -> None:
-        one.token.refused = {one.epochs[0]}
-        resealing = Resealing(one.services)
-        await resealing.look()
-        drop = DropEnvelopes(TREASURY, MEETINGS[0], 0)
-        await one.site.store.commit(Unit((drop,)))
-        await resealing.look()
-        assert (await one.vault()).revoked
+        assert one.left() == 0
 
     scene(work, epochs=3)
 
@@ -220,59 +190,6 @@ def test_a_token_that_does_not_answer_is_tried_again() -> None:
     scene(work, epochs=5)
 
 
-def test_a_vault_key_that_was_revoked_and_not_destroyed_goes_at_the_next_start() -> None:
-    """The process died between the leaf and the token."""
-
-    async def work(one: Scene) -> None:
-        one.token.retires = False
-        await one.look()
-        assert (await one.vault()).revoked
-        assert one.token.vaults == {1: OLD, 2: NEW}
-        one.token.retires = True
-        await one.look()
-        assert one.token.vaults == {2: NEW}
-        assert len(one.leaves("vault.retire")) == 1
-
-    scene(work, epochs=3)
-
-
-def test_a_key_of_the_same_number_and_another_id_stays_on_the_token() -> None:
-    """A restored site's vault keys may bear numbers that retired ones had."""
-
-    async def work(one: Scene) -> None:
-        await one.look()
-        one.token.vaults[1] = RecipientId("3" * 43)
-        await one.look()
-        assert one.token.vaults == {1: "3" * 43, 2: NEW}
-
-    scene(work, epochs=3)
-
-
-def test_a_vault_key_that_another_space_still_needs_stays() -> None:
-    """A shared meeting's keys are wrapped to the partner's vault too, in the host's space."""
-
-    async def work(one: Scene) -> None:
-        meeting = replace(meeting_record(MEETINGS[0]), space=BANKING)
-        envelope = Envelope(BANKING, MEETINGS[0], 0, OLD, b"blob")
-        epoch = Epoch(
-            BANKING,
-            MEETINGS[0],
-            0,
-            KeyState.ACTIVE,
-            RotationReason.OPEN,
-            NOW,
-            NOW + 9,
-            1,
-            "e30.e30.e30",
-        )
-        await put(one.site, [meeting, epoch], envelope)
-        await one.look()
-        assert one.left() == 0
-        assert not (await one.vault()).revoked
-
-    scene(work, epochs=3)
-
-
 # --- pausing --------------------------------------------------------------------------------------
 
 
@@ -317,8 +234,9 @@ def test_status_tells_versions_progress_and_what_is_left() -> None:
         await one.look()
         status = (await _status(one))[TREASURY]
         assert [(v.version, v.kept) for v in status.versions] == [(1, 0), (2, 3)]
-        assert status.versions[0].retired == one.services.seconds()
+        assert [v.retirable for v in status.versions] == [True, False]
         assert (status.left, status.done) == (0, 3)
+        assert status.attention
 
     scene(work, epochs=3)
 

@@ -80,4 +80,5 @@ def _version(found: VaultVersion) -> VaultVersionOut:
         registered=rfc3339(found.registered),
         retired=rfc3339(found.retired) if found.retired else None,
         epochs=found.kept,
+        retirable=found.retirable,
     )

@@ -3,6 +3,7 @@
 from kms.usecases import grants, policies, sharing
 from kms.usecases.approvals.effect import Afterwards, Prepare
 from kms.usecases.lifecycle import certificates, destruction, holds, suspension
+from kms.usecases.rotation import vaults
 
 EFFECTS: dict[str, Prepare] = {
     "epoch.resume": suspension.prepare_resume,
@@ -13,6 +14,7 @@ EFFECTS: dict[str, Prepare] = {
     "site-policy.change": policies.prepare_site_policy,
     "grant.create": grants.prepare_grant,
     "meeting.share": sharing.prepare_share,
+    "vault.retire": vaults.prepare_retire,
 }
 """Every operation of kms/domain/approvals.RULES that can be carried out here."""
 
@@ -20,5 +22,6 @@ AFTERWARDS: dict[str, Afterwards] = {
     "epoch.destroy": certificates.certify,
     "meeting.destroy": certificates.certify,
     "meeting.share": sharing.give_next_key,
+    "vault.retire": vaults.destroy_retired,
 }
 """What remains to be done once the effect is durable; done again at start if a crash cut it off."""

@@ -10,9 +10,9 @@ from kms.audit.leaf import LeafDraft, Outcome, Phase
 from kms.domain.approvals import Request, RequestState
 from kms.domain.ids import SpaceName
 from kms.domain.rows import RowKind, SealedRow
-from kms.errors import ConclaveError
-from kms.ports import Approved
-from kms.statements.canonical import make_row
+from kms.errors import ConclaveError, InvalidInput
+from kms.ports import Approved, PutMark, Unit
+from kms.statements.canonical import make_row, read_row
 from kms.statements.request import CheckedRequest, check_quorum, peek_request, verify_request
 from kms.usecases.activations import SERVICE
 from kms.usecases.approvals.common import (
@@ -35,6 +35,8 @@ from kms.usecases.services import Call, Services, store_rows, uninterrupted
 
 _LOG = logging.getLogger(__name__)
 _PAGE = 500
+_FOLLOWED = "followed/{}"
+"""The mark of a request after which nothing remains to be done."""
 
 
 @uninterrupted
@@ -112,8 +114,10 @@ async def _follow(services: Services, call: Call, checked: CheckedRequest) -> No
     afterwards = AFTERWARDS.get(checked.wanted.operation)
     if afterwards is None:
         return
+    mark = PutMark(_FOLLOWED.format(checked.wanted.id), 1)
     try:
         await afterwards(services, call, checked)
+        await services.store.commit(Unit((mark,)))
     except ConclaveError as error:
         _LOG.error(
             "what follows the request %s failed and is tried again at the next start: %s",
@@ -129,18 +133,26 @@ async def finish_executed(services: Services) -> None:
     while page := services.store.requests(RequestState.EXECUTED, after, _PAGE):
         for sealed in page:
             after = sealed.row.key.rpartition("/")[2]
-            if services.store.certificate(after) is None:
+            if not services.store.mark(_FOLLOWED.format(after), 0) and _has_more(sealed):
                 await _finish(services, call, after)
+
+
+def _has_more(sealed: SealedRow) -> bool:
+    """Whether anything follows a request's effect; its row is read unchecked to know that alone."""
+    try:
+        record = read_row(sealed.row)
+        return isinstance(record, Request) and peek_request(record.request).operation in AFTERWARDS
+    except InvalidInput:
+        return True
 
 
 async def _finish(services: Services, call: Call, request: str) -> None:
     try:
         record, _ = await services.cache.request(request)
         wanted = peek_request(record.request)
-        if wanted.operation in AFTERWARDS:
-            state, site = services.settings.paths.state, services.settings.site.id
-            past = services.registers.once_in_force(services.store, state, wanted.register)
-            checked = verify_request(record, site, past.register, past.sha256)
-            await _follow(services, call, checked)
+        state, site = services.settings.paths.state, services.settings.site.id
+        past = services.registers.once_in_force(services.store, state, wanted.register)
+        checked = verify_request(record, site, past.register, past.sha256)
+        await _follow(services, call, checked)
     except ConclaveError as error:
         _LOG.error("the request %s cannot be finished: %s", request, error.code)

@@ -1,5 +1,5 @@
-"""Moves every key of a space to its newest vault key, beside other work, and then destroys the
-older one.
+"""Moves every key of a space to its newest vault key, beside other work. The older one stays until
+people have it destroyed by an approved request (vaults.py).
 
 What is left to do is always read from the store, so a process that dies loses nothing: the next
 one looks again. A key that cannot be moved is told once, skipped, and keeps the older vault alive.
@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from kms.audit.leaf import LeafDraft, Outcome, Phase
@@ -18,9 +18,9 @@ from kms.domain.models import Recipient
 from kms.domain.rows import RowKind, SealedRow
 from kms.errors import ConclaveError, IntegrityFailure, StateNotAllowed
 from kms.ports import Change, DropEnvelope, PutEnvelopes, PutMark, Resealed, ResealItem, Unit
-from kms.statements.canonical import digest, make_row, read_row
+from kms.statements.canonical import digest, read_row
 from kms.usecases.activations import SERVICE
-from kms.usecases.rotation.vaults import count_kept, is_paused, vaults_of
+from kms.usecases.rotation.vaults import is_paused, vaults_of
 from kms.usecases.services import Call, Services, lock_name, meeting_path, refusal, store_rows
 
 _LOG = logging.getLogger(__name__)
@@ -56,7 +56,6 @@ class Resealing:
         self._services = services
         self._store = services.store
         self._looked: set[RecipientId] = set()
-        self._gone: set[RecipientId] = set()
 
     async def run(self) -> None:
         """Move what is to be moved, for ever; what fails for a while is tried again."""
@@ -78,17 +77,10 @@ class Resealing:
             _LOG.warning("resealing in %s waits: %s", space, error.message)
 
     async def _work(self, space: SpaceName) -> None:
-        vaults = await vaults_of(self._services, space)
-        for one in vaults:
-            if one.revoked and one.recipient not in self._gone:
-                await self._destroy(space, one)
-        live = [one for one in vaults if not one.revoked]
+        live = [one for one in await vaults_of(self._services, space) if not one.revoked]
         for old in live[:-1]:
-            if self._is_stuck(space, old.recipient):
-                continue
-            await self._move(_Move(space, old.recipient, live[-1]))
-            if not count_kept(self._store, old.recipient):
-                await self._retire(space, old)
+            if not self._is_stuck(space, old.recipient):
+                await self._move(_Move(space, old.recipient, live[-1]))
 
     def _is_stuck(self, space: SpaceName, old: RecipientId) -> bool:
         """Whether all that is left under a vault key is known not to move: then nothing is read
@@ -186,33 +178,6 @@ class Resealing:
         path = meeting_path(space, place.meeting, place.epoch)
         leaf = refusal(Call(SERVICE, "vault.rewrap", ""), "integrity.failure", space, path, error)
         await self._store.commit(Unit((PutMark(mark, 1),), (leaf,)))
-
-    # --- the end of a vault key -------------------------------------------------------------------
-
-    async def _retire(self, space: SpaceName, old: Recipient) -> None:
-        """Revoke a vault key that nothing depends on, then destroy it: a process that dies between
-        the two finds it revoked, and destroys it when it starts again.
-        """
-        self._services.gate()
-        worker = self._services.workers.space(space)
-        version = self._store.row_version(f"recipient/{space}/{old.recipient}")
-        record = replace(old, revoked=self._services.seconds())
-        sealed = await worker.seal_rows([make_row(record, version + 1)])
-        path = f"spaces/{space}/recipients/{old.recipient}"
-        leaf = _leaf(space, "vault.retire", path, sealed, version=old.version)
-        await store_rows(self._services, sealed, (), leaf)
-        await self._destroy(space, record)
-
-    async def _destroy(self, space: SpaceName, revoked: Recipient) -> None:
-        """Destroy a revoked vault key if it is still on the token: known by its id, since a
-        restored site's vault keys begin to count anew.
-        """
-        worker = self._services.workers.space(space)
-        for one in (await worker.info()).objects:
-            if one["id"] == revoked.recipient and one["label"].startswith("vault/"):
-                await worker.retire_vault(int(one["label"].split("/")[1]))
-                _LOG.info("vault key %d of %s is destroyed", revoked.version, space)
-        self._gone.add(revoked.recipient)
 
 
 def _place_of(key: str) -> _Place:

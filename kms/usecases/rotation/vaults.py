@@ -1,15 +1,21 @@
-"""Vault keys: which versions a space has, what depends on each, when the next one is due; and how
-people pause the move of keys to the newest.
+"""Vault keys: which versions a space has, what depends on each, when the next one is due; how
+people pause the move of keys to the newest, and destroy an older one by an approved request.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 from kms.audit.leaf import Outcome, Phase
+from kms.domain.approvals import VaultTarget
 from kms.domain.ids import RecipientId, SpaceName
 from kms.domain.models import Recipient, RecipientKind
+from kms.domain.rows import RowKind
+from kms.errors import IntegrityFailure, InvalidInput, StateNotAllowed
 from kms.policy.authorizer import Target
-from kms.ports import PutMark, Store, Unit
+from kms.ports import PutMark, RetireOrder, Store, Unit
+from kms.statements.request import CheckedRequest
+from kms.usecases.approvals.effect import Effect
 from kms.usecases.policies import policy_in_force
 from kms.usecases.queries import present_spaces
 from kms.usecases.services import Call, Services, authorize
@@ -20,7 +26,8 @@ _PAUSED = "reseal-paused/{}"
 @dataclass(frozen=True, slots=True)
 class VaultVersion:
     """One vault key. ``kept``: of how many epochs it has an envelope, of other spaces' too;
-    ``registered`` and ``retired`` in seconds since 1970 (0: in use).
+    ``registered`` and ``retired`` in seconds since 1970 (0: in use); ``retirable``: nothing depends
+    on it, so people can have it destroyed.
     """
 
     recipient: RecipientId
@@ -28,6 +35,7 @@ class VaultVersion:
     registered: int
     retired: int
     kept: int
+    retirable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,7 @@ class SpaceVaults:
     @property
     def attention(self) -> bool:
         """Whether people have to do something about it."""
-        return self.overdue or bool(self.failed)
+        return self.overdue or bool(self.failed) or any(one.retirable for one in self.versions)
 
 
 async def vault_status(services: Services, call: Call) -> list[SpaceVaults]:
@@ -94,6 +102,15 @@ def count_kept(store: Store, recipient: RecipientId) -> int:
     return sum(store.count_kept_for(space, recipient) for space in spaces)
 
 
+def retirable(services: Services, space: SpaceName, known: Sequence[Recipient]) -> list[Recipient]:
+    """Return the older ones of a space's vault keys that nothing depends on; none while it is told
+    of keys that could not be moved.
+    """
+    older = [one for one in known if not one.revoked][:-1]
+    failed = services.reseals[space].failed
+    return [one for one in older if not failed and not count_kept(services.store, one.recipient)]
+
+
 async def vault_due(services: Services, space: SpaceName, newest: Recipient) -> int:
     """Return when a space's next vault key is due by its policy (0: never)."""
     period = (await policy_in_force(services, space))[0].rotation.vault_seconds
@@ -103,6 +120,7 @@ async def vault_due(services: Services, space: SpaceName, newest: Recipient) -> 
 async def _status(services: Services, space: SpaceName) -> SpaceVaults:
     store, progress = services.store, services.reseals[space]
     vaults = await vaults_of(services, space)
+    done_with = retirable(services, space, vaults)
     versions = tuple(
         VaultVersion(
             one.recipient,
@@ -110,6 +128,7 @@ async def _status(services: Services, space: SpaceName) -> SpaceVaults:
             one.registered,
             one.revoked,
             0 if one.revoked else count_kept(store, one.recipient),
+            one in done_with,
         )
         for one in vaults
     )
@@ -126,3 +145,63 @@ async def _status(services: Services, space: SpaceName) -> SpaceVaults:
         per_second=progress.per_second,
         failed=tuple(sorted(progress.failed.items())),
     )
+
+
+# --- the end of a vault key -----------------------------------------------------------------------
+
+
+async def prepare_retire(services: Services, call: Call, checked: CheckedRequest) -> Effect:
+    """Return the revocation of an older vault key, which is then destroyed. Raise StateNotAllowed
+    for the newest, an unknown or a retired one, and while anything depends on it; IntegrityFailure.
+    """
+    del call
+    target, space = checked.parameters, SpaceName(checked.wanted.space)
+    if not isinstance(target, VaultTarget):
+        raise InvalidInput("the request names no vault key")
+    vaults = await vaults_of(services, space)
+    old = _older(vaults, target.version)
+    if old not in retirable(services, space, vaults):
+        raise StateNotAllowed(
+            f"{count_kept(services.store, old.recipient)} keys depend on vault key {old.version}, "
+            f"and {len(services.reseals[space].failed)} could not be moved",
+            hint="see conclave vault status; conclave vault resume tries those again",
+        )
+    version = services.store.row_version(f"recipient/{space}/{old.recipient}")
+    return Effect(
+        f"spaces/{space}/recipients/{old.recipient}",
+        ((replace(old, revoked=services.seconds()), version + 1),),
+        details={"version": old.version},
+    )
+
+
+def _older(vaults: Sequence[Recipient], version: int) -> Recipient:
+    """Return the older vault key of a version; raise StateNotAllowed."""
+    known = [one for one in vaults if one.version == version]
+    live = [one for one in vaults if not one.revoked]
+    if not known:
+        raise StateNotAllowed(f"the space has no vault key {version}")
+    found = [one for one in known if one in live]
+    if not found:
+        raise StateNotAllowed(f"vault key {version} is destroyed already")
+    if found[0] == live[-1]:
+        raise StateNotAllowed(f"new keys go to vault key {version}")
+    return found[0]
+
+
+async def destroy_retired(services: Services, call: Call, checked: CheckedRequest) -> None:
+    """Have the token destroy the vault key that a request revoked; nothing if it is gone already.
+
+    Raise IntegrityFailure, HsmUnavailable; then it is to be tried again.
+    """
+    del call
+    wanted, target = checked.wanted, checked.parameters
+    space, request = SpaceName(wanted.space), services.store.request(wanted.id)
+    if not isinstance(target, VaultTarget) or request is None:
+        raise IntegrityFailure("the request that was carried out is gone")
+    state = services.settings.paths.state
+    register = services.registers.once_in_force(services.store, state, wanted.register).token
+    for one in await vaults_of(services, space):
+        row = services.store.row(RowKind.RECIPIENT, f"recipient/{space}/{one.recipient}")
+        if one.revoked and one.version == target.version and row is not None:
+            order = RetireOrder(request, register, row)
+            await services.workers.space(space).retire_vault(order)

@@ -41,6 +41,12 @@ def vault_overdue(view: View) -> Iterator[Condition]:
             yield Condition("vault-overdue", space, space, days)
 
 
+def vault_retirable(view: View) -> Iterator[Condition]:
+    """Count the older vault keys that nothing depends on."""
+    for space, vaults in view.watched.facts.vaults.items():
+        yield Condition("vault-retirable", space, space, vaults.retirable)
+
+
 def reseal_stuck(view: View) -> Iterator[Condition]:
     """Measure for how long resealing stands still, unless somebody paused it."""
     facts = view.watched.facts
@@ -138,16 +144,18 @@ def seal(view: View) -> Iterator[Condition]:
 
 
 def delivery_failed(view: View) -> Iterator[Condition]:
-    """Measure for how long each channel fails."""
+    """Measure for how long each channel fails, or does not go on."""
     for name, channel in view.watched.channels.items():
-        if channel.failing_since is not None:
-            minutes = int(view.monotonic - channel.failing_since) // _MINUTE
+        known = [one for one in (channel.failing_since, channel.still_since) if one is not None]
+        if known:
+            minutes = int(view.monotonic - min(known)) // _MINUTE
             yield Condition("delivery-failed", "", name, minutes, channel.error)
 
 
 DETECTORS: tuple[Detector, ...] = (
     rotation_overdue,
     vault_overdue,
+    vault_retirable,
     reseal_stuck,
     bulk_fetch,
     unusual_fetch,

@@ -43,12 +43,14 @@ class SpaceKeys:
 @dataclass(frozen=True, slots=True)
 class Vaults:
     """A space's vault keys: ``remaining`` epochs still have an envelope to an older one;
-    ``due``: when the newest one's cryptoperiod ends (whole seconds; 0: never).
+    ``due``: when the newest one's cryptoperiod ends (whole seconds; 0: never); nothing depends on
+    ``retirable`` older ones.
     """
 
     remaining: int
     paused: bool
     due: int
+    retirable: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +89,15 @@ class Facts:
 @dataclass(slots=True)
 class ChannelState:
     """A notification channel: how far it came in the log, since when it fails (monotonic seconds;
-    None: it does not), the last error in short.
+    None: it does not), the last error in short. ``seen``: where the last look found it;
+    ``still_since``: since when it stays there although the log goes on (monotonic seconds).
     """
 
     position: int = 0
     failing_since: float | None = None
     error: str = ""
+    seen: int = 0
+    still_since: float | None = None
 
 
 def _none() -> float:

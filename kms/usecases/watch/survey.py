@@ -25,7 +25,7 @@ from kms.statements.request import peek_request
 from kms.usecases.escrow import escrow_status
 from kms.usecases.grants import flagged_grants
 from kms.usecases.queries import check_writable
-from kms.usecases.rotation.vaults import is_paused, vault_due, vaults_of
+from kms.usecases.rotation.vaults import is_paused, retirable, vault_due, vaults_of
 from kms.usecases.services import Call, Services
 from kms.usecases.watch.state import READY, Escrow, SpaceKeys, Vaults, Waiting
 
@@ -97,6 +97,16 @@ def _seconds(time: str) -> float:
 async def look_at_seals(services: Services) -> None:
     """See what is sealed; the empty name is the whole box."""
     services.watched.facts.sealed = tuple(sorted(services.seals.spaces))
+
+
+async def look_at_channels(services: Services) -> None:
+    """See which channels stand still although the log has more for them."""
+    size, now = services.store.tree_size(), services.clock.monotonic()
+    for channel in services.watched.channels.values():
+        if channel.position != channel.seen or channel.position >= size:
+            channel.seen, channel.still_since = channel.position, None
+        elif channel.still_since is None:
+            channel.still_since = now
 
 
 async def look_at_keys(services: Services) -> None:
@@ -175,11 +185,12 @@ async def look_at_vaults(services: Services) -> None:
 
 
 async def _vaults(services: Services, space: SpaceName) -> Vaults:
-    live = [one for one in await vaults_of(services, space) if not one.revoked]
-    store = services.store
+    vaults, store = await vaults_of(services, space), services.store
+    live = [one for one in vaults if not one.revoked]
     remaining = sum(store.count_kept_for(space, one.recipient) for one in live[:-1])
     due = await vault_due(services, space, live[-1]) if live else 0
-    return Vaults(remaining, is_paused(store, space), due)
+    done_with = retirable(services, space, vaults)
+    return Vaults(remaining, is_paused(store, space), due, len(done_with))
 
 
 async def look_at_escrow(services: Services) -> None:
