@@ -47,8 +47,8 @@ def status(session: Session) -> None:
         for version in space["versions"]
     ]
     session.output.table(document, rows, _VERSIONS)
-    for space in document["items"]:
     say_unlisted(session.output, found.unknown)
+    for space in document["items"]:
         _say(session, space)
     if any(one.attention for one in found.items):
         raise typer.Exit(Exit.ATTENTION)

@@ -54,9 +54,9 @@ class VaultList(Wire):
     """
 
     items: Annotated[tuple[SpaceVaultsOut, ...], _Many]
-
-
     unknown: Annotated[tuple[Space, ...], _Many] = ()
+
+
 class ResealOut(Wire):
     """Whether the move of a space's keys is paused."""
 
