@@ -5,9 +5,12 @@ The caller connects to the address that was checked, so a name cannot point else
 
 import socket
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from kms.usecases.watch.channel import DeliveryError
+
+_TEREDO = IPv6Network("2001::/32")
+"""IPv4 through somebody's relay on the internet, which Python takes for private."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,4 +53,6 @@ def _place(family: socket.AddressFamily, text: str) -> Place:
 def _local(address: IPv4Address | IPv6Address) -> bool:
     if address.is_unspecified or address.is_multicast or address.is_link_local:
         return False
+    if address in _TEREDO or (isinstance(address, IPv4Address) and address.is_reserved):
+        return False  # reserved: 240.0.0.0/4 with the broadcast address
     return address.is_loopback or address.is_private

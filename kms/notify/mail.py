@@ -1,16 +1,17 @@
 """Notices as e-mail through a relay on the local network, which needs no password."""
 
-import asyncio
 import logging
 import smtplib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
+from functools import partial
 
 from kms.i18n import Language
 from kms.notify.addresses import resolve
+from kms.notify.thread import OneThread
 from kms.usecases.watch.channel import DeliveryError, Notice, Wishes
 
 _LOG = logging.getLogger(__name__)
@@ -31,12 +32,13 @@ class Mail:
     sender: str
     recipients: tuple[str, ...]
     timeout: float = 10.0
+    _thread: OneThread = field(default_factory=OneThread, repr=False, compare=False)
 
     async def send(self, notices: Sequence[Notice]) -> None:
         """Hand every message to the relay; raise DeliveryError."""
         messages = [self.message(notice) for notice in notices]
         try:
-            await asyncio.to_thread(self._hand_over, messages)
+            await self._thread.run(partial(self._hand_over, messages))
         except (OSError, smtplib.SMTPException) as error:
             raise DeliveryError(f"{type(error).__name__} at {self.host}") from error
 

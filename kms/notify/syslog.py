@@ -3,17 +3,18 @@
 Syslog has no acknowledgement: what was handed over counts as delivered.
 """
 
-import asyncio
 import os
 import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from kms.domain.alerts import Severity
 from kms.notify.addresses import resolve
+from kms.notify.thread import OneThread
 from kms.usecases.watch.channel import DeliveryError, Notice, Wishes
 
 SD_ID = "conclave@32473"
@@ -28,7 +29,7 @@ _NOT_PRINTABLE = re.compile(r"[^!-~]")
 
 @dataclass(slots=True)
 class Syslog:
-    """A ``Channel``; keeps its TCP connection."""
+    """A ``Channel``; keeps its TCP connection, which its one thread alone uses."""
 
     wishes: Wishes
     site: str
@@ -38,14 +39,14 @@ class Syslog:
     port: int
     timeout: float = 10.0
     _tcp: socket.socket | None = field(default=None, repr=False)
+    _thread: OneThread = field(default_factory=OneThread, repr=False)
 
     async def send(self, notices: Sequence[Notice]) -> None:
         """Hand the messages over; raise DeliveryError."""
         messages = [self._message(notice) for notice in notices]
         try:
-            await asyncio.to_thread(self._hand_over, messages)
+            await self._thread.run(partial(self._hand_over, messages))
         except OSError as error:
-            self._hang_up()
             raise DeliveryError(f"{self.transport}: {error.strerror or error}") from error
 
     def _message(self, notice: Notice) -> bytes:
@@ -58,7 +59,11 @@ class Syslog:
     def _hand_over(self, messages: list[bytes]) -> None:
         if self.transport == "tcp":
             framed = b"".join(b"%d %b" % (len(one), one) for one in messages)
-            self._connected().sendall(framed)
+            try:
+                self._connected().sendall(framed)
+            except OSError:
+                self._hang_up()
+                raise
             return
         with self._datagrams() as sock:
             for message in messages:

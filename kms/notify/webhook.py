@@ -10,12 +10,14 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 import msgspec
 
 from kms.notify.addresses import Place, resolve
+from kms.notify.thread import OneThread
 from kms.usecases.watch.channel import DeliveryError, Notice, Wishes
 
 SIGNATURE = "Conclave-Signature"
@@ -34,6 +36,7 @@ class Webhook:
     secret: bytes | None = field(repr=False)
     timeout: float = 10.0
     clock: Callable[[], float] = time.time
+    _thread: OneThread = field(default_factory=OneThread, repr=False, compare=False)
 
     async def send(self, notices: Sequence[Notice]) -> None:
         """Post each notice; a status of 2xx says that it was taken."""
@@ -51,22 +54,26 @@ class Webhook:
     async def _post(self, body: bytes) -> None:
         parts = urlsplit(self.url)
         port = parts.port or _PORTS[parts.scheme]
-        place = await asyncio.to_thread(resolve, parts.hostname or "", port)
+        place = await self._thread.run(partial(resolve, parts.hostname or "", port))
         if parts.scheme == "http" and not place.loopback:
             raise DeliveryError("http: is for loopback alone")
         try:
-            async with httpx2.AsyncClient(verify=self.context, trust_env=False) as client:
-                answer = await client.post(
+            async with (
+                httpx2.AsyncClient(verify=self.context, trust_env=False) as client,
+                client.stream(
+                    "POST",
                     _pinned(parts, place, port),
                     content=body,
                     headers=self._headers(parts, body),
                     extensions={"sni_hostname": parts.hostname},
                     timeout=self.timeout,
-                )
+                ) as answer,
+            ):
+                status = answer.status_code  # and nothing of the body is read
         except (httpx2.HTTPError, OSError) as error:
             raise DeliveryError(f"{type(error).__name__} at {parts.hostname}") from error
-        if answer.status_code >= _TAKEN:
-            raise DeliveryError(f"{parts.hostname} answered {answer.status_code}")
+        if status >= _TAKEN:
+            raise DeliveryError(f"{parts.hostname} answered {status}")
 
     def _headers(self, parts: SplitResult, body: bytes) -> dict[str, str]:
         headers = {"host": parts.netloc.rpartition("@")[2], "content-type": "application/json"}

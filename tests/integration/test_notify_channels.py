@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.header import decode_header, make_header
@@ -125,6 +125,43 @@ def test_only_success_counts_and_redirects_are_not_followed(status: int) -> None
         assert other.posted == []
 
 
+@contextmanager
+def talking(word: bytes, then: bytes, pause: float = 0.0) -> Iterator[tuple[int, list[int]]]:
+    """A server that says a word and then the same for ever; how many times, at the end."""
+    said: list[int] = []
+    ended = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        count = 0
+        with connection, suppress(OSError):
+            connection.sendall(word)
+            while not ended.wait(pause) if pause else not ended.is_set():
+                connection.sendall(then)
+                count += 1
+        said.append(count)
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1], said
+        ended.set()
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def test_of_an_endless_answer_nothing_but_the_status_is_read() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n"
+    with talking(head, bytes(1 << 16)) as (port, said):
+        deliver(webhook(f"http://127.0.0.1:{port}/"))
+        wait = threading.Event()
+        while not said:
+            wait.wait(0.01)
+    assert said[0] < 1000, "some 64 MiB are more than any socket's buffers"
+
+
 def test_a_server_that_is_gone_or_silent_is_an_error_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
@@ -228,7 +265,7 @@ def channels_to(host: str, port: int) -> list[Channel]:
     "address",
     [
         "8.8.8.8", "2001:4860:4860::8888", "::ffff:8.8.8.8", "0.0.0.0", "224.0.0.1",
-        "169.254.169.254", "fe80::1", "100.64.0.1",
+        "169.254.169.254", "fe80::1", "100.64.0.1", "2001::1", "240.0.0.1", "255.255.255.255",
     ],
 )  # fmt: skip
 def test_nothing_is_sent_beyond_the_local_network(address: str) -> None:
@@ -322,6 +359,21 @@ def test_one_recipient_whom_the_relay_refuses_keeps_nobody_else_from_it(
     assert "refuses the recipient" in caplog.text
     with pytest.raises(DeliveryError):
         deliver(mail(port, "nobody@bank.example"))
+
+
+def test_a_relay_that_drips_holds_one_thread_and_every_try_is_an_error() -> None:
+    async def work(channel: Mail) -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await channel.send([NOTICE])
+        threads = threading.active_count()
+        for _ in range(3):
+            with pytest.raises(DeliveryError, match="still hangs"):
+                await channel.send([NOTICE])
+        assert threading.active_count() == threads
+
+    with talking(b"220-wait\r\n", b"220-wait\r\n", pause=0.05) as (port, _):
+        asyncio.run(work(mail(port, "officer@bank.example")))
 
 
 def test_a_relay_that_is_gone_is_an_error() -> None:

@@ -17,9 +17,11 @@ from kms.ports import Unit
 from kms.usecases.watch import notify
 from kms.usecases.watch.board import clearing, raising
 from kms.usecases.watch.channel import DeliveryError, Notice, Wishes
+from kms.usecases.watch.detectors import View, delivery_failed
 from kms.usecases.watch.notices import notice_of
 from kms.usecases.watch.notify import Notifier
 from kms.usecases.watch.state import Watched
+from kms.usecases.watch.survey import look_at_channels
 from tests.fixtures.api import TREASURY, FakeSite, run_with_site
 
 EVERYTHING = Wishes("soc", Severity.NOTICE, Language.EN, approvals=True)
@@ -173,6 +175,69 @@ def test_a_channel_with_a_fault_of_its_own_stops_no_other(
 
     run_with_site(work)
     assert "faulty failed unexpectedly" in caplog.text
+
+
+class Hanging(Kept):
+    """A fake channel that never answers."""
+
+    async def send(self, notices: Sequence[Notice]) -> None:
+        self.tries += 1
+        await asyncio.Event().wait()
+
+
+def test_a_channel_that_hangs_fails_in_time_and_stops_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(notify, "SEND_SECONDS", 0.01)
+    monkeypatch.setattr(notify, "MORE_SECONDS", 0.0)
+
+    async def work(site: FakeSite) -> None:
+        hanging, alive = Hanging(replace(EVERYTHING, name="hanging")), Kept()
+        async with notifying(site, hanging, alive) as watched:
+            await write(site, alert(1))
+            await alive.has(1)
+            await until(lambda: hanging.tries > 2)
+            assert watched.channels["hanging"].error == "not delivered in time"
+            assert watched.channels["hanging"].failing_since is not None
+
+    run_with_site(work)
+
+
+def test_a_channel_is_never_given_two_things_at_a_time() -> None:
+    class Single(Kept):
+        inside = 0
+
+        async def send(self, notices: Sequence[Notice]) -> None:
+            self.inside += 1
+            assert self.inside == 1
+            await asyncio.sleep(0.01)
+            self.inside -= 1
+            self.taken += notices
+
+    async def work(site: FakeSite) -> None:
+        channel = Single()
+        active = ActiveAlert("log-trouble", "", "log", 40, "x", "2027-01-15T08:00:00.000000Z", -1)
+        notifier = Notifier(replace(site.services, watched=Watched()), [channel])
+        await asyncio.gather(*(notifier.tell(active) for _ in range(5)))
+        assert len(channel.taken) == 5
+
+    run_with_site(work)
+
+
+def test_a_channel_that_stands_still_while_the_log_goes_on_is_known_to_fail() -> None:
+    async def work(site: FakeSite) -> None:
+        async with notifying(site, Hanging()) as watched:
+            services = replace(site.services, watched=watched)
+            for _ in range(2):
+                await look_at_channels(services)
+            assert watched.channels["soc"].still_since is None
+            await write(site, alert(1))
+            await look_at_channels(services)
+            later = site.services.clock.monotonic() + 180
+            (found,) = delivery_failed(View(watched, 0, later))
+            assert (found.subject, found.number >= 3) == ("soc", True)
+
+    run_with_site(work)
 
 
 def test_a_channel_hears_from_its_severity_on_and_no_requests_if_it_wants_none() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import msgspec
 
 from kms.audit.leaf import LeafDraft, Outcome, Phase, decode_leaf
-from kms.domain.alerts import ActiveAlert
+from kms.domain.alerts import ActiveAlert, Condition
 from kms.domain.ids import SpaceName
 from kms.domain.policies import Labels, RotationRules, SpacePolicy, Threshold
 from kms.domain.rows import Record, SealedRow
@@ -269,10 +269,12 @@ def test_what_the_log_cannot_take_is_told_at_once_and_logged_later() -> None:
         await watch.watcher.look()
         watch.pass_time(40)
         await watch.watcher.look()
+        await asyncio.sleep(0)
         assert ("log-trouble", "", "log") in {one.key for one in watch.told}
         told = len(watch.told)
         watch.pass_time(10)
         await watch.watcher.look()
+        await asyncio.sleep(0)
         assert len(watch.told) == told, "told once"
         unlogged = [one for one in watch.services.watched.board.active() if one.seq < 0]
         assert unlogged
@@ -283,6 +285,22 @@ def test_what_the_log_cannot_take_is_told_at_once_and_logged_later() -> None:
         assert all(one.seq >= 0 for one in watch.services.watched.board.active())
 
     run_with_site(work)
+
+
+def test_a_channel_that_hangs_does_not_stop_the_watcher() -> None:
+    async def work(watch: Watch) -> None:
+        hanging = asyncio.Event()
+
+        async def tell(_active: ActiveAlert) -> None:
+            await hanging.wait()
+
+        watch.watcher._tell = tell
+        async with asyncio.timeout(1):
+            watch.watcher._tell_unlogged([Condition("log-trouble", "", "log", 40)])
+            await watch.watcher.look()
+        hanging.set()
+
+    watching(work)
 
 
 def test_a_look_that_fails_hinders_no_other() -> None:

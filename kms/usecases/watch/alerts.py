@@ -54,6 +54,7 @@ class Watcher:
             _Task(survey.look_at_tokens, often),
             _Task(survey.look_at_log, often),
             _Task(survey.look_at_seals, often),
+            _Task(survey.look_at_channels, often),
             _Task(survey.look_at_keys, survey_),
             _Task(survey.look_at_requests, survey_),
             _Task(survey.look_at_grants, survey_),
@@ -63,6 +64,7 @@ class Watcher:
         self._position = 0
         self._marked = 0
         self._seen: dict[AlertKey, float] = {}
+        self._telling: set[asyncio.Task[bool]] = set()
         self._raised: dict[AlertKey, float] = {}
         self._more: dict[AlertKey, Condition] = {}
 
@@ -163,7 +165,7 @@ class Watcher:
             await self._write([*map(raising, (*new, *again)), *map(clearing, over)])
         except ConclaveError as error:
             _LOG.error("alerts cannot be logged: %s", error.code)
-            await self._tell_unlogged(new)
+            self._tell_unlogged(new)
             return
         board.read(self._services.store)
         board.unlogged.clear()
@@ -201,8 +203,10 @@ class Watcher:
             await self._services.store.commit(Unit((mark,), tuple(leaves)))
             self._marked = self._position
 
-    async def _tell_unlogged(self, conditions: list[Condition]) -> None:
-        """Keep what the log cannot take, and tell people at once: silence would be worse."""
+    def _tell_unlogged(self, conditions: list[Condition]) -> None:
+        """Keep what the log cannot take, and tell people at once: silence would be worse. Nobody
+        waits for a channel that hangs.
+        """
         board = self._watched.board
         since = datetime.fromtimestamp(self._services.clock.now(), UTC)
         for one in conditions:
@@ -210,7 +214,10 @@ class Watcher:
                 stamp = since.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
                 active = ActiveAlert(*one.key, one.number, one.text, stamp, -1)
                 board.unlogged[one.key] = active
-                await self._guarded("unlogged alerts", self._tell, active)
+                telling = self._guarded("unlogged alerts", self._tell, active)
+                task = asyncio.create_task(telling)
+                self._telling.add(task)
+                task.add_done_callback(self._telling.discard)
 
 
 def _condition(active: ActiveAlert) -> Condition:

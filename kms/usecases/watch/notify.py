@@ -22,6 +22,8 @@ _MARK_EVERY = 10_000
 GATHER_SECONDS = 0.2
 """So long new leaves are let gather: a busy log does not wake every channel at each commit."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+SEND_SECONDS, MORE_SECONDS = 30.0, 5.0
+"""So long a delivery may take, and so much longer for each notice."""
 
 
 class Notifier:
@@ -50,6 +52,7 @@ class _Follower:
         self._clock, self._channel = services.clock, channel
         self._name = channel.wishes.name
         self._state = services.watched.channels.setdefault(self._name, ChannelState())
+        self._turn = asyncio.Lock()
         self._marked = 0
         self._begun = False
 
@@ -74,7 +77,7 @@ class _Follower:
         if notice is None:
             return
         try:
-            await self._channel.send([notice])
+            await self._send([notice])
         except DeliveryError as error:
             _LOG.error("%s: %s", self._name, error)
 
@@ -123,7 +126,7 @@ class _Follower:
         pause = FIRST_PAUSE
         while True:
             try:
-                await self._channel.send(notices)
+                await self._send(notices)
             except DeliveryError as error:
                 self._failed(str(error))
             else:
@@ -131,6 +134,14 @@ class _Follower:
                 return
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _send(self, notices: list[Notice]) -> None:
+        """Send once, never two at a time; raise DeliveryError, also if it takes too long."""
+        try:
+            async with asyncio.timeout(SEND_SECONDS + MORE_SECONDS * len(notices)), self._turn:
+                await self._channel.send(notices)
+        except TimeoutError as error:
+            raise DeliveryError("not delivered in time") from error
 
     def _failed(self, error: str) -> None:
         if self._state.failing_since is None:
