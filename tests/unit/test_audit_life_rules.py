@@ -236,7 +236,7 @@ def test_a_vault_key_retired_while_a_key_depends_on_it_is_found(verify):
     site, room = small_site()
     vault = named(f"vault {room.space}")
     place, row = f"spaces/{room.space}/recipients/{vault}", f"recipient/{room.space}/{vault}"
-    site._event("vault.retire", room.space, place, [row], {"version": 1}, "service")
+    site.approve("vault.retire", room.space, place, {"version": 1}, [row], {"version": 1})
     assert failed(verify(sealed(site))) == {Check.STATES}
 
 
@@ -245,8 +245,24 @@ def test_a_vault_key_that_nothing_depends_on_is_retired(verify):
     site.rewrap(room, 2, room.current, action="vault.rewrap")
     vault = named(f"vault {room.space}")
     place, row = f"spaces/{room.space}/recipients/{vault}", f"recipient/{room.space}/{vault}"
-    site._event("vault.retire", room.space, place, [row], {"version": 1}, "service")
+    site.approve("vault.retire", room.space, place, {"version": 1}, [row], {"version": 1})
     assert failed(verify(sealed(site))) == set()
+
+
+def test_a_vault_key_retired_without_approval_or_another_than_approved_is_found(verify):
+    for other in (None, 2):
+        site, room = small_site()
+        site.rewrap(room, 2, room.current, action="vault.rewrap")
+        vault = named(f"vault {room.space}")
+        place, row = f"spaces/{room.space}/recipients/{vault}", f"recipient/{room.space}/{vault}"
+        if other:
+            wanted = {"version": other}
+            site.approve("vault.retire", room.space, place, wanted, [row], {"version": 1})
+        else:
+            told = {"version": 1, "request": request_id(9), "digest": "d" * 43}
+            rows = [row, f"request/{room.space}/{request_id(9)}"]
+            site._event("vault.retire", room.space, place, rows, told, "service")
+        assert Check.APPROVALS in failed(verify(sealed(site)))
 
 
 def test_details_of_an_unknown_shape_are_found(verify):

@@ -123,3 +123,15 @@ def test_the_command_ends_with_3_once_a_key_could_not_be_moved() -> None:
             assert space["failed"] == [{"epoch": one.epochs[0], "code": "integrity_failure"}]
 
     scene(work, epochs=3)
+
+
+def test_the_command_says_how_an_older_vault_key_is_destroyed() -> None:
+    async def work(one: Scene) -> None:
+        await one.look()
+        async with one.site.serving():
+            told = await conclave(one, "vault", "status")
+            assert told.returncode == Exit.ATTENTION, told.stderr
+            asks = f"conclave approval request vault.retire --space {TREASURY} --set version=1"
+            assert asks in " ".join(told.stderr.split())
+
+    scene(work, epochs=3)
