@@ -95,12 +95,14 @@ SENTENCES: dict[Check, Said] = {
         "Envelopes went only to recipients on manifest and roster",
     ),
     Check.APPROVALS: Said(
-        "须经批准的操作均有足够人员对该操作的有效批准，每项请求只执行一次",
-        "What needs approval was approved by enough people, exactly as done, and done once",
+        "须经批准的操作均按策略由足够人员批准且只执行一次；仪式之事均由仪式所为，授权均在有效期内",
+        "What needs approval was approved as the policies demand, exactly as done, and done once; "
+        "ceremonies did what only they do; grants were in force",
     ),
     Check.DESTRUCTION: Said(
-        "销毁均不违反法律保全与保存期限，并有已签名的证书",
-        "Destructions kept to legal holds and retention and have signed certificates",
+        "销毁均不违反法律保全与保存期限，并有与请求和日志相符的已签名证书",
+        "Destructions kept to legal holds and retention and have signed certificates that tell of "
+        "them as request and log do",
     ),
 }
 

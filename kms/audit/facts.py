@@ -14,7 +14,8 @@ from kms.errors import StateNotAllowed
 @dataclass(slots=True)
 class EpochFacts:
     """An epoch's state, when it may start, whom its manifest names besides vault and escrow, and
-    the escrow generation that can recover it. ``vault`` is the vault key that opens it.
+    the escrow generation that can recover it. ``vault`` is the vault key that opens it, ``ended``
+    when the next one came into use (0: not yet).
     """
 
     state: KeyState
@@ -22,6 +23,7 @@ class EpochFacts:
     readers: frozenset[str]
     generation: int = 0
     vault: str = ""
+    ended: int = 0
 
 
 @dataclass(slots=True)
@@ -55,6 +57,20 @@ class MeetingFacts:
         """Whether the present epoch still has to end: not if it was compromised meanwhile."""
         facts = self.epochs.get(self.current)
         return facts is not None and facts.state in IN_USE
+
+    def end(self, epoch: int, at: int) -> None:
+        """Note when an epoch was followed by another (seconds since 1970)."""
+        if epoch in self.epochs:
+            self.epochs[epoch].ended = at
+
+    def ended(self, epoch: int) -> int:
+        """Return when an epoch ceased to be of use, 0 while it is: at the end of a closed meeting,
+        else when the next one was due. What never came into use: when that was due itself.
+        """
+        facts = self.epochs.get(epoch)
+        if self.closed or facts is None:
+            return self.closed
+        return 0 if epoch == self.current else facts.ended or facts.starts
 
     def move(self, epoch: int | None, state: KeyState) -> None:
         """Put an epoch into another state; raise Broken."""

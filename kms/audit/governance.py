@@ -3,15 +3,31 @@ needs approval is held against its request.
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import replace
 
-from kms.audit.approvals import Approvals, expect, request_row
+from kms.audit.approvals import SLACK_SECONDS, Approvals, expect, request_row
 from kms.audit.checks import Broken, Check, Tally
 from kms.audit.facts import MeetingFacts, check_rows
-from kms.audit.leaf import Leaf
-from kms.audit.life_words import ByRequest, Granted, HoldLifted, HoldPlaced, PolicyChanged, Shared
+from kms.audit.leaf import GRANT, Leaf, Outcome, Phase, seconds
+from kms.audit.life_words import (
+    ByRequest,
+    Granted,
+    GrantRevoked,
+    HoldLifted,
+    HoldPlaced,
+    PolicyChanged,
+    Shared,
+)
 from kms.audit.words import details, meeting_place
-from kms.domain.approvals import GrantWish, HoldTarget, PolicyChange, Sharing, SitePolicyChange
+from kms.domain.approvals import (
+    GrantWish,
+    HoldTarget,
+    PolicyChange,
+    Sharing,
+    SitePolicyChange,
+    grant_of,
+)
+from kms.domain.grants import Grant  # noqa: TC001
 from kms.domain.ids import MeetingId, SpaceName
 from kms.statements.request import CheckedRequest
 
@@ -28,7 +44,7 @@ class Governance:
         self._approvals = approvals
         self._tally = tally
         self._holds: dict[tuple[str, str], str] = {}
-        self._retention: dict[str, int] = {}
+        self._grants: dict[str, Grant] = {}
         self._sealed: set[str] = set()
         self._steps: dict[str, Step] = {
             "hold.place": self._place_hold,
@@ -36,6 +52,7 @@ class Governance:
             "policy.change": self._change_policy,
             "site-policy.change": self._change_site_policy,
             "grant.create": self._grant,
+            "grant.revoke": self._revoke,
             "meeting.share": self._share,
             "space.seal": lambda leaf: self._sealed.add(leaf.space),
             "space.unseal": lambda leaf: self._sealed.discard(leaf.space),
@@ -54,16 +71,33 @@ class Governance:
         if not self._sealed.isdisjoint({space, ""}):
             raise Broken(Check.STATES, "封存期间仍有密钥操作", "a key operation while sealed")
 
-    def check_may_go(self, leaf: Leaf, facts: MeetingFacts) -> None:
-        """Raise Broken if a legal hold stands, or the time of retention was not over."""
+    def check_grant(self, leaf: Leaf) -> None:
+        """Raise Broken unless a grant that let the caller do it was made for that caller and space
+        and was in force.
+        """
+        if GRANT not in leaf.auth or leaf.phase is Phase.RESULT or leaf.outcome is Outcome.REFUSED:
+            return
+        self._tally.count(Check.APPROVALS)
+        grant = self._grants.get(leaf.auth.rpartition(GRANT)[2])
+        if grant is None or (grant.space, grant.principal) != (leaf.space, leaf.actor):
+            raise Broken(Check.APPROVALS, "所凭授权并不存在", "a grant that was never made")
+        begins, ends = grant.starts - SLACK_SECONDS, grant.revoked or grant.expires
+        if not begins <= seconds(leaf.time) < ends + SLACK_SECONDS:
+            raise Broken(Check.APPROVALS, "所凭授权不在有效期内", "a grant that was not in force")
+
+    def check_may_go(self, leaf: Leaf, facts: MeetingFacts, ended: int) -> None:
+        """Raise Broken if a legal hold stands, or the time of retention was not over; what is gone
+        ``ended`` then (seconds since 1970; 0: it had not, which is found elsewhere).
+        """
         self._tally.count(Check.DESTRUCTION)
         if any(
             space == facts.space and meeting in {"", facts.meeting}
             for (space, _), meeting in self._holds.items()
         ):
             raise Broken(Check.DESTRUCTION, "法律保全期间销毁", "destroyed under a legal hold")
-        kept = self._retention.get(facts.space, 0)
-        if facts.closed and _seconds(leaf.time) < facts.closed + kept:
+        policy = self._approvals.policies.get(facts.space)
+        kept = policy.retention_seconds if policy else 0
+        if ended and seconds(leaf.time) < ended + kept:
             raise Broken(Check.DESTRUCTION, "保存期限未满即销毁", "destroyed before its time")
 
     def _place_hold(self, leaf: Leaf) -> None:
@@ -83,7 +117,7 @@ class Governance:
         if not isinstance(wanted, PolicyChange):
             raise Broken(Check.APPROVALS, "批准的是另一操作", "another operation was approved")
         expect([leaf.space, told.version], [wanted.policy.space, wanted.version])
-        self._retention[leaf.space] = wanted.policy.retention_seconds
+        self._approvals.policies[leaf.space] = wanted.policy
 
     def _change_site_policy(self, leaf: Leaf) -> None:
         told = details(leaf, PolicyChanged)
@@ -101,18 +135,22 @@ class Governance:
             [told.grant, told.principal, told.role, told.expires],
             [told.request, wish.principal, wish.role, wish.expires],
         )
+        self._grants[told.grant] = grant_of(SpaceName(leaf.space), told.grant, wish, "")
+
+    def _revoke(self, leaf: Leaf) -> None:
+        told = details(leaf, GrantRevoked)
+        grant = self._grants.get(told.grant)
+        if grant is None or grant.space != leaf.space or grant.revoked:
+            raise Broken(Check.STATES, "撤回的授权不存在", "no such grant to revoke")
+        self._grants[told.grant] = replace(grant, revoked=seconds(leaf.time))
 
     def _share(self, leaf: Leaf) -> None:
         told = details(leaf, Shared)
         facts = self._meetings.get(meeting_place(leaf))
         if facts is None:
             raise Broken(Check.STATES, "会议从未开启或已销毁", "no such meeting to share")
-        checked = self._approved(leaf, told)
         wanted = Sharing(MeetingId(facts.meeting), SpaceName(told.partner))
-        expect([checked.parameters], [wanted])
-        sides = {need.space == told.partner for need in checked.wanted.quorum}
-        if sides != {True, False}:
-            raise Broken(Check.APPROVALS, "并非双方空间均已批准", "one side was not asked")
+        expect([self._approved(leaf, told).parameters], [wanted])
         if facts.partner:
             raise Broken(Check.STATES, "会议已与另一空间共享", "the meeting was shared before")
         facts.partner = told.partner
@@ -122,7 +160,3 @@ class Governance:
     def _approved(self, leaf: Leaf, told: ByRequest) -> CheckedRequest:
         self._tally.count(Check.APPROVALS)
         return self._approvals.check(leaf, told)
-
-
-def _seconds(time: str) -> int:
-    return int(datetime.fromisoformat(time).timestamp())

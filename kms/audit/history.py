@@ -3,10 +3,9 @@
 Memory grows with meetings and epochs that are not destroyed, not with leaves.
 """
 
-from datetime import datetime
-
 from kms.audit.actions import MINTING, SERVING
 from kms.audit.approvals import Approvals
+from kms.audit.ceremonies import Ceremonies
 from kms.audit.checks import Broken, Check, Tally
 from kms.audit.facts import (
     EpochFacts,
@@ -15,7 +14,7 @@ from kms.audit.facts import (
     check_roster,
     check_rows,
 )
-from kms.audit.leaf import Leaf, Outcome
+from kms.audit.leaf import Leaf, Outcome, seconds
 from kms.audit.life import LifeCycle
 from kms.audit.officers import Officers
 from kms.audit.proofs import Manifests
@@ -46,13 +45,17 @@ class History:
         self._gone: set[tuple[str, str]] = set()
         self._versions: dict[str, int] = {}
         self._approvals = approvals
+        self._ceremonies = Ceremonies()
         self._officers = Officers(self._meetings, manifests, tally)
         self._life = LifeCycle(self._meetings, approvals, tally)
 
     def apply(self, leaf: Leaf) -> None:
         """Apply one leaf; raise Broken at what stops the rest of it from being checked."""
+        self._ceremonies.follow(leaf)
+        self._tally.guard(lambda: self._life.check_grant(leaf), leaf.seq)
         if leaf.outcome is not Outcome.SUCCEEDED:
             return
+        self._ceremonies.check(leaf)
         if leaf.action in SERVING:
             self._serve(leaf)
         elif leaf.action in MINTING:
@@ -66,12 +69,12 @@ class History:
         elif self._life.knows(leaf):
             self._life.apply(leaf)
         else:
-            if leaf.action == "register.change":
-                self._approvals.change_register(str(leaf.details.get("sha256")))
             self._officers.apply(leaf)
+            self._approvals.apply(leaf)
 
     def end(self) -> None:
         """Note what the log leaves open."""
+        self._approvals.end(self._tally)
         self._life.end()
 
     def count_rows(self, leaf: Leaf) -> None:
@@ -161,10 +164,12 @@ class History:
             raise Broken(
                 Check.STATES, "新密钥周期的状态与原因不符", "state does not fit the reason"
             )
-        if active and epoch.starts > _seconds(leaf.time):
+        if active and epoch.starts > seconds(leaf.time):
             raise Broken(Check.STATES, "密钥周期在其生效时间之前激活", "active before its time")
         if cancelled is not None:
             facts.move(cancelled, KeyState.DESTROYED)
+        if active:
+            facts.end(current, epoch.starts)
         if ends:
             facts.move(current, KeyState.DEACTIVATED)
 
@@ -183,9 +188,10 @@ class History:
                 Check.STATES, "激活的不是预先发布的密钥周期", "it is not the one published"
             )
         facts.move(told.epoch, KeyState.ACTIVE)
+        facts.end(current, facts.epochs[told.epoch].starts)
         if ends:
             facts.move(told.deactivated, KeyState.DEACTIVATED)
-        if facts.epochs[told.epoch].starts > _seconds(leaf.time):
+        if facts.epochs[told.epoch].starts > seconds(leaf.time):
             raise Broken(Check.STATES, "密钥周期在其生效时间之前激活", "active before its time")
 
     def _close(self, leaf: Leaf) -> None:
@@ -199,7 +205,7 @@ class History:
             rows.add(facts.row(told.cancelled))
         self._tally.guard(lambda: check_rows(leaf, rows), leaf.seq)
         state, facts.state = facts.state, MeetingState.CLOSED
-        facts.closed = _seconds(leaf.time)
+        facts.closed = seconds(leaf.time)
         pending, facts.pending = facts.pending, None
         if state is not MeetingState.OPEN:
             raise Broken(Check.STATES, "会议并非进行中", "the meeting was not open")
@@ -217,6 +223,8 @@ class History:
         living = {n for n, e in facts.epochs.items() if e.state is not KeyState.DESTROYED}
         rows = {facts.row(), *(facts.row(number) for number in living)}
         rows |= self._life.check_destruction(leaf, facts, living)
+        if "request" not in leaf.details:
+            self._tally.guard(lambda: self._officers.check_retired(facts.space), leaf.seq)
         self._tally.guard(lambda: check_rows(leaf, rows), leaf.seq)
         self._forget(place, facts)
         if facts.state is not MeetingState.CLOSED or leaf.details.get("epochs") != len(living):
@@ -261,7 +269,3 @@ class History:
                 check, "会议从未开启或已销毁", "the meeting was never opened or is destroyed"
             )
         return facts
-
-
-def _seconds(time: str) -> int:
-    return int(datetime.fromisoformat(time).timestamp())

@@ -6,6 +6,7 @@ No secrets and no meeting content ever stand in a leaf.
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -116,6 +117,11 @@ def decode_leaf(data: bytes) -> Leaf:
         return _DECODER.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput("not an audit leaf") from error
+
+
+def seconds(time: str) -> int:
+    """Return a leaf's time in whole seconds since 1970."""
+    return int(datetime.fromisoformat(time).timestamp())
 
 
 def decode_exact_leaf(data: bytes) -> Leaf:

@@ -2,7 +2,9 @@
 policies, holds, grants, shares, seals, vault keys. What needs approval is held against its request.
 """
 
-from kms.audit.approvals import Approvals, expect, request_row
+from collections.abc import Set as AbstractSet
+
+from kms.audit.approvals import Approvals, Destroyed, expect, request_row
 from kms.audit.checks import Broken, Check, Said, Tally
 from kms.audit.facts import MeetingFacts, check_rows
 from kms.audit.governance import Governance, Meetings, Step
@@ -39,7 +41,7 @@ class LifeCycle:
         self._approvals = approvals
         self._tally = tally
         self._governance = Governance(meetings, approvals, tally)
-        self._uncertified: dict[str, tuple[int, str, frozenset[int]]] = {}
+        self._uncertified: dict[str, Destroyed] = {}
         self._steps: dict[str, Step] = {
             "epoch.suspend": self._suspend,
             "epoch.resume": self._resume,
@@ -65,6 +67,10 @@ class LifeCycle:
         """Raise Broken if the space or the box is sealed."""
         self._governance.check_in_service(space)
 
+    def check_grant(self, leaf: Leaf) -> None:
+        """Raise Broken unless the grant that a caller acted under was the caller's, in force."""
+        self._governance.check_grant(leaf)
+
     def check_destruction(self, leaf: Leaf, facts: MeetingFacts, living: set[int]) -> set[str]:
         """Return the row of the request that a destroyed meeting names; none if a ceremony
         destroyed its space. Raise Broken.
@@ -72,20 +78,21 @@ class LifeCycle:
         if "request" not in leaf.details:
             if not leaf.actor.startswith(_BY_CEREMONY):
                 raise Broken(Check.APPROVALS, "未经批准即销毁", "destroyed without approval")
+            self._governance.check_may_go(leaf, facts, facts.closed)
             return set()
         told = details(leaf, MeetingDestroyed)
         checked = self._approved(leaf, told)
         expect([checked.parameters], [MeetingTarget(MeetingId(facts.meeting))])
-        self._governance.check_may_go(leaf, facts)
+        self._governance.check_may_go(leaf, facts, facts.closed)
         if living:
-            self._uncertified[told.request] = (leaf.seq, facts.meeting, frozenset(living))
+            self._destroyed(leaf, facts, checked, living)
         return {request_row(leaf.space, told.request)}
 
     def end(self) -> None:
         """Note what was destroyed and has no certificate."""
-        for seq, _, _ in self._uncertified.values():
+        for destroyed in self._uncertified.values():
             said = Said("销毁尚无证书", "destroyed, and no certificate yet")
-            self._tally.finding(Check.DESTRUCTION, said, seq)
+            self._tally.finding(Check.DESTRUCTION, said, destroyed.leaf.seq)
 
     # --- states ----------------------------------------------------------------------------------
 
@@ -124,18 +131,19 @@ class LifeCycle:
         checked = self._approved(leaf, told)
         expect([checked.parameters], [EpochTarget(MeetingId(facts.meeting), told.epoch)])
         check_rows(leaf, {facts.row(told.epoch), request_row(leaf.space, told.request)})
-        self._governance.check_may_go(leaf, facts)
+        self._governance.check_may_go(leaf, facts, facts.ended(told.epoch))
         facts.move(told.epoch, KeyState.DESTROYED)
-        self._uncertified[told.request] = (leaf.seq, facts.meeting, frozenset({told.epoch}))
+        self._destroyed(leaf, facts, checked, {told.epoch})
+        if facts.state is MeetingState.OPEN and told.epoch == facts.current:
+            raise Broken(Check.STATES, "销毁了会议现用的密钥", "the present key was destroyed")
 
     def _certify(self, leaf: Leaf) -> None:
         self._tally.count(Check.DESTRUCTION)
-        request = str(leaf.details["request"])
-        destroyed = self._uncertified.pop(request, None)
+        told = details(leaf, Certified)
+        destroyed = self._uncertified.pop(told.request, None)
         if destroyed is None:
             raise Broken(Check.DESTRUCTION, "证书所指并未销毁", "a certificate of nothing")
-        told = details(leaf, Certified)
-        self._approvals.check_certificate(request, told.certificate, *destroyed[1:])
+        self._approvals.check_certificate(leaf, told, destroyed)
 
     # --- vault keys ------------------------------------------------------------------------------
 
@@ -159,6 +167,13 @@ class LifeCycle:
             )
 
     # --- parts -----------------------------------------------------------------------------------
+
+    def _destroyed(
+        self, leaf: Leaf, facts: MeetingFacts, checked: CheckedRequest, epochs: AbstractSet[int]
+    ) -> None:
+        """Note what a certificate is to follow for."""
+        told = Destroyed(leaf, facts.meeting, frozenset(epochs), checked)
+        self._uncertified[checked.wanted.id] = told
 
     def _approved(self, leaf: Leaf, told: ByRequest) -> CheckedRequest:
         self._tally.count(Check.APPROVALS)

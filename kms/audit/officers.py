@@ -85,6 +85,11 @@ class Officers:
         if space in self._ended:
             raise Broken(Check.STATES, "空间已停用，仍生成密钥", "minted in a retired space")
 
+    def check_retired(self, space: str) -> None:
+        """Raise Broken unless the space was retired: only then its keys go without a request."""
+        if space not in self._ended:
+            raise Broken(Check.STATES, "空间未停用即销毁", "destroyed before it was retired")
+
     def _rewrap(self, leaf: Leaf) -> None:
         told, rows = details(leaf, Rewrapped), sorted(leaf.rows)
         if not rows or len(rows) != len(told.addenda):
@@ -114,8 +119,7 @@ class Officers:
         self._ended.add(leaf.space)
 
     def _destroy_space(self, leaf: Leaf) -> None:
-        if leaf.space not in self._ended:
-            raise Broken(Check.STATES, "空间未停用即销毁", "destroyed before it was retired")
+        self.check_retired(leaf.space)
         if any(space == leaf.space for space, _ in self._meetings):
             raise Broken(Check.STATES, "空间内尚有会议密钥", "keys of the space are left")
 

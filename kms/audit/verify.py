@@ -69,7 +69,7 @@ class _Run:
         heads.expect_stored(bundle)
         heads.expect_earlier(earlier)
         manifests = Manifests(bundle, keys)
-        approvals = Approvals(bundle, keys)
+        approvals = Approvals(bundle, keys, root_key)
         history = History(manifests, approvals, self.tally)
         self._read_log(bundle, heads, _Log(history, self.tally))
         heads.end(len(self._tree))

@@ -3,11 +3,12 @@
 from dataclasses import replace
 from itertools import count
 
+import msgspec
 import pytest
 
 from kms.audit.checks import Check
 from kms.domain.models import RecipientKind
-from kms.domain.policies import GroupNeed
+from kms.domain.policies import GroupNeed, Labels, Quorum, RotationRules, SpacePolicy
 from kms.statements.canonical import b64u
 from kms.statements.manifest import ManifestRecipient
 from tests.fixtures.evidence import named
@@ -15,8 +16,8 @@ from tests.fixtures.people import LEGAL, SECURITY
 from tests.fixtures.verdicts import SPACE, failed, sealed, small_site, verified
 
 PARTNER = "markets"
-EVERYBODY = (*SECURITY[:3], *LEGAL[:1])
-QUORUM = (GroupNeed("security", 3), GroupNeed("legal", 1, PARTNER))
+EVERYBODY = (*SECURITY[:2], *LEGAL[:1])
+QUORUM = (GroupNeed("security", 2), GroupNeed("legal", 1, PARTNER))
 
 
 @pytest.fixture
@@ -30,6 +31,23 @@ def verify(tmp_path):
         return verified(site, folder)
 
     return verify
+
+
+def change_policy(site, space, needs, version=1):
+    """Let a space's policy say who approves what it shares."""
+    quorums = (Quorum("meeting.share", needs),)
+    policy = SpacePolicy(space, Labels(), RotationRules(3600, 86_400), 0, quorums)
+    wanted = {"policy": msgspec.to_builtins(policy), "version": version}
+    rows, told = [f"policy/{space}"], {"version": version}
+    people = (*SECURITY[:3], *LEGAL[:2])
+    site.approve("policy.change", space, f"spaces/{space}/policy", wanted, rows, told, people)
+
+
+def lawyers_first():
+    """Return a site where one lawyer of the partner's space approves what is shared with it."""
+    site, room = small_site()
+    change_policy(site, PARTNER, (GroupNeed("legal", 1),))
+    return site, room
 
 
 def share(site, room, people=EVERYBODY, quorum=QUORUM, to=PARTNER):
@@ -58,7 +76,7 @@ def with_partner(site, sender=-1, places=1):
 
 
 def shared(**changes):
-    site, room = small_site()
+    site, room = lawyers_first()
     share(site, room)
     with_partner(site, **changes)
     site.rotate(room)
@@ -94,7 +112,7 @@ def test_a_partner_whom_nobody_approved_is_found(verify):
 
 
 def test_a_partner_left_out_after_the_share_is_found(verify):
-    site, room = small_site()
+    site, room = lawyers_first()
     share(site, room)
     site.rotate(room)
     assert Check.MANIFESTS in failed(verify(sealed(site)))
@@ -116,21 +134,31 @@ def test_a_partners_vault_is_served_to_nobody(verify):
     "changes",
     [
         {"people": SECURITY[:3]},
-        {"people": (*SECURITY[:2], LEGAL[0])},
+        {"people": (*SECURITY[:1], LEGAL[0])},
         {"quorum": QUORUM[:1], "people": SECURITY[:3]},
         {"quorum": (replace(QUORUM[0], space=PARTNER), QUORUM[1])},
+        {"quorum": (replace(QUORUM[0], count=1), QUORUM[1])},
+        {"quorum": (QUORUM[0], replace(QUORUM[1], group="security"))},
         {"to": "lending"},
     ],
-    ids=["one side", "too few", "one side asked", "the partner alone", "another partner"],
+    ids=[
+        "one side",
+        "too few",
+        "one side asked",
+        "the partner alone",
+        "fewer than the default",
+        "others than the partner's policy names",
+        "another partner",
+    ],
 )
 def test_a_share_that_was_not_approved_so_is_found(verify, changes):
-    site, room = small_site()
+    site, room = lawyers_first()
     share(site, room, **changes)
     assert Check.APPROVALS in failed(verify(sealed(site)))
 
 
 def test_a_meeting_is_shared_once(verify):
-    site, room = small_site()
+    site, room = lawyers_first()
     share(site, room)
     share(site, room)
     assert Check.STATES in failed(verify(sealed(site)))
