@@ -1,7 +1,8 @@
 """Creates happen once: a repeated request is answered with the first one's stored reply.
 
 The reply is stored in the same commit as what was created, so there is never one without the
-other. Errors are not remembered: the caller may try again.
+other. Errors are not remembered: the caller may try again. A stored reply is given only to whom the
+policies would still permit the request.
 """
 
 import re
@@ -13,8 +14,9 @@ from starlette.responses import Response
 from kms.api.context import Context
 from kms.domain.models import Principal, PrincipalKind
 from kms.errors import IdempotencyKeyReused, InvalidInput
+from kms.policy.authorizer import Target
 from kms.ports import PutReply
-from kms.usecases.services import Call, Locks, uninterrupted
+from kms.usecases.services import Call, Locks, authorize, uninterrupted
 
 HEADER = "idempotency-key"
 REPLAYED = "idempotency-replayed"
@@ -32,13 +34,16 @@ class Idempotency:
     async def create(
         self,
         context: Context,
+        target: Target,
         make: Callable[[Call], Awaitable[Any]],
         render: Callable[[Any], bytes],
     ) -> Response:
-        """Return the reply to a create, made now or remembered.
+        """Return the reply to a create, made now or remembered; ``target`` is what the policies are
+        asked about.
 
         Raise InvalidInput without a key, IdempotencyKeyReused if the key belongs to another
-        request. The same key in flight twice: the second waits for the first.
+        request, Forbidden, NotFound, Sealed. The same key in flight twice: the second waits for
+        the first.
         """
         key = context.header(HEADER)
         if key is None or not _KEY.fullmatch(key):
@@ -46,13 +51,14 @@ class Idempotency:
                 "this creates something: give an Idempotency-Key of 1 to 128 visible characters",
                 hint="choose a new one for each thing to create, and the same one to repeat",
             )
-        return await self._once(context, key, make, render)
+        return await self._once(context, key, target, make, render)
 
     @uninterrupted
     async def _once(
         self,
         context: Context,
         key: str,
+        target: Target,
         make: Callable[[Call], Awaitable[Any]],
         render: Callable[[Any], bytes],
     ) -> Response:
@@ -62,6 +68,8 @@ class Idempotency:
             if known is not None:
                 if known.request != context.digest:
                     raise IdempotencyKeyReused("this key was used with another request")
+                resource = f"spaces/{target.space}" if target.space else "site"
+                await authorize(context.services, context.call, target, resource)
                 return Response(known.body, known.status, {REPLAYED: "true"}, _JSON)
             rendered = _Rendered(context, key, render)
             view = await make(rendered.call(context.call))

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import httpx2
+import pytest
 from starlette.requests import Request
 
 from kms.api import views
@@ -14,7 +15,9 @@ from kms.api.context import Context
 from kms.api.idempotency import Idempotency
 from kms.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
 from kms.domain.models import Principal, PrincipalKind, ReleaseClass, Role, Space
+from kms.domain.policies import SitePolicy
 from kms.operations import OPERATIONS
+from kms.policy.authorizer import Target
 from kms.ports import Unit
 from kms.usecases.access import Access
 from kms.usecases.cache import VerifiedCache
@@ -22,6 +25,7 @@ from kms.usecases.services import Call
 from kms.wire.parsing import parse
 from kms.wire.replies import BatchOut, MeetingOut, MeetingPage, RosterOut
 from tests.fixtures.api import ALPHA, BANKING, BETA, TREASURY, FakeSite, make_caller, run_with_site
+from tests.unit.test_grants_and_policies import put
 
 MEETINGS = f"/v1/spaces/{TREASURY}/meetings"
 Talk = Callable[[FakeSite, httpx2.AsyncClient], Awaitable[None]]
@@ -56,6 +60,48 @@ def test_a_space_says_since_when_it_is_retired_or_destroyed() -> None:
     assert (gone.retired, gone.destroyed) == ("1970-01-01T00:00:02Z", "1970-01-01T00:00:03Z")
 
 
+@pytest.mark.parametrize("end", ["forbid", "seal"])
+def test_a_repeated_create_is_refused_once_the_policies_or_a_seal_refuse_it(end: str) -> None:
+    forbid = '@id("no") forbid (principal, action == Action::"meeting.open", resource);'
+
+    async def work(site: FakeSite, client: httpx2.AsyncClient) -> None:
+        await opened(client)
+        if end == "seal":
+            site.services.seals.add(TREASURY)
+        else:
+            await put(site, SitePolicy("site", forbid))
+        body, headers = {"recipients": [ALPHA]}, {"idempotency-key": "k"}
+        again = await client.post(MEETINGS, json=body, headers=headers)
+        assert code(again) == ((503, "sealed") if end == "seal" else (403, "forbidden"))
+
+    talk(work)
+
+
+@pytest.mark.parametrize("what", ["epochs", "holds"])
+def test_so_are_a_repeated_rotation_and_hold(what: str) -> None:
+    forbid = """
+        @id("a") forbid (principal, action == Action::"epoch.rotate", resource)
+        when { context.reason == "suspicion" };
+        @id("b") forbid (principal, action == Action::"hold.place", resource);
+    """
+
+    async def work(site: FakeSite, client: httpx2.AsyncClient) -> None:
+        meeting = (await opened(client)).meeting
+        there = f"{MEETINGS}/{meeting}/epochs:rotate", {"reason": "suspicion"}
+        if what == "holds":
+            there = f"/v1/spaces/{TREASURY}/holds", {"reason": "court order"}
+
+        async def ask() -> httpx2.Response:
+            return await client.post(there[0], json=there[1], headers={"idempotency-key": "r"})
+
+        first, again = await ask(), await ask()
+        assert (first.status_code, again.status_code) == (201, 201)
+        await put(site, SitePolicy("site", forbid))
+        assert code(await ask()) == (403, "forbidden")
+
+    talk(work, caller=make_caller())
+
+
 def test_a_repeated_create_gets_the_first_ones_answer() -> None:
     async def work(site: FakeSite, client: httpx2.AsyncClient) -> None:
         first = await opened(client)
@@ -72,12 +118,15 @@ def test_a_repeated_create_gets_the_first_ones_answer() -> None:
 def test_servers_of_two_spaces_with_one_name_do_not_share_keys() -> None:
     def server(space: str) -> Principal:
         spaces = frozenset({space})
-        return Principal("server:ms", PrincipalKind.TLS, space, frozenset(), spaces)
+        roles = frozenset({Role.MEETING_SERVER})
+        return Principal("server:ms", PrincipalKind.TLS, space, roles, spaces)
 
     async def work(site: FakeSite) -> None:
         idempotency = Idempotency()
 
         async def create(principal: Principal) -> bytes:
+            (space,) = principal.spaces
+            target = Target(space=space)
             scope = {"type": "http", "headers": [(b"idempotency-key", b"k")]}
             context = Context(
                 site.services, Request(scope), OPERATIONS["meeting.open"], principal, b"", "same"
@@ -88,7 +137,7 @@ def test_servers_of_two_spaces_with_one_name_do_not_share_keys() -> None:
                 await site.store.commit(Unit((call.remember(principal.proof),)))
                 return principal.proof
 
-            return bytes((await idempotency.create(context, make, str.encode)).body)
+            return bytes((await idempotency.create(context, target, make, str.encode)).body)
 
         assert await create(server(TREASURY)) == TREASURY.encode()
         assert await create(server(BANKING)) == BANKING.encode()

@@ -12,6 +12,8 @@ from kms.domain.approvals import Standing
 from kms.domain.ids import parse_request_id, parse_space
 from kms.domain.policies import GroupNeed
 from kms.errors import InvalidInput
+from kms.policy.authorizer import Target
+from kms.statements.request import peek_request
 from kms.usecases.approvals.execution import execute_request
 from kms.usecases.approvals.requests import cancel_request, sign_request, submit_request
 from kms.usecases.approvals.views import (
@@ -49,7 +51,8 @@ def endpoints(idempotency: Idempotency) -> tuple[Endpoint, ...]:
         async def make(call: Call) -> RequestView:
             return await submit_request(context.services, call, token)
 
-        return await idempotency.create(context, make, lambda view: render(shown(view)))
+        target = Target(space=_space_of(token))
+        return await idempotency.create(context, target, make, lambda view: render(shown(view)))
 
     return (
         Endpoint("approval.rules", _rules, RulesOut, query=_SIDES),
@@ -82,6 +85,14 @@ def shown(view: RequestView) -> RequestOut:
         request=record.request,
         approvals=record.approvals,
     )
+
+
+def _space_of(token: str) -> str:
+    """Return the space that a request names; what cannot be read is refused later on."""
+    try:
+        return peek_request(token).space
+    except InvalidInput:
+        return ""
 
 
 def _need(need: GroupNeed) -> NeedOut:

@@ -8,6 +8,7 @@ from kms.api.endpoints import Endpoint, json_reply, tagged
 from kms.api.idempotency import Idempotency
 from kms.api.routes.meetings import PAGING, render_meeting
 from kms.domain.models import RotationReason
+from kms.policy.authorizer import Target
 from kms.usecases.meetings import rotate
 from kms.usecases.minting import MeetingView
 from kms.usecases.queries import get_epoch, list_epochs
@@ -27,7 +28,8 @@ def endpoints(idempotency: Idempotency) -> tuple[Endpoint, ...]:
         async def make(call: Call) -> MeetingView:
             return await rotate(context.services, call, space, meeting, reason)
 
-        return await idempotency.create(context, make, render_meeting)
+        target = Target(space=space, reason=reason)
+        return await idempotency.create(context, target, make, render_meeting)
 
     return (
         Endpoint("epoch.list", _list, EpochPage, query=PAGING),

@@ -8,6 +8,7 @@ from kms.api.endpoints import Endpoint, json_reply, render
 from kms.api.idempotency import Idempotency
 from kms.domain.grants import Hold
 from kms.domain.ids import parse_request_id
+from kms.policy.authorizer import Target
 from kms.usecases.lifecycle.cascade import Cascade
 from kms.usecases.lifecycle.certificates import read_certificate
 from kms.usecases.lifecycle.compromise import Compromise, compromise, compromise_all
@@ -39,7 +40,8 @@ def endpoints(idempotency: Idempotency) -> tuple[Endpoint, ...]:
         async def make(call: Call) -> Hold:
             return await place(context.services, call, space, wish.meeting or "", wish.reason)
 
-        return await idempotency.create(context, make, lambda made: render(_hold(made)))
+        target = Target(space=space)
+        return await idempotency.create(context, target, make, lambda made: render(_hold(made)))
 
     return (
         Endpoint("epoch.suspend", _suspend, EpochOut, Because),

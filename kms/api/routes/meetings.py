@@ -7,6 +7,7 @@ from kms.api.context import Context, etag
 from kms.api.endpoints import Endpoint, json_reply, render, tagged
 from kms.api.idempotency import Idempotency
 from kms.domain.ids import MeetingId, RecipientId, parse_meeting
+from kms.policy.authorizer import Target
 from kms.usecases.meetings import close_meeting, open_meeting
 from kms.usecases.minting import MeetingView
 from kms.usecases.queries import get_meeting, list_meetings
@@ -34,7 +35,7 @@ def endpoints(idempotency: Idempotency) -> tuple[Endpoint, ...]:
         async def make(call: Call) -> MeetingView:
             return await open_meeting(context.services, call, space, meeting, wanted(wish))
 
-        return await idempotency.create(context, make, render_meeting)
+        return await idempotency.create(context, Target(space=space), make, render_meeting)
 
     return (
         Endpoint("meeting.open", start, MeetingOut, OpenMeeting, status=201),
