@@ -12,12 +12,13 @@ import pytest
 import typer
 
 from kms.ceremonies.examples import example
-from kms.cli import approval, meeting, plan_view, service
+from kms.cli import approval, certificate_view, meeting, plan_view, service
 from kms.cli.approval_sign import _check_person, _held
 from kms.cli.approval_view import _lines, request_document, request_row
 from kms.cli.exits import Exit
 from kms.cli.output import Output
 from kms.client.transport import unreachable
+from kms.documents.paper import Heading, Paragraph, SignatureLines
 from kms.domain.alerts import Severity
 from kms.domain.approvals import RULES, Standing
 from kms.errors import (
@@ -35,6 +36,7 @@ from tests.fixtures.approvals import ADMIN, EXAMPLES, MEETING, NOW, SITE, SPACE,
 from tests.fixtures.cli import Cli
 from tests.fixtures.people import held
 from tests.unit.test_cli_approvals import shown
+from tests.unit.test_destruction_certificates import certificate
 
 if TYPE_CHECKING:
     from kms.cli.session import Session
@@ -160,6 +162,14 @@ def test_a_plan_for_the_whole_box_says_so() -> None:
     assert plan_view._whole("space", "treasury") == "treasury"
     assert plan_view._whole("site_root", "") == ""
     assert "treasury" not in example("unseal").partition("[parameters]")[0].partition("purpose")[2]
+
+
+def test_a_certificate_bears_the_sites_banner_and_a_heading_over_its_lines() -> None:
+    plain, marked = (certificate_view.paper(certificate(0), one) for one in ("", "PRACTICE"))
+    assert Paragraph("PRACTICE", grave=True) in marked.blocks
+    assert not any(isinstance(one, Paragraph) and one.grave for one in plain.blocks)
+    assert isinstance(marked.blocks[-2], Heading)
+    assert isinstance(marked.blocks[-1], SignatureLines)
 
 
 # --- status and previews, over a FAKE client ------------------------------------------------------
