@@ -3,6 +3,7 @@
 import getpass
 import json
 import logging
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -82,11 +83,15 @@ def init(
             hint="conclave ceremony plan new initialise-site writes its plan; "
             "--practice DIR makes a site for practice",
         )
-    from kms.practice import init_practice  # noqa: PLC0415 -- heavy
+    from kms.practice import PracticeSite, init_practice  # noqa: PLC0415 -- heavy
 
-    session.output.note(_("Making keys and certificates takes some seconds."))
+    existed = PracticeSite(practice.absolute(), "").config.exists() and not fresh
+    if not existed:
+        session.output.note(_("Making keys and certificates takes some seconds."))
     site = init_practice(practice, fresh=fresh)
     session.output.banner(site.banner)
+    if existed:
+        session.output.note(_("The site is there already; nothing was changed."))
     places = {
         "site": site.site_id,
         "config": str(site.config),
@@ -95,6 +100,9 @@ def init(
         "shares": str(site.shares),
     }
     session.output.record(places, places, _PLACES)
+    command = shlex.join(["conclave", "--config", str(site.config), "serve", "--pin-fd", "3"])
+    start = f"{command} 3< {shlex.quote(str(site.pins))}"
+    session.output.note(_("Next, run the service: {command}").format(command=start))
 
 
 def serve(

@@ -7,7 +7,7 @@ from contextlib import suppress
 from kms.bootstrap.pin_cells import PinCell, take_pins
 from kms.bootstrap.seal_marks import SealMarks
 from kms.cli.pins import Prompt, read_pins
-from kms.errors import StoreUnavailable
+from kms.errors import PinError, StoreUnavailable
 from kms.settings import Settings
 from kms.statements.sealing import BOX
 
@@ -18,6 +18,8 @@ def take_pins_of(
     """Return the PIN of each token that is not sealed; of a sealed box none is even read. Raise
     PinError, and StoreUnavailable if nobody can tell what is sealed.
     """
+    if descriptor is not None:
+        _check_open(descriptor)
     sealed = _sealed_tokens(settings)
     labels = [token.label for token in settings.hsm.tokens]
 
@@ -32,6 +34,16 @@ def take_pins_of(
     finally:
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _check_open(descriptor: int) -> None:
+    try:
+        os.fstat(descriptor)
+    except (OSError, OverflowError):
+        raise PinError(
+            "the descriptor of --pin-fd is not open",
+            hint="open it for this command, such as: --pin-fd 3 3< FILE",
+        ) from None
 
 
 def _sealed_tokens(settings: Settings) -> frozenset[str]:

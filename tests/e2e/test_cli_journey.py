@@ -164,7 +164,11 @@ def test_init_makes_a_practice_site_keeps_it_and_starts_over_only_when_told(tmp_
     assert "PRACTICE / 演练" in made.stderr
     places = json.loads(made.stdout)
     root = Path(places["site_root"]).read_bytes()
-    assert conclave("init", "--practice", folder).returncode == 0
+    again = conclave("init", "--practice", folder)
+    assert again.returncode == 0
+    assert "nothing was changed" in again.stderr
+    for told in (made, again):
+        assert f"serve --pin-fd 3 3< {folder}" in told.stderr.replace("\n", " ")
     assert Path(places["site_root"]).read_bytes() == root
     assert conclave("init", "--practice", folder, "--fresh").returncode == 0
     assert Path(places["site_root"]).read_bytes() != root
