@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from kms.cli.audit_list import list_leaves
 from kms.cli.inputs import read_root, read_text
 from kms.cli.output import Column
 from kms.cli.register import group, register
@@ -31,6 +32,7 @@ def add(app: typer.Typer) -> None:
     """Add the commands."""
     audits = group("The audit log: evidence that can be checked without trusting the service.")
     register(audits, "checkpoint", checkpoint)
+    register(audits, "list", list_leaves)
     register(audits, "export", export)
     register(audits, "verify", verify)
     register(audits, "proof", proof)

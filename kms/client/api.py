@@ -207,13 +207,13 @@ class Client:
         query = {"space": space, "partner": partner}
         return self._to.ask("approval.rules", query=query).read(approvals.RulesOut)
 
-    def approval_requests(self, state: str = "pending") -> Iterator[approvals.RequestOut]:
+    def approval_pages(self, state: str = "pending") -> Iterator[approvals.RequestPage]:
         """Yield requests by id, page by page: pending, expired, executed or cancelled."""
         after: str | None = None
         while True:
             answer = self._to.ask("approval.list", query={"state": state, "after": after})
             page = answer.read(approvals.RequestPage)
-            yield from page.items
+            yield page
             if (after := page.next) is None:
                 return
 
@@ -439,6 +439,11 @@ class Client:
             page = answer.read(audit.LeafPage)
             yield from page.items
             position = page.next
+
+    def some_leaves(self, start: int, limit: int) -> tuple[str, ...]:
+        """Return up to ``limit`` leaves (at most a page) from sequence ``start``."""
+        query = {"start": start, "limit": limit}
+        return self._to.ask("audit.leaves", query=query).read(audit.LeafPage).items
 
     def proof(self, leaf: int, size: int | None = None) -> audit.ProofOut:
         """Return the proof that a leaf is in the tree of ``size`` leaves."""
