@@ -37,9 +37,9 @@ def note_request(output: Output, wanted: "OperationRequest") -> None:
     from kms.statements.canonical import unb64u  # noqa: PLC0415 -- heavy
 
     for line in _lines(wanted):
-        output.note(line)
+        output.to_sign(line)
     sha256 = unb64u(wanted.digest())
-    output.note(_("To sign: SHA-256 {sha256}").format(sha256=sha256.hex()))
+    output.to_sign(_("To sign: SHA-256 {sha256}").format(sha256=sha256.hex()))
     output.banner(" ".join(digest_words(sha256)))
 
 

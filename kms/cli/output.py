@@ -106,7 +106,11 @@ class Output:
     def note(self, text: str) -> None:
         """Say something that is not a result; --quiet leaves it out."""
         if not self._quiet:
-            self._err.print(escape(_lines(text)))
+            self.to_sign(text)
+
+    def to_sign(self, text: str) -> None:
+        """Show what somebody is about to sign, also with --quiet: nobody signs unseen."""
+        self._err.print(escape(_lines(text)))
 
     def banner(self, text: str) -> None:
         """Say what must not be overlooked, also with --quiet."""

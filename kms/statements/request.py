@@ -26,6 +26,7 @@ from kms.domain.approvals import (
 from kms.domain.ids import parse_epoch, parse_meeting, parse_request_id, parse_space
 from kms.domain.people import Credential, Part, Person, Register
 from kms.domain.policies import GroupNeed
+from kms.domain.text import check_reason
 from kms.errors import InvalidInput, QuorumNotMet, VerificationFailed
 from kms.statements import jws
 from kms.statements.approval import TYP as APPROVAL_TYP
@@ -75,7 +76,7 @@ class OperationRequest:
         try:
             return RULES[self.operation]
         except KeyError:
-            raise InvalidInput(f"{self.operation} is nothing that is approved") from None
+            raise InvalidInput("the operation is nothing that is approved") from None
 
     def parameters_as(self) -> Parameters:
         """Return the parameters in their type; raise InvalidInput unless they are exactly that."""
@@ -151,6 +152,7 @@ def check_form(wanted: OperationRequest) -> Parameters:
         raise InvalidInput(f"a nonce has {NONCE_BYTES} bytes")
     if not 0 < len(wanted.reason) <= _MAX_REASON:
         raise InvalidInput(f"a request says why in 1 to {_MAX_REASON} characters")
+    check_reason(wanted.reason)
     if not 0 < wanted.expires - wanted.issued <= MAX_SECONDS:
         raise InvalidInput(f"a request is open for at most {MAX_SECONDS} seconds")
     check_needs(wanted.quorum)

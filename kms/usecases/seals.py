@@ -15,6 +15,7 @@ from kms.audit.leaf import Outcome, Phase
 from kms.domain.ids import SpaceName
 from kms.domain.models import Space
 from kms.domain.rows import RowKind
+from kms.domain.text import check_reason
 from kms.errors import (
     ConclaveError,
     Conflict,
@@ -50,8 +51,9 @@ class Sealing:
 
 
 async def seal_space(services: Services, call: Call, space: SpaceName, reason: str) -> Sealing:
-    """Seal a space; doing it again changes nothing. Raise Forbidden, NotFound."""
+    """Seal a space; doing it again changes nothing. Raise Forbidden, NotFound, InvalidInput."""
     await authorize(services, call, Target(space=space), f"spaces/{space}")
+    check_reason(reason)
     if space not in {token.space for token in services.settings.space_tokens}:
         raise NotFound("there is no such thing")
     return await _seal(services, call, space, reason)
@@ -60,6 +62,7 @@ async def seal_space(services: Services, call: Call, space: SpaceName, reason: s
 async def seal_site(services: Services, call: Call, reason: str) -> Sealing:
     """Seal the whole box: soon afterwards this process ends, and the next one only says so."""
     await authorize(services, call, Target(), "site")
+    check_reason(reason)
     return await _seal(services, call, BOX, reason)
 
 

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from kms.cli.approval_parameters import parameters_of, seconds_of
 from kms.cli.approval_sign import _check_asked, _register
-from kms.cli.approval_view import _flat, _indented, read_request
+from kms.cli.approval_view import _flat, _indented, note_request, read_request
+from kms.cli.output import Output
 from kms.domain.approvals import Standing
 from kms.errors import InvalidInput, VerificationFailed
 from kms.wire.approvals import RequestOut, RulesOut
@@ -154,6 +155,14 @@ def test_no_text_of_a_request_can_pass_for_a_line_of_ours() -> None:
     assert lines[0] == ""
     assert all(line.startswith("    | ") for line in lines[1:])
     assert "\x1b" not in "".join(lines)
+
+
+def test_what_is_signed_is_shown_with_quiet_too(capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = BOARD.request("meeting.destroy", EXAMPLES["meeting.destroy"], SPACE)
+    note_request(Output(quiet=True), wanted)
+    shown_to_people = capsys.readouterr().err
+    for text in (wanted.reason, wanted.operation, MEETING, wanted.requester, wanted.id):
+        assert text in shown_to_people
 
 
 def test_every_parameter_is_shown_with_its_path() -> None:

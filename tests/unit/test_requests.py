@@ -155,6 +155,8 @@ def test_a_request_lies_where_its_operation_does(operation: str) -> None:
         ({"nonce": "=="}, "base64url"),
         ({"reason": ""}, "says why"),
         ({"reason": "x" * 1001}, "says why"),
+        ({"reason": " \n "}, "say why"),
+        *(({"reason": f"a{one}b"}, "invisible") for one in "\0\t\r\x1b\x7f\x9b\u200b\u202e\u2066"),
         ({"expires": NOW}, "open for at most"),
         ({"expires": NOW + MAX_SECONDS + 1}, "open for at most"),
         ({"quorum": ()}, "people approve"),

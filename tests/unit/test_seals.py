@@ -20,7 +20,14 @@ from kms.bootstrap.service import _check_site
 from kms.domain.ids import SpaceName
 from kms.domain.models import Principal, PrincipalKind, Role, Space
 from kms.domain.rows import RowKind
-from kms.errors import Forbidden, HsmUnavailable, NotFound, Sealed, StoreUnavailable
+from kms.errors import (
+    Forbidden,
+    HsmUnavailable,
+    InvalidInput,
+    NotFound,
+    Sealed,
+    StoreUnavailable,
+)
 from kms.ports import Unit
 from kms.settings import Settings
 from kms.statements.canonical import make_row, read_row
@@ -132,6 +139,18 @@ def test_an_officer_seals_the_box_without_any_row() -> None:
         assert BOX in marks.placed
 
     run_with_site(work, seals=Seals(marks))
+
+
+@pytest.mark.parametrize("reason", [" ", "a\0b", "a\x1b[2K", "a\u202eb"])
+def test_a_reason_says_something_and_hides_nothing(reason: str) -> None:
+    async def work(site: FakeSite) -> None:
+        with pytest.raises(InvalidInput):
+            await seal_space(site.services, call("space.seal"), TREASURY, reason)
+        with pytest.raises(InvalidInput):
+            await seal_site(site.services, call("site.seal"), reason)
+        assert not site.services.seals.spaces
+
+    run_with_site(work)
 
 
 def test_nobody_but_an_officer_of_the_space_seals_it() -> None:

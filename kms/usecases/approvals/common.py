@@ -19,6 +19,7 @@ from kms.domain.approvals import (
 from kms.domain.ids import SpaceName, parse_request_id
 from kms.domain.people import Register
 from kms.domain.policies import GroupNeed
+from kms.domain.text import visible
 from kms.errors import (
     ConclaveError,
     ConfigurationError,
@@ -94,7 +95,7 @@ async def refusals(services: Services, call: Call, place: Place) -> AsyncIterato
             details={
                 "code": error.code,
                 "operation": place.operation,
-                "reason": error.message[:_MOST_REASON],
+                "reason": visible(error.message)[:_MOST_REASON],
             },
         )
         await services.store.commit(Unit(leaves=(leaf,)))

@@ -40,8 +40,10 @@ from kms.usecases.services import Call, Services, authorize, store_rows, uninter
 async def submit_request(services: Services, call: Call, token: str) -> RequestView:
     """Take in a request that its requester signed, if it could be carried out now.
 
-    Raise InvalidInput, VerificationFailed, AlreadyExists, and what its effect refuses.
+    Raise Forbidden, InvalidInput, VerificationFailed, AlreadyExists, and what its effect refuses.
     """
+    # A stranger's text does not get into the log, not even as a refusal.
+    await authorize(services, call, Target(), Place().path)
     async with refusals(services, call, Place()):
         wanted = peek_request(token)
         check_form(wanted)

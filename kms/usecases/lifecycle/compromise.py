@@ -9,10 +9,10 @@ from kms.audit.leaf import LeafDraft, Outcome, Phase
 from kms.domain.ids import MeetingId, SpaceName
 from kms.domain.models import Epoch, Meeting, RotationReason
 from kms.domain.states import KeyState, MeetingState
+from kms.domain.text import check_reason
 from kms.errors import ConclaveError, StateNotAllowed
 from kms.statements.canonical import make_row
 from kms.usecases.lifecycle.cascade import Cascade, cascades, living_epochs
-from kms.usecases.lifecycle.suspension import check_reason
 from kms.usecases.meetings import permitted
 from kms.usecases.minting import Plan, mint
 from kms.usecases.services import (

@@ -11,12 +11,12 @@ from kms.domain.approvals import HoldTarget
 from kms.domain.grants import Hold
 from kms.domain.ids import MeetingId, SpaceName
 from kms.domain.rows import RowKind
+from kms.domain.text import check_reason
 from kms.errors import IntegrityFailure, InvalidInput, NotFound, OnHold, StateNotAllowed
 from kms.policy.authorizer import Target
 from kms.statements.canonical import make_row
 from kms.statements.request import CheckedRequest
 from kms.usecases.approvals.effect import Effect
-from kms.usecases.lifecycle.suspension import check_reason
 from kms.usecases.services import (
     Call,
     Services,

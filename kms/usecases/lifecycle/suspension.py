@@ -8,6 +8,7 @@ from kms.domain.approvals import EpochTarget
 from kms.domain.ids import MeetingId, SpaceName
 from kms.domain.models import Epoch
 from kms.domain.states import KeyState, MeetingState
+from kms.domain.text import check_reason
 from kms.errors import InvalidInput, StateNotAllowed
 from kms.statements.canonical import make_row
 from kms.statements.request import CheckedRequest
@@ -61,12 +62,6 @@ async def suspend(
         )
         await store_rows(services, sealed, (), leaf)
         return suspended
-
-
-def check_reason(reason: str) -> None:
-    """Raise InvalidInput unless something is said: it will stand in the log."""
-    if not reason.strip():
-        raise InvalidInput("say why: the reason stands in the log")
 
 
 async def prepare_resume(services: Services, call: Call, checked: CheckedRequest) -> Effect:
