@@ -104,11 +104,17 @@ def list_requests(
     if state is Standing.OUTDATED:
         raise InvalidInput("those outdated are listed among those pending")
     with session.client() as client:
-        found = list(client.approval_requests(state.value))
+        pages = list(client.approval_pages(state.value))
+    found = [one for page in pages for one in page.items]
+    unknown = sorted({space for page in pages for space in page.unknown})
     items = list(map(request_document, found))
     rows = list(map(request_row, found))
-    session.output.table({"items": items}, rows, _INBOX, empty=_("No request stands so."))
-    if state is Standing.PENDING and items:
+    document = {"items": items, "unknown": unknown}
+    session.output.table(document, rows, _INBOX, empty=_("No request stands so."))
+    for space in unknown:
+        text = _("UNKNOWN: requests of {space} could not be checked: a token cannot be asked")
+        session.output.banner(text.format(space=space))
+    if unknown or (state is Standing.PENDING and items):
         raise typer.Exit(Exit.ATTENTION)
 
 

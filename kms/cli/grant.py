@@ -33,7 +33,7 @@ def add(app: typer.Typer) -> None:
 
 
 def list_grants(session: Session) -> None:
-    """List time-bound grants; exit code 3 if one is unused or forgotten."""
+    """List time-bound grants; exit code 3 if one is unused or forgotten, or some are unknown."""
     with session.client() as client:
         found = client.grants()
     document = found.model_dump(mode="json")
@@ -42,6 +42,10 @@ def list_grants(session: Session) -> None:
     if flagged:
         text = _("{count} grants are unused or forgotten: revoke them, or say why they stay.")
         session.output.banner(text.format(count=flagged))
+    for space in found.unknown:
+        text = _("UNKNOWN: the grants of {space} could not be checked: its token cannot be asked")
+        session.output.banner(text.format(space=space))
+    if flagged or found.unknown:
         raise typer.Exit(Exit.ATTENTION)
 
 

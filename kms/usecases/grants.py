@@ -11,9 +11,9 @@ from kms.audit.leaf import Outcome, Phase
 from kms.domain.approvals import GrantWish, grant_of
 from kms.domain.grants import Grant
 from kms.domain.ids import SpaceName
-from kms.domain.models import Principal, Role, Space
+from kms.domain.models import Principal, Role
 from kms.domain.rows import RowKind
-from kms.errors import InvalidInput, NotFound, StateNotAllowed
+from kms.errors import HsmUnavailable, InvalidInput, NotFound, Sealed, StateNotAllowed
 from kms.policy.authorizer import NOT_THERE, Target
 from kms.settings import Caller
 from kms.statements.canonical import make_row
@@ -21,6 +21,7 @@ from kms.statements.request import CheckedRequest
 from kms.usecases import callers
 from kms.usecases.access import use_mark
 from kms.usecases.approvals.effect import Effect
+from kms.usecases.queries import check_present, living_spaces
 from kms.usecases.services import (
     Call,
     Services,
@@ -142,18 +143,20 @@ async def revoke_grant(services: Services, call: Call, grant: str) -> GrantView:
     return _view(services, replace(record, revoked=now))
 
 
-async def list_grants(services: Services, call: Call) -> list[GrantView]:
-    """Return the grants of the spaces that the caller may know of: those in force first, then by
-    their end, the latest first.
+async def list_grants(services: Services, call: Call) -> tuple[list[GrantView], list[str]]:
+    """Return the grants of the spaces that the caller may know of, those in force first, then by
+    their end, the latest first; and the spaces whose token cannot be asked.
     """
     await authorize(services, call, Target(), "grants")
-    found = [
-        view
-        for space in await _spaces(services)
-        if call.principal.reaches(space.space)
-        for view in await _views(services, space.space)
-    ]
-    return sorted(found, key=_order)
+    found: list[GrantView] = []
+    unknown: list[str] = []
+    for space in await living_spaces(services, call):
+        try:
+            check_present(services, space.space)
+            found += await _views(services, space.space)
+        except (HsmUnavailable, Sealed, NotFound):
+            unknown.append(space.space)
+    return sorted(found, key=_order), unknown
 
 
 async def flagged_grants(services: Services, space: SpaceName) -> list[GrantView]:
@@ -166,11 +169,6 @@ async def flagged_grants(services: Services, space: SpaceName) -> list[GrantView
 async def _views(services: Services, space: SpaceName) -> list[GrantView]:
     checked = [(await services.cache.admit(row)).record for row in services.store.grants(space)]
     return [_view(services, one) for one in checked if isinstance(one, Grant)]
-
-
-async def _spaces(services: Services) -> list[Space]:
-    checked = [(await services.cache.admit(row)).record for row in services.store.spaces()]
-    return [one for one in checked if isinstance(one, Space) and not one.destroyed]
 
 
 def _view(services: Services, grant: Grant) -> GrantView:

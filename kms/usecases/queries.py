@@ -130,10 +130,16 @@ async def living_spaces(services: Services, call: Call) -> list[Space]:
 def is_present(services: Services, space: SpaceName) -> bool:
     """Whether a space's token can be asked: it is configured and not sealed."""
     try:
-        services.workers.space(space)
+        check_present(services, space)
     except (NotFound, Sealed):
         return False
-    return not services.seals.holds(space)
+    return True
+
+
+def check_present(services: Services, space: SpaceName) -> None:
+    """Raise NotFound for a space whose token is not configured, Sealed for one that is sealed."""
+    services.seals.check(space)
+    services.workers.space(space)
 
 
 async def list_recipients(services: Services, call: Call) -> list[Recipient]:

@@ -64,10 +64,13 @@ class RequestOut(Wire):
 
 
 class RequestPage(Wire):
-    """A page of requests; ``next`` is the ``after`` of the following one."""
+    """A page of requests; ``next`` is the ``after`` of the following one. Of the spaces ``unknown``
+    some could not be checked: a token cannot be asked.
+    """
 
     items: Annotated[tuple[RequestOut, ...], Field(max_length=MAX_PAGE)]
     next: Text | None = None
+    unknown: Annotated[tuple[Space, ...], Field(max_length=10_000)] = ()
 
 
 class SubmitRequest(Wire):

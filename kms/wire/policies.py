@@ -156,7 +156,9 @@ class GrantOut(Wire):
 
 class GrantList(Wire):
     """The grants of the spaces that the caller may know of: those in force first, then by their
-    end, the latest first; at most 10,000.
+    end, the latest first; at most 10,000. Of the spaces ``unknown`` none was looked at: their token
+    cannot be asked.
     """
 
     items: Annotated[tuple[GrantOut, ...], _Many]
+    unknown: Annotated[tuple[Space, ...], _Many] = ()

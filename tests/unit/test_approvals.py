@@ -285,6 +285,36 @@ def _simple(changes: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in changes.items() if k not in {"parameters", "space", "operation"}}
 
 
+def test_a_reason_that_hides_something_is_bad_input_and_one_of_two_lines_is_not() -> None:
+    async def work(desk: Desk) -> None:
+        await desk.refused(await desk.submit(desk.ask(reason="a\0b")), "invalid_input")
+        assert (await desk.submit(desk.ask(reason="a\nb"))).status_code == 201
+
+    run(work)
+
+
+def test_nothing_of_a_strangers_text_gets_into_the_log() -> None:
+    async def work(desk: Desk) -> None:
+        wanted = replace(desk.ask(), operation="planted.text")
+        for token in (BOARD.signed(wanted, by=held(ADMIN)), "planted.text.x"):
+            answer = await desk.submit(wanted, token, key=token[-20:])
+            assert answer.json()["code"] == "forbidden"
+        assert not desk.leaves("approval.refused")
+        assert "planted" not in str(desk.every_leaf())
+
+    run(work, caller=make_caller((Role.AUDITOR,), ("*",)))
+
+
+def test_an_unknown_operation_is_not_repeated_in_the_log() -> None:
+    async def work(desk: Desk) -> None:
+        wanted = replace(desk.ask(), operation="planted.text")
+        answer = await desk.submit(wanted, BOARD.signed(wanted, by=held(ADMIN)))
+        await desk.refused(answer, "invalid_input")
+        assert "planted" not in str(desk.every_leaf())
+
+    run(work)
+
+
 def test_what_nothing_carries_out_is_refused_when_it_is_asked_for() -> None:
     async def work(desk: Desk) -> None:
         sharing = Sharing(MeetingId(HOLD), BANKING)
@@ -552,6 +582,25 @@ def test_an_auditor_looks_on() -> None:
             assert answer.status_code == 403
 
     run(work, caller=make_caller(roles=(Role.AUDITOR,)))
+
+
+@pytest.mark.parametrize("end", ["sealed", "down"])
+def test_a_space_that_cannot_be_asked_hides_no_other_from_the_inbox(end: str) -> None:
+    async def work(desk: Desk) -> None:
+        lost = await desk.submitted()
+        text = '@id("x") forbid (principal, action == Action::"meeting.open", resource);'
+        change = SitePolicyChange(text, 1)
+        there = await desk.submitted(operation="site-policy.change", parameters=change, space="")
+        if end == "sealed":
+            desk.services.seals.add(TREASURY)
+        else:
+            desk.site.workers.spaces[TREASURY].down = True
+            desk.services.cache.forget(f"request/{TREASURY}/{lost.id}")
+        page = (await desk.client.get("/v1/approvals")).json()
+        assert [one["id"] for one in page["items"]] == [there.id]
+        assert page["unknown"] == [TREASURY]
+
+    run(work)
 
 
 def test_the_inbox_has_what_waits_page_by_page() -> None:

@@ -163,6 +163,24 @@ def test_grants_that_nobody_uses_or_remembers_are_flagged() -> None:
     with_client(work, caller=OFFICER)
 
 
+@pytest.mark.parametrize("end", ["sealed", "down"])
+def test_a_space_that_cannot_be_asked_hides_no_other_ones_grants(end: str) -> None:
+    async def work(site: FakeSite, client: httpx2.AsyncClient) -> None:
+        other = GRANT[:-1] + "2"
+        await put(site, grant())
+        await put(site, grant(grant=other, space=BANKING))
+        if end == "sealed":
+            site.services.seals.add(TREASURY)
+        else:
+            site.workers.spaces[TREASURY].down = True
+            site.services.cache.forget(f"grant/{TREASURY}/{GRANT}")
+        page = (await client.get("/v1/grants")).json()
+        assert [one["grant"] for one in page["items"]] == [other]
+        assert page["unknown"] == [TREASURY]
+
+    with_client(work, caller=OFFICER)
+
+
 def test_a_read_by_a_grant_counts_as_its_use() -> None:
     async def work(site: FakeSite, client: httpx2.AsyncClient) -> None:
         await put(site, grant(starts=NOW - 8 * DAY))

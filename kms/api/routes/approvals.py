@@ -121,9 +121,10 @@ async def _list(context: Context) -> Response:
     if after:
         parse_request_id(after)
     standing = _standing(query.text("state", Standing.PENDING.value))
-    page = await list_requests(context.services, context.call, standing, after, limit)
+    page, unknown = await list_requests(context.services, context.call, standing, after, limit)
     following = page[-1].wanted.id if len(page) == limit else None
-    return json_reply(RequestPage(items=tuple(map(shown, page)), next=following))
+    items = tuple(map(shown, page))
+    return json_reply(RequestPage(items=items, next=following, unknown=tuple(unknown)))
 
 
 def _standing(text: str) -> Standing:

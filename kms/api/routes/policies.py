@@ -70,8 +70,9 @@ async def _explain(context: Context) -> Response:
 
 async def _grants(context: Context) -> Response:
     context.query()
-    found = await list_grants(context.services, context.call)
-    return json_reply(GrantList(items=tuple(_grant(view) for view in found[:_MOST])))
+    found, unknown = await list_grants(context.services, context.call)
+    items = tuple(_grant(view) for view in found[:_MOST])
+    return json_reply(GrantList(items=items, unknown=tuple(unknown)))
 
 
 async def _revoke(context: Context) -> Response:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from kms.domain.approvals import RULES, Request, RequestState, Rule, Standing, unmet
 from kms.domain.ids import SpaceName
 from kms.domain.policies import GroupNeed
-from kms.errors import InvalidInput, VerificationFailed
+from kms.errors import HsmUnavailable, InvalidInput, NotFound, Sealed, VerificationFailed
 from kms.policy.authorizer import Target
 from kms.statements import jws
 from kms.statements.approval import TYP, Approval
@@ -13,6 +13,7 @@ from kms.statements.canonical import decode_record
 from kms.statements.request import OperationRequest, peek_request
 from kms.usecases.approvals.common import check_current, find, quorum_in_force
 from kms.usecases.approvals.registers import InForce
+from kms.usecases.queries import check_present
 from kms.usecases.services import Call, Services, authorize
 
 _PAGE = 500
@@ -71,26 +72,34 @@ async def read_request(services: Services, call: Call, request: str) -> RequestV
 
 async def list_requests(
     services: Services, call: Call, standing: Standing, after: str, limit: int
-) -> list[RequestView]:
+) -> tuple[list[RequestView], list[str]]:
     """Return a page of requests that stand so, by id, of the site and of the spaces that the
-    caller may know of. Pending are those outdated too.
-
-    Requests of spaces that are sealed or destroyed cannot be checked and are left out.
+    caller may know of; and the spaces of which some could not be checked, since a token cannot be
+    asked. Pending are those outdated too. Those of destroyed spaces are left out.
     """
     await authorize(services, call, Target(), "requests")
     wanted = {Standing.PENDING, Standing.OUTDATED} if standing is Standing.PENDING else {standing}
     found: list[RequestView] = []
+    unknown: set[str] = set()
     while page := services.store.requests(_stored(standing), after, _PAGE):
         for sealed in page:
             _, space, after = sealed.row.key.split("/")
             if not await _shown(services, call, space):
                 continue
-            view = await view_of(services, *await services.cache.request(after))
+            try:
+                if space:
+                    check_present(services, SpaceName(space))
+                view = await view_of(services, *await services.cache.request(after))
+            except (HsmUnavailable, Sealed, NotFound):
+                if not space:
+                    raise
+                unknown.add(space)
+                continue
             if view.standing in wanted:
                 found.append(view)
             if len(found) == limit:
-                return found
-    return found
+                return found, sorted(unknown)
+    return found, sorted(unknown)
 
 
 async def view_of(services: Services, record: Request, version: int) -> RequestView:
@@ -123,8 +132,7 @@ async def _shown(services: Services, call: Call, space: str) -> bool:
         return True
     if not call.principal.reaches(space):
         return False
-    record = await services.cache.space(SpaceName(space))
-    return not (record.destroyed or record.sealed)
+    return not (await services.cache.space(SpaceName(space))).destroyed
 
 
 def _person(token: str) -> str:
