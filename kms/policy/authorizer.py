@@ -8,7 +8,7 @@ from importlib.resources.abc import Traversable
 
 import cedarpy
 
-from kms.domain.models import Principal
+from kms.domain.models import Principal, Role, RotationReason
 from kms.errors import Forbidden, NotFound
 from kms.operations import OPERATIONS
 from kms.policy.explanation import Explanation, explain
@@ -63,7 +63,8 @@ class Authorizer:
         if permitted is None:
             permitted = self._remember(question)
         if not permitted:
-            raise Forbidden(f"{operation_id} is not permitted", hint=_whose(operation_id))
+            hint = _whose(principal, operation_id, target)
+            raise Forbidden(f"{operation_id} is not permitted", hint=hint)
 
     def explain(self, principal: Principal, operation_id: str, target: Target) -> Explanation:
         """Return how the policies decide, and by which of them."""
@@ -89,7 +90,11 @@ class Authorizer:
         return answer.allowed and not answer.diagnostics.errors
 
 
-def _whose(operation_id: str) -> str:
+def _whose(principal: Principal, operation_id: str, target: Target) -> str:
+    rotates = operation_id == "epoch.rotate" and Role.OFFICER in principal.roles
+    if rotates and target.reason != RotationReason.SUSPICION:
+        return "officers rotate for suspicion only: --reason suspicion"
     operation = OPERATIONS.get(operation_id)
     roles = ", ".join(sorted(operation.roles)) if operation else ""
-    return f"it is for the role {roles}, within its space and its duties" if roles else ""
+    whose = f"it is for the role {roles}, within its space and its duties" if roles else ""
+    return f"{whose}; conclave policy explain tells people why".removeprefix("; ")

@@ -158,6 +158,15 @@ def test_policies_that_do_not_hold_stop_the_start(tmp_path: Path, policy: str, s
         Authorizer.load(tmp_path)
 
 
+def test_a_refusal_says_who_may_and_who_can_tell_why() -> None:
+    with pytest.raises(Forbidden) as refused:
+        AUTHORIZER.check(caller(Role.OFFICER), "meeting.open", Target("treasury"))
+    assert "conclave policy explain" in refused.value.hint
+    with pytest.raises(Forbidden) as refused:
+        AUTHORIZER.check(caller(Role.OFFICER), "epoch.rotate", Target("treasury", reason="leave"))
+    assert refused.value.hint == "officers rotate for suspicion only: --reason suspicion"
+
+
 def test_a_policy_that_errs_denies(tmp_path: Path) -> None:
     overflow = '@id("b") permit (principal, action, resource) when {9223372036854775807 + 1 > 0};'
     (tmp_path / "a.cedar").write_text('@id("a") permit (principal, action, resource);' + overflow)
