@@ -43,7 +43,8 @@ _VIEWS = {
     "rotation": """SELECT seq, body ->> 'time' AS time, body ->> 'space' AS space,
  body ->> 'resource' AS resource, body ->> '$.details.reason' AS reason,
  body ->> '$.details.state' AS state, body ->> 'actor' AS actor FROM leaf
- WHERE body ->> 'phase' = 'result' AND body ->> 'outcome' = 'succeeded'""",
+ WHERE body ->> 'phase' = 'result' AND body ->> 'outcome' = 'succeeded'
+ AND body ->> 'action' IN ('meeting.open', 'roster.change', 'epoch.rotate')""",
     "key_access": """SELECT seq, body ->> 'time' AS time, body ->> 'actor' AS actor,
  body ->> 'auth' AS auth, body ->> 'action' AS action, body ->> 'resource' AS resource,
  body ->> '$.details.recipient' AS recipient FROM leaf

@@ -24,7 +24,9 @@ def test_it_meets_what_a_local_caller_and_what_a_server_may_ask(report: Report) 
     assert {"invalid_input", "too_large", "header_too_large", "not_found"} <= set(report.codes)
 
 
-def test_no_table_is_changed_and_the_log_grows_by_refusals_and_the_alert_about_them(report: Report) -> None:
+def test_no_table_is_changed_and_the_log_grows_by_refusals_and_the_alert_about_them(
+    report: Report,
+) -> None:
     assert report.changed == []
     assert set(report.actions) <= {"access.refused", "approval.refused", "alert.raise"}
 

@@ -92,7 +92,7 @@ async def tell(site: FakeSite, *leaves: LeafDraft) -> None:
     await site.store.commit(Unit(leaves=leaves))
 
 
-async def found_people(site: FakeSite, due: int = NOW + 1000) -> None:
+async def found_people(site: FakeSite, due: int = NOW + 1000, version: int = 1) -> None:
     """Write the site root and a register whose officers' drills are due; the log names it."""
     folder = site.services.settings.paths.state
     pem = ROOT.public_key().public_bytes(
@@ -104,10 +104,12 @@ async def found_people(site: FakeSite, due: int = NOW + 1000) -> None:
     ]
     others = (Part.ADMINISTRATOR, Part.WITNESS, Part.AUDITOR)
     people += [_person(part.value, part, 0) for part in others]
-    register = Register("fake.example", 1, 1, "", "c-0", (Group("security", 2),), tuple(people))
+    groups = (Group("security", 2),)
+    register = Register("fake.example", version, 1, "", "c-0", groups, tuple(people))
     token = _sign(encode_register(register), REGISTER)
-    (folder / "register-1.jws").write_text(token)
-    await tell(site, leaf("register.change", version=1, sha256=digest(token.encode())))
+    (folder / f"register-{version}.jws").write_text(token)
+    sha256 = digest(token.encode())
+    await tell(site, leaf("register.change", version=version, sha256=sha256))
 
 
 def _person(name: str, part: Part, due: int, group: str = "", share: int = 0) -> Person:
@@ -230,7 +232,7 @@ def test_a_generation_whose_private_half_is_lost_covers_nothing() -> None:
 
 def test_a_drill_that_is_overdue_is_told_with_its_officer() -> None:
     async def prepare(site: FakeSite) -> None:
-        await found_people(site, due=NOW - 1)
+        await found_people(site, due=NOW - 1, version=2)
         await tell(site, leaf("escrow.drill", generation=1))
 
     found = status(prepare)
