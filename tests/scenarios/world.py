@@ -179,6 +179,9 @@ class World:
         place = Wanted(known.space, meeting, epoch, recipient)
         try:
             got: FetchedEnvelope | None = await fetch_envelope(self.services, call, place)
+        except HsmUnavailable:
+            self.counts["lost answers"] += 1
+            return
         except ConclaveError:
             got = None
         self.counts["served" if got else "not served"] += 1
