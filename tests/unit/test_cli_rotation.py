@@ -14,6 +14,7 @@ from kms.cli.output import Output
 from kms.domain.models import RotationReason
 from kms.domain.states import KeyState
 from kms.errors import Forbidden
+from kms.i18n import _
 from kms.wire.replies import EventOut, RotationOut
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def test_a_space_that_cannot_be_asked_is_named(capsys: pytest.CaptureFixture[str
     session = FakeSession([item()])
     session.output, session.unlisted = Output(), ("banking",)
     status(session)
-    told = "banking is sealed or out of the configuration, and not listed."
+    text = _("{space} is sealed or out of the configuration, and not listed.")
+    told = text.format(space="banking")
     assert told in capsys.readouterr().err
 
 
