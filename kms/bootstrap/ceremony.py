@@ -23,7 +23,7 @@ from kms.ceremonies.record.folder import CEREMONIES
 from kms.ceremonies.record.journal import Journal
 from kms.ceremonies.room import Brief, Room, SiteBinding
 from kms.ceremonies.steps.anchors import check_register, check_statements
-from kms.errors import ConclaveError, Sealed, StoreUnavailable
+from kms.errors import ConclaveError, NotFound, Sealed, StoreUnavailable
 from kms.hsm.officer import OfficerToken
 from kms.hsm.profile import load_profile
 from kms.ports import Unit
@@ -105,13 +105,21 @@ def ceremony_room(settings: Settings, brief: Brief, people: People, pins: PinBox
         yield room
 
 
+def _begun(folder: Path) -> bool:
+    """Whether a ceremony has done anything yet; a dry run has not even been called."""
+    try:
+        return bool(Journal.open(folder).entries())
+    except NotFound:
+        return False
+
+
 def _refuse_sealed(room: Room, marked: frozenset[str], state: Path) -> None:
     """Raise Sealed for a ceremony that would put a sealed box or space to use; one that has begun
     is brought to its end, or undone.
     """
     plan = room.brief.plan.file
     space = getattr(room.brief.parameters, "space", BOX)
-    if plan.ceremony in _WHILE_SEALED or Journal.open(state / CEREMONIES / plan.id).entries():
+    if plan.ceremony in _WHILE_SEALED or _begun(state / CEREMONIES / plan.id):
         return
     hint = "hold the ceremony unseal first"
     if BOX in marked or room.records.site_sealed():
