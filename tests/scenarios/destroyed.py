@@ -98,7 +98,7 @@ def destroy_and_search(service: Service, folder: Path, *, meetings: int, epochs:
         report.certificates.append(_certificate(service, request))
     report.after = search(service, folder, lost)
     report.kept = search(service, folder, living)
-    report.searched_bytes = sum(path.stat().st_size for path in files(service, folder))
+    report.searched_bytes = sum(len(_content(path)) for path in files(service, folder))
     report.free_pages = check_free_pages(folder / "backup.db", service.settings.paths.database)
     return report
 
@@ -141,8 +141,16 @@ def search(service: Service, folder: Path, wanted: Fingerprints) -> dict[str, in
     files that have any.
     """
     _back_up(service.settings.paths.database, folder)
-    found = {str(path): wanted.found_in(path.read_bytes()) for path in files(service, folder)}
+    found = {str(path): wanted.found_in(_content(path)) for path in files(service, folder)}
     return {name: count for name, count in found.items() if count}
+
+
+def _content(path: Path) -> bytes:
+    """Return what a file holds; nothing if the running token has replaced it meanwhile."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def files(service: Service, folder: Path) -> list[Path]:
