@@ -5,6 +5,7 @@ What is typed is read from the handbook's lines, words of shares from the cards 
 
 import os
 import re
+import signal
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,6 +30,11 @@ _CARD = re.compile(
 )
 _NUMBERED = re.compile(r"(\d+) ([a-z]{4,})")
 _SAME_WORDS = re.compile(r"The same in words: ([a-z ]+)")
+
+
+def _hear_interrupts() -> None:
+    """A test run in the background hands its deafness to SIGINT on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ class Hall:
         everything.pop("NO_COLOR", None)
         return pexpect.spawn(
             CONCLAVE[0], arguments, env=everything, encoding="utf-8", timeout=PATIENCE,
-            dimensions=(60, 300),
+            dimensions=(60, 300), preexec_fn=_hear_interrupts,
         )  # fmt: skip
 
     def handbook(self, plan: Path) -> Handbook:

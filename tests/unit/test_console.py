@@ -1,6 +1,7 @@
 """The ceremony's terminal, played at a pseudo-terminal."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,11 @@ except ConclaveError as error:
 """
 
 
+def hear_interrupts() -> None:
+    """A test run in the background hands its deafness to SIGINT on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Player:
     """A person at the terminal."""
 
@@ -46,6 +52,7 @@ class Player:
         self.child = pexpect.spawn(
             sys.executable, ["-c", code], encoding="utf-8", timeout=20, cwd=str(ROOT),
             env={**os.environ, "TERM": "xterm"}, dimensions=(40, 160),
+            preexec_fn=hear_interrupts,
         )  # fmt: skip
         self.child.delaybeforesend = None
 
