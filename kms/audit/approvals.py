@@ -17,7 +17,7 @@ from kms.audit.life_words import ByRequest, Certified
 from kms.audit.words import Issued, Restored, details
 from kms.domain.approvals import Request, Sharing, side_needs
 from kms.domain.people import Register
-from kms.domain.policies import SpacePolicy  # noqa: TC001
+from kms.domain.policies import SpacePolicy  # noqa: TC001  with the other types of the domain
 from kms.errors import ConclaveError, VerificationFailed
 from kms.statements import jws
 from kms.statements.canonical import decode_record, digest

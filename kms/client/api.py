@@ -8,38 +8,31 @@ import ssl
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self
 
 import httpx2
-from pydantic import BaseModel
 
+from kms.client.calls import epoch_path
+from kms.client.evidence import EvidenceReads
+from kms.client.governing import Governing
 from kms.client.transport import Transport, unreachable
 from kms.domain.score import Cipher
 from kms.errors import InvalidInput, Unavailable
 from kms.wire import (
     alerts,
-    approvals,
-    audit,
     confidential,
-    lifecycle,
-    policies,
     replies,
     requests,
-    vaults,
 )
 from kms.wire.parsing import parse
 
 _TIMEOUT = 30.0
 _PATIENCE = 5
 _LONGEST_PAUSE = 5.0
-_P = TypeVar("_P", bound=BaseModel)
 
 
-class Client:
+class Client(Governing, EvidenceReads):
     """A caller of the key API. Use it as a context manager, by one thread at a time."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._to = transport
 
     @classmethod
     def over_socket(cls, path: Path, *, timeout: float = _TIMEOUT) -> Self:
@@ -94,15 +87,6 @@ class Client:
         """End a meeting."""
         return self._meeting("meeting.close", replies.MeetingOut, space, meeting)
 
-    def seal_space(self, space: str, reason: str) -> replies.SealOut:
-        """Seal a space at once; a ceremony unseals it."""
-        answer = self._to.ask("space.seal", requests.Seal(reason=reason), space=space)
-        return answer.read(replies.SealOut)
-
-    def seal_site(self, reason: str) -> replies.SealOut:
-        """Seal the whole box at once; a ceremony unseals it."""
-        return self._to.ask("site.seal", requests.Seal(reason=reason)).read(replies.SealOut)
-
     def roster(self, space: str, meeting: str) -> replies.RosterOut:
         """Return a meeting's roster."""
         return self._meeting("roster.read", replies.RosterOut, space, meeting)
@@ -152,7 +136,7 @@ class Client:
 
     def epoch(self, space: str, meeting: str, epoch: int | None = None) -> replies.EpochOut:
         """Return an epoch with its signed manifest; None is the current one."""
-        number = _epoch(epoch)
+        number = epoch_path(epoch)
         answer = self._to.ask("epoch.read", space=space, meeting=meeting, epoch=number)
         return answer.read(replies.EpochOut)
 
@@ -188,7 +172,7 @@ class Client:
             extra={requests.ASSERTION: assertion} if assertion else None,
             space=space,
             meeting=meeting,
-            epoch=_epoch(epoch),
+            epoch=epoch_path(epoch),
             recipient=recipient,
         )
         return answer.read(replies.EnvelopeOut)
@@ -197,50 +181,6 @@ class Client:
         """Fetch or relay many envelopes; each is answered by itself, in order."""
         body = requests.FetchBatch(envelopes=tuple(wanted))
         return self._to.ask("envelope.batch", body).read(replies.BatchOut)
-
-    # --- approvals --------------------------------------------------------------------------------
-
-    def approval_rules(
-        self, space: str | None = None, partner: str | None = None
-    ) -> approvals.RulesOut:
-        """Return who must approve what, in a space and for what needs both with a partner's."""
-        query = {"space": space, "partner": partner}
-        return self._to.ask("approval.rules", query=query).read(approvals.RulesOut)
-
-    def approval_pages(self, state: str = "pending") -> Iterator[approvals.RequestPage]:
-        """Yield requests by id, page by page: pending, expired, executed or cancelled."""
-        after: str | None = None
-        while True:
-            answer = self._to.ask("approval.list", query={"state": state, "after": after})
-            page = answer.read(approvals.RequestPage)
-            yield page
-            if (after := page.next) is None:
-                return
-
-    def approval_request(self, request: str) -> approvals.RequestOut:
-        """Return a request with its approvals."""
-        return self._to.ask("approval.read", request=request).read(approvals.RequestOut)
-
-    def submit_request(
-        self, request: str, *, idempotency_key: str | None = None
-    ) -> approvals.RequestOut:
-        """Hand in a request (JWS)."""
-        body = approvals.SubmitRequest(request=request)
-        answer = self._to.ask("approval.submit", body, key=idempotency_key)
-        return answer.read(approvals.RequestOut)
-
-    def sign_request(self, request: str, approval: str) -> approvals.RequestOut:
-        """Hand in somebody's approval (JWS) of a request."""
-        body = approvals.SignRequest(approval=approval)
-        return self._to.ask("approval.sign", body, request=request).read(approvals.RequestOut)
-
-    def cancel_request(self, request: str) -> approvals.RequestOut:
-        """Cancel a request."""
-        return self._to.ask("approval.cancel", request=request).read(approvals.RequestOut)
-
-    def execute_request(self, request: str) -> approvals.RequestOut:
-        """Carry out a request that enough people approved."""
-        return self._to.ask("approval.execute", request=request).read(approvals.RequestOut)
 
     # --- following --------------------------------------------------------------------------------
 
@@ -262,57 +202,6 @@ class Client:
                 if (failures := failures + 1) > _PATIENCE:
                     raise unreachable(arrived=False) from error
             time.sleep(min(0.1 * 2**failures, _LONGEST_PAUSE))
-
-    # --- states, holds, certificates --------------------------------------------------------------
-
-    def suspend(
-        self, space: str, meeting: str, reason: str, epoch: int | None = None
-    ) -> replies.EpochOut:
-        """Stop serving a meeting's present key."""
-        body = lifecycle.Because(reason=reason)
-        answer = self._to.ask(
-            "epoch.suspend", body, space=space, meeting=meeting, epoch=_epoch(epoch)
-        )
-        return answer.read(replies.EpochOut)
-
-    def compromise(
-        self, space: str, meeting: str, reason: str, epoch: int | None = None
-    ) -> lifecycle.CompromiseOut:
-        """Mark a key (without ``epoch`` the present one) compromised; raise as a rotation does,
-        and then the mark stands.
-        """
-        body = lifecycle.Because(reason=reason)
-        answer = self._to.ask(
-            "epoch.compromise", body, space=space, meeting=meeting, epoch=_epoch(epoch)
-        )
-        return answer.read(lifecycle.CompromiseOut)
-
-    def compromise_all(self, space: str, meeting: str, reason: str) -> lifecycle.CompromiseOut:
-        """Mark every key of a meeting compromised; as ``compromise``."""
-        body = lifecycle.Because(reason=reason)
-        answer = self._to.ask("meeting.compromise", body, space=space, meeting=meeting)
-        return answer.read(lifecycle.CompromiseOut)
-
-    def place_hold(
-        self,
-        space: str,
-        reason: str,
-        meeting: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> lifecycle.HoldOut:
-        """Place a legal hold on a meeting, or on the whole space."""
-        body = lifecycle.PlaceHold(reason=reason, meeting=meeting)
-        answer = self._to.ask("hold.place", body, key=idempotency_key, space=space)
-        return answer.read(lifecycle.HoldOut)
-
-    def holds(self, space: str) -> lifecycle.HoldList:
-        """Return a space's legal holds, lifted ones too."""
-        return self._to.ask("hold.list", space=space).read(lifecycle.HoldList)
-
-    def certificate(self, request: str) -> lifecycle.CertificateOut:
-        """Return the certificate of what an approved request destroyed, unverified."""
-        answer = self._to.ask("certificate.read", request=request)
-        return answer.read(lifecycle.CertificateOut)
 
     # --- media and score --------------------------------------------------------------------------
 
@@ -363,38 +252,6 @@ class Client:
         """Return the status of escrow; the service looks at every epoch for it."""
         return self._to.ask("escrow.read").read(replies.EscrowOut)
 
-    def vault_keys(self) -> vaults.VaultList:
-        """Return the vault keys of the spaces that the caller may know of."""
-        return self._to.ask("vault.read").read(vaults.VaultList)
-
-    def pause_reseal(self, space: str) -> vaults.ResealOut:
-        """Pause the move of a space's keys to its newest vault key."""
-        return self._to.ask("reseal.pause", space=space).read(vaults.ResealOut)
-
-    def resume_reseal(self, space: str) -> vaults.ResealOut:
-        """Go on moving a space's keys, also those that failed."""
-        return self._to.ask("reseal.resume", space=space).read(vaults.ResealOut)
-
-    def policy(self, space: str) -> policies.PolicyOut:
-        """Return the policy in force in a space."""
-        return self._to.ask("policy.read", space=space).read(policies.PolicyOut)
-
-    def site_policy(self) -> policies.SitePolicyOut:
-        """Return the site's own access policies, and which are in force."""
-        return self._to.ask("site-policy.read").read(policies.SitePolicyOut)
-
-    def explain(self, question: policies.Explain) -> policies.ExplanationOut:
-        """Return why somebody may do something, or may not."""
-        return self._to.ask("policy.explain", question).read(policies.ExplanationOut)
-
-    def grants(self) -> policies.GrantList:
-        """Return the time-bound grants of the spaces that the caller may know of."""
-        return self._to.ask("grant.list").read(policies.GrantList)
-
-    def revoke_grant(self, grant: str) -> policies.GrantOut:
-        """End a grant at once."""
-        return self._to.ask("grant.revoke", grant=grant).read(policies.GrantOut)
-
     def tokens(self) -> replies.TokenList:
         """Return what each HSM token says of itself."""
         return self._to.ask("hsm.read").read(replies.TokenList)
@@ -414,77 +271,6 @@ class Client:
     def metrics(self) -> str:
         """Return metrics in Prometheus text format."""
         return self._to.ask("metrics.read").body.decode("utf-8")
-
-    # --- the log ----------------------------------------------------------------------------------
-
-    def checkpoint(self) -> audit.CheckpointOut:
-        """Return the newest signed checkpoint."""
-        return self._to.ask("audit.checkpoint").read(audit.CheckpointOut)
-
-    def checkpoints(self) -> Iterator[audit.CheckpointOut]:
-        """Yield signed checkpoints by size, page by page."""
-        after: int | None = None
-        while True:
-            answer = self._to.ask("audit.checkpoints", query={"after": after})
-            page = answer.read(audit.CheckpointPage)
-            yield from page.items
-            if (after := page.next) is None:
-                return
-
-    def leaves(self, start: int = 0) -> Iterator[str]:
-        """Yield the log's leaves from sequence ``start``, page by page."""
-        position: int | None = start
-        while position is not None:
-            answer = self._to.ask("audit.leaves", query={"start": position})
-            page = answer.read(audit.LeafPage)
-            yield from page.items
-            position = page.next
-
-    def some_leaves(self, start: int, limit: int) -> tuple[str, ...]:
-        """Return up to ``limit`` leaves (at most a page) from sequence ``start``."""
-        query = {"start": start, "limit": limit}
-        return self._to.ask("audit.leaves", query=query).read(audit.LeafPage).items
-
-    def proof(self, leaf: int, size: int | None = None) -> audit.ProofOut:
-        """Return the proof that a leaf is in the tree of ``size`` leaves."""
-        answer = self._to.ask("audit.proof", query={"size": size}, leaf=leaf)
-        return answer.read(audit.ProofOut)
-
-    def consistency(self, old: int, new: int | None = None) -> audit.ConsistencyOut:
-        """Return the proof that the tree of ``new`` leaves extends that of ``old``."""
-        answer = self._to.ask("audit.consistency", query={"old": old, "new": new})
-        return answer.read(audit.ConsistencyOut)
-
-    def manifests(self, space: str) -> Iterator[audit.ManifestOut]:
-        """Yield the manifests of a space's epochs, page by page."""
-        after: str | None = None
-        while True:
-            answer = self._to.ask("audit.manifests", query={"space": space, "after": after})
-            page = answer.read(audit.ManifestPage)
-            yield from page.items
-            if (after := page.next) is None:
-                return
-
-    def evidence_requests(self) -> Iterator[audit.EvidenceRequestOut]:
-        """Yield the requests that were carried out, page by page."""
-        after: str | None = None
-        while True:
-            answer = self._to.ask("audit.requests", query={"after": after})
-            page = answer.read(audit.EvidenceRequestPage)
-            yield from page.items
-            if (after := page.next) is None:
-                return
-
-    def registers(self) -> audit.RegisterList:
-        """Return every register of people that was issued."""
-        return self._to.ask("audit.registers").read(audit.RegisterList)
-
-    def _meeting(self, operation: str, kind: type[_P], space: str, meeting: str) -> _P:
-        return self._to.ask(operation, space=space, meeting=meeting).read(kind)
-
-
-def _epoch(epoch: int | None) -> str:
-    return "current" if epoch is None else str(epoch)
 
 
 def _event(data: str) -> replies.EventOut:
