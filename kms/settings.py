@@ -147,6 +147,19 @@ class Rotation(_Section, frozen=True):
     """How many epochs a second are wrapped to a new vault key at most, beside other work."""
 
 
+class Disks(_Section, frozen=True):
+    """The encrypted disks of the appliance."""
+
+    appliance_key: str = ""
+    """The appliance daemon's public key (conclave-appliance key): disk keys are sealed to it, and
+    without it none leaves the HSM. Only who may write this file can name another."""
+    recovery_test_seconds: Annotated[int, msgspec.Meta(ge=0)] = 7_776_000
+    """How often each disk gets a new recovery key that is tested and put under escrow; 0: only when
+    people ask."""
+    slot_key_seconds: Annotated[int, msgspec.Meta(ge=0)] = 31_536_000
+    """The cryptoperiod of slot keys and KEKs; 0: replaced only when people ask."""
+
+
 class Log(_Section, frozen=True):
     """What the processes write to stderr; nothing of it is needed as evidence."""
 
@@ -280,6 +293,7 @@ class Settings(_Section, frozen=True):
     audit: Audit = Audit()
     rotation: Rotation = Rotation()
     ceremonies: Ceremonies = Ceremonies()
+    disks: Disks = Disks()
     log: Log = Log()
     watch: Watch = Watch()
     notify: Notify = Notify()

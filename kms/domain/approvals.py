@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from kms.domain.disks import DiskTarget, DiskWish
 from kms.domain.grants import Grant
 from kms.domain.ids import MeetingId, SpaceName
 from kms.domain.models import Role
@@ -129,6 +130,8 @@ Parameters = (
     | GrantWish
     | Sharing
     | VaultTarget
+    | DiskWish
+    | DiskTarget
 )
 
 
@@ -182,6 +185,14 @@ RULES: dict[str, Rule] = {
     "vault.retire": Rule(
         VaultTarget, Groups.FIRST, "Destroy an older vault key that keeps nothing any more",
         "销毁不再保管任何密钥的旧版保管库密钥",
+    ),
+    "disk.enroll": Rule(
+        DiskWish, Groups.FIRST, "Make a device an encrypted disk of the space",
+        "将设备登记为空间的加密磁盘",
+    ),
+    "disk.erase": Rule(
+        DiskTarget, Groups.FIRST, "Erase a disk by destroying its keys",
+        "销毁密钥以擦除磁盘",
     ),
 }  # fmt: skip
 

@@ -196,6 +196,7 @@ class Role(StrEnum):
     AUDITOR = "auditor"
     OFFICER = "officer"
     OPERATOR = "operator"
+    APPLIANCE = "appliance"
 
 
 EVERY_SPACE = "*"

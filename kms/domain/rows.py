@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kms.domain.approvals import Request
+from kms.domain.disks import Disk
 from kms.domain.grants import Grant, Hold, Share
 from kms.domain.models import Epoch, Meeting, Recipient, Roster, Space
 from kms.domain.policies import SitePolicy, SpacePolicy
@@ -24,6 +25,7 @@ Record = (
     | Grant
     | Hold
     | Share
+    | Disk
 )
 
 
@@ -41,6 +43,7 @@ class RowKind(StrEnum):
     GRANT = "grant"
     HOLD = "hold"
     SHARE = "share"
+    DISK = "disk"
 
 
 RECORD_TYPES: dict[RowKind, type[Record]] = {
@@ -55,6 +58,7 @@ RECORD_TYPES: dict[RowKind, type[Record]] = {
     RowKind.GRANT: Grant,
     RowKind.HOLD: Hold,
     RowKind.SHARE: Share,
+    RowKind.DISK: Disk,
 }
 
 
@@ -95,6 +99,7 @@ _KEYS: dict[type[Record], tuple[RowKind, tuple[str, ...]]] = {
     Grant: (RowKind.GRANT, ("space", "grant")),
     Hold: (RowKind.HOLD, ("space", "hold")),
     Share: (RowKind.SHARE, ("space", "meeting")),
+    Disk: (RowKind.DISK, ("space", "disk")),
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from kms.domain.disks import MountPolicy, Work
 from kms.domain.ids import RecipientId, SpaceName
 from kms.domain.models import Envelope, Meeting, Roster, RotationReason
 from kms.domain.rows import Row, SealedRow
@@ -109,6 +110,69 @@ class RetireOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class BeginWork:
+    """Make the keys that a work brings onto a disk (``Disk.began``); the first one, and
+    ``recover``, make the disk's next KEK too.
+    """
+
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class CommitWork:
+    """The keys of the work open the disk and are its keys from now on (``Disk.commit``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishWork:
+    """The work is over and the disk has this header (``Disk.finish``)."""
+
+    header: str
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeDisk:
+    """The disk, on which no work goes on, is described anew: another label or mount policy."""
+
+    label: str
+    mount: MountPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class RotateKek:
+    """Make the disk's next KEK and encrypt its keys by it; the older ones stay until
+    ``drop_keks``.
+    """
+
+
+DiskStep = BeginWork | CommitWork | FinishWork | DescribeDisk | RotateKek
+
+
+@dataclass(frozen=True, slots=True)
+class EraseOrder:
+    """What a disk's KEKs are destroyed for: the executed request's row, the register (JWS) that
+    its approvals were given under, and the disk's row, which that request erased.
+    """
+
+    request: SealedRow
+    register: str
+    disk: SealedRow
+
+
+@dataclass(frozen=True, slots=True)
+class CertifyErasureOrder:
+    """What a certificate of erasure is made from: as EraseOrder; ``slots``: what the appliance
+    says became of the device ("erased" or "absent"), ``executor`` the caller that carried the
+    request out.
+    """
+
+    erase: EraseOrder
+    slots: str
+    executor: str
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
 class TokenInfo:
     """What ``conclave hsm info`` shows of one token; no secrets."""
 
@@ -169,6 +233,37 @@ class SpaceHsm(RowKeeper, Protocol):
         """Destroy an older vault key pair on the token; nothing if it is gone already. Raise
         Forbidden for the newest or without an approved request, VerificationFailed,
         IntegrityFailure, HsmUnavailable.
+        """
+        ...
+
+    async def advance_disk(self, disk: SealedRow, step: DiskStep, now: int) -> SealedRow:
+        """Return the disk's next row. Raise IntegrityFailure for a row that is not the service's or
+        keys that do not open, StateNotAllowed, HsmUnavailable.
+        """
+        ...
+
+    async def open_disk(self, disk: SealedRow, nonce: bytes) -> bytes:
+        """Return the disk's keys sealed to the configured appliance (statements/diskkeys.py).
+        Raise IntegrityFailure, StateNotAllowed for an erased disk or without an appliance,
+        HsmUnavailable.
+        """
+        ...
+
+    async def drop_keks(self, disk: SealedRow) -> None:
+        """Destroy the KEKs older than those that the disk's row names. Raise IntegrityFailure,
+        HsmUnavailable.
+        """
+        ...
+
+    async def erase_disk(self, order: EraseOrder) -> None:
+        """Destroy every KEK of a disk; nothing if they are gone already. Raise Forbidden without
+        an approved request, VerificationFailed, IntegrityFailure, HsmUnavailable.
+        """
+        ...
+
+    async def certify_erasure(self, order: CertifyErasureOrder) -> str:
+        """Return the signed certificate of erasure (statements/erasure.py) once no KEK is left.
+        Raise as ``erase_disk``, StateNotAllowed while one is there.
         """
         ...
 

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from kms.audit.leaf import LeafDraft
 from kms.domain.approvals import RequestState
+from kms.domain.disks import Device, DiskOrder
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import Envelope
 from kms.domain.rows import RowKind, SealedRow
@@ -101,6 +102,20 @@ class PutMark:
     value: int
 
 
+@dataclass(frozen=True, slots=True)
+class PutDevice:
+    """Remember how a device stands now, by its serial number. Not sealed."""
+
+    device: Device
+
+
+@dataclass(frozen=True, slots=True)
+class PutOrder:
+    """Store an order to the appliance, or how it stands now. Not sealed."""
+
+    order: DiskOrder
+
+
 Change = (
     PutRow
     | PutMac
@@ -112,6 +127,8 @@ Change = (
     | PutCertificate
     | TakeLease
     | PutMark
+    | PutDevice
+    | PutOrder
 )
 
 
@@ -229,6 +246,34 @@ class Store(Protocol):
 
     def shares(self, space: SpaceName) -> list[SealedRow]:
         """Return the shares of a space's meetings."""
+        ...
+
+    def disks(self) -> list[SealedRow]:
+        """Return every disk of every space, erased ones too, by space and id."""
+        ...
+
+    def disk(self, disk: str) -> SealedRow | None:
+        """Return the disk of that id, whatever its space."""
+        ...
+
+    def devices(self) -> list[Device]:
+        """Return every device that was reported, by serial number."""
+        ...
+
+    def device(self, serial: str) -> Device | None:
+        """Return one device."""
+        ...
+
+    def disk_orders(self, disk: str, after: str, limit: int) -> list[DiskOrder]:
+        """Return a page of a disk's orders (of all for an empty id), newest first, before one."""
+        ...
+
+    def open_orders(self) -> list[DiskOrder]:
+        """Return the orders that wait or run, oldest first."""
+        ...
+
+    def disk_order(self, order: str) -> DiskOrder | None:
+        """Return one order."""
         ...
 
     def certificate(self, request: str) -> str | None:

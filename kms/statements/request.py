@@ -23,7 +23,16 @@ from kms.domain.approvals import (
     check_needs,
     unmet,
 )
-from kms.domain.ids import parse_epoch, parse_meeting, parse_request_id, parse_space
+from kms.domain.disks import DiskTarget, DiskWish, check_size
+from kms.domain.ids import (
+    parse_disk,
+    parse_epoch,
+    parse_meeting,
+    parse_mount_name,
+    parse_request_id,
+    parse_serial,
+    parse_space,
+)
 from kms.domain.people import Credential, Part, Person, Register
 from kms.domain.policies import GroupNeed
 from kms.domain.text import check_reason
@@ -174,10 +183,25 @@ def _check_names(wanted: OperationRequest, parameters: Parameters) -> None:
             raise InvalidInput("the policy is another space's")
         case PolicyChange() | SitePolicyChange() | VaultTarget() if parameters.version < 1:
             raise InvalidInput("versions count from 1")
+        case DiskWish():
+            _check_disk(parameters)
+        case DiskTarget():
+            parse_disk(parameters.disk)
         case GrantWish() if not 0 <= parameters.starts < parameters.expires:
             raise InvalidInput("a grant ends after it starts")
         case _:
             return
+
+
+def _check_disk(wish: DiskWish) -> None:
+    parse_disk(wish.disk)
+    parse_serial(wish.serial)
+    parse_mount_name(wish.label)
+    check_size(wish.size)
+    if wish.mount.name:
+        parse_mount_name(wish.mount.name)
+    if wish.replaces and parse_disk(wish.replaces) == wish.disk:
+        raise InvalidInput("a disk does not replace itself")
 
 
 def check_approval(

@@ -1,0 +1,91 @@
+"""Keys of a disk on their way to the appliance daemon: sealed by HPKE to its X25519 key.
+
+RFC 9180, base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM, one message. ``info`` is
+the canonical form of what the message is for, with the daemon's nonce: it opens in answer to one
+question only. HSM workers and ceremonies seal, the appliance daemon opens.
+"""
+
+from dataclasses import dataclass, field
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+
+from kms.errors import EnvelopeRefused, InvalidInput
+from kms.statements.canonical import b64u, canonical, unb64u
+
+KEY_BYTES = 64
+"""A slot key or recovery key: 512 random bits."""
+NONCE_BYTES = 16
+_PUBLIC_BYTES = 32
+_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskKeys:
+    """The keys (KEY_BYTES each) that a disk's row names; None: the row has none, or the recovery
+    key is under escrow alone.
+    """
+
+    key: bytes | None = field(default=None, repr=False)
+    next_key: bytes | None = field(default=None, repr=False)
+    recovery: bytes | None = field(default=None, repr=False)
+    next_recovery: bytes | None = field(default=None, repr=False)
+
+
+def load_appliance_key(text: str) -> X25519PublicKey:
+    """Return the appliance's public key (base64url of 32 bytes); raise InvalidInput."""
+    data = unb64u(text)
+    if len(data) != _PUBLIC_BYTES:
+        raise InvalidInput("an appliance key is the base64url of 32 bytes (X25519)")
+    return X25519PublicKey.from_public_bytes(data)
+
+
+def seal_keys(keys: DiskKeys, to: X25519PublicKey, site: str, disk: str, nonce: bytes) -> bytes:
+    """Return the keys sealed in answer to ``nonce`` (NONCE_BYTES); raise InvalidInput."""
+    plain = msgspec.msgpack.encode(keys)
+    return _SUITE.encrypt(plain, to, _keys_info(site, disk, nonce))
+
+
+def open_keys(
+    sealed: bytes, private: X25519PrivateKey, site: str, disk: str, nonce: bytes
+) -> DiskKeys:
+    """Return the keys; raise EnvelopeRefused unless they answer ``nonce`` and are this disk's."""
+    plain = _open(sealed, private, _keys_info(site, disk, nonce))
+    try:
+        return msgspec.msgpack.decode(plain, type=DiskKeys)
+    except msgspec.DecodeError as error:
+        raise EnvelopeRefused("the sealed keys hold something else") from error
+
+
+def seal_recovery(key: bytes, to: X25519PublicKey, site: str, disk: str) -> bytes:
+    """Return a recovery key that a ceremony recovered, sealed to the appliance."""
+    return _SUITE.encrypt(key, to, _recovery_info(site, disk))
+
+
+def open_recovery(sealed: bytes, private: X25519PrivateKey, site: str, disk: str) -> bytes:
+    """Return the recovery key; raise EnvelopeRefused unless it is this disk's."""
+    key = _open(sealed, private, _recovery_info(site, disk))
+    if len(key) != KEY_BYTES:
+        raise EnvelopeRefused("the sealed recovery key has another size")
+    return key
+
+
+def _open(sealed: bytes, private: X25519PrivateKey, info: bytes) -> bytes:
+    try:
+        return _SUITE.decrypt(sealed, private, info)
+    except (InvalidTag, ValueError) as error:
+        raise EnvelopeRefused("the sealed keys are not for this appliance and question") from error
+
+
+def _keys_info(site: str, disk: str, nonce: bytes) -> bytes:
+    if len(nonce) != NONCE_BYTES:
+        raise InvalidInput(f"a nonce has {NONCE_BYTES} bytes")
+    return canonical(
+        {"disk": disk, "nonce": b64u(nonce), "purpose": "conclave-disk-keys-v1", "site": site}
+    )
+
+
+def _recovery_info(site: str, disk: str) -> bytes:
+    return canonical({"disk": disk, "purpose": "conclave-disk-recovery-v1", "site": site})
