@@ -1,4 +1,4 @@
-"""Encrypted disks: which devices were seen, what is enrolled, which keys open it, what is under way.
+"""Encrypted disks: devices that were seen, disks that are enrolled, their keys, works under way.
 
 A disk's id is its LUKS UUID too. Nothing here is secret: keys exist only encrypted.
 """
@@ -131,9 +131,9 @@ class Disk:
     """An enrolled disk of a space; its row is sealed by the space's worker alone.
 
     ``header`` is the SHA-256 (base64url) of the registered header region, empty while there is
-    none. ``key`` and ``recovery`` open it; those that begin with ``next`` are being brought onto it
-    by ``work``. ``volume`` counts volume keys from 1. ``replaces``: the disk (id) whose files it took
-    over. Times in seconds since 1970.
+    none. ``key`` and ``recovery`` open it; ``work`` is bringing those that begin with ``next`` onto
+    it. ``volume`` counts volume keys from 1. ``replaces``: the disk (id) whose files it took over.
+    Times in seconds since 1970.
     """
 
     space: SpaceName
@@ -164,7 +164,7 @@ class Disk:
         return replace(self, work=work, next_key=key, next_recovery=recovery)
 
     def commit(self) -> "Disk":
-        """Return the disk once the next keys, which open it, are its keys; raise StateNotAllowed."""
+        """Return the disk with its next keys as its keys; raise StateNotAllowed."""
         if self.work in {Work.NONE, Work.ERASE} or (not self.next_key and not self.next_recovery):
             raise StateNotAllowed("no keys wait to become the disk's")
         return replace(
