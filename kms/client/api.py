@@ -13,6 +13,7 @@ from typing import Literal, Self
 import httpx2
 
 from kms.client.calls import epoch_path
+from kms.client.disks import Disks
 from kms.client.evidence import EvidenceReads
 from kms.client.governing import Governing
 from kms.client.transport import Transport, unreachable
@@ -31,7 +32,7 @@ _PATIENCE = 5
 _LONGEST_PAUSE = 5.0
 
 
-class Client(Governing, EvidenceReads):
+class Client(Governing, EvidenceReads, Disks):
     """A caller of the key API. Use it as a context manager, by one thread at a time."""
 
     @classmethod

@@ -89,10 +89,12 @@ class Transport:
         key: str | None = None,
         if_match: int | None = None,
         extra: Mapping[str, str] | None = None,
+        patience: int = 0,
         **names: str | int,
     ) -> Answer:
         """Perform one operation of the table; ``names`` fill its path, ``key`` is a create's,
-        ``extra`` are further headers.
+        ``extra`` are further headers, ``patience`` the seconds that the service may hold back
+        its answer (long poll).
 
         Raise the error that the service names, or Unavailable when it cannot be reached.
         """
@@ -108,6 +110,7 @@ class Transport:
             params={name: value for name, value in (query or {}).items() if value is not None},
             headers=headers,
             content=None if body is None else body.model_dump_json(exclude_none=True).encode(),
+            timeout=_longer(self._http.timeout, patience),
         )
         response = self._send(request, repeat=known.creates or known.method == "GET")
         if not response.is_success:
@@ -135,6 +138,11 @@ class Transport:
                 if (pause := next(pauses, None)) is None:
                     raise unreachable(arrived=arrived) from error
             time.sleep(pause)
+
+
+def _longer(timeout: httpx2.Timeout, patience: int) -> httpx2.Timeout:
+    read = None if timeout.read is None else timeout.read + patience
+    return httpx2.Timeout(timeout.connect, read=read, write=timeout.write, pool=timeout.pool)
 
 
 def unreachable(*, arrived: bool) -> Unavailable:
