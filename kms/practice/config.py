@@ -5,9 +5,12 @@ import os
 import tempfile
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
 from kms.practice.files import PUBLIC, write_new
 from kms.practice.layout import BANNER, SITE_TOKEN, SPACES, TOKENS, PracticeSite
 from kms.settings import Paths
+from kms.statements.canonical import b64u, unb64u
 
 _SOCKET_PATH_BYTES = 107
 """sun_path of unix(7), less its end."""
@@ -32,6 +35,9 @@ SOFTHSM2_CONF = {softhsm}
 [ceremonies]
 software_credentials = true
 
+[disks]
+appliance_key = {appliance}
+
 [api.tls]
 address = "127.0.0.1"
 port = 0
@@ -43,7 +49,7 @@ hosts = ["127.0.0.1", "localhost"]
 [[caller]]
 uid = {uid}
 principal = "practice-console"
-roles = ["auditor", "officer", "operator"]
+roles = ["appliance", "auditor", "officer", "operator"]
 spaces = ["*"]
 """
 
@@ -64,6 +70,7 @@ def draft_config(site: PracticeSite, profile: Path) -> Path:
         profile=_quoted(profile.absolute()),
         softhsm=_quoted(site.softhsm),
         tokens=_tokens(),
+        appliance=_quoted(_appliance_key(site)),
         certificate=_quoted(site.tls_certificate),
         key=_quoted(site.tls_key),
         client_ca=_quoted(site.tls_ca),
@@ -77,6 +84,12 @@ def _tokens() -> str:
     labels = [f'[[hsm.tokens]]\nlabel = "{SITE_TOKEN}"\n']
     labels += [f'[[hsm.tokens]]\nlabel = "{one.token}"\nspace = "{one.name}"\n' for one in SPACES]
     return "\n".join(labels)
+
+
+def _appliance_key(site: PracticeSite) -> str:
+    """Return the public half of the appliance daemon's key (base64url)."""
+    key = X25519PrivateKey.from_private_bytes(unb64u(site.appliance_key.read_text("ascii")))
+    return b64u(key.public_key().public_bytes_raw())
 
 
 def _socket_folder(site: PracticeSite) -> Path:

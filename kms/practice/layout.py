@@ -154,13 +154,18 @@ class PracticeSite:
 
     @property
     def secrets(self) -> Path:
-        """PINs and the authorities' keys."""
+        """PINs, the authorities' keys and the appliance's."""
         return self.directory / "practice-secrets"
 
     @property
     def pins(self) -> Path:
         """The PIN document that ``conclave serve --pin-fd`` takes."""
         return self.secrets / "pins.json"
+
+    @property
+    def appliance_key(self) -> Path:
+        """The appliance daemon's private key (X25519, base64url)."""
+        return self.secrets / "appliance.key"
 
     def person_key(self, name: str) -> Path:
         """Return where a person keeps their signing credential (PEM, without a passphrase)."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from kms.ceremonies.people.software import new_software_credential
 from kms.domain.models import ReleaseClass
@@ -13,6 +14,7 @@ from kms.practice import certificates
 from kms.practice.files import PUBLIC, write_certificate, write_key, write_new
 from kms.practice.layout import BANNER, PEOPLE, SPACES, PracticeSite
 from kms.practice.plans import Server, Writer, plan_time
+from kms.statements.canonical import b64u
 from kms.statements.card import make_card
 from kms.statements.jws import spki_id
 
@@ -117,3 +119,9 @@ def write_device_ca(site: PracticeSite) -> str:
     write_certificate(site.device_ca, authority.certificate)
     write_key(site.device_ca_key, authority.key)
     return authority.certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def write_appliance_key(site: PracticeSite) -> None:
+    """Make the appliance daemon's key."""
+    key = X25519PrivateKey.generate()
+    write_new(site.appliance_key, b64u(key.private_bytes_raw()).encode())

@@ -95,4 +95,5 @@ def prepare(site: PracticeSite, profile: Path) -> Path:
     material.write_softhsm(site)
     cards, servers = material.write_people(site), material.write_tls_and_servers(site)
     material.write_plans(site, cards, servers, material.write_device_ca(site), time.time())
+    material.write_appliance_key(site)
     return draft_config(site, profile)

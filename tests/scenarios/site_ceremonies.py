@@ -83,6 +83,7 @@ def unfounded(directory: Path) -> tuple[PracticeSite, Path, str]:
     site = PracticeSite(directory, SITE_ID)
     write_new(site.mark, b"")
     material.write_softhsm(site)
+    material.write_appliance_key(site)
     cards, servers = material.write_people(site), material.write_tls_and_servers(site)
     material.write_plans(site, cards, servers, material.write_device_ca(site), time.time())
     plan = (site.plans / "01-initialise-site.toml").read_text()
