@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kms.domain.ids import parse_disk
 from kms.domain.models import ReleaseClass
 from kms.errors import InvalidInput
 
@@ -27,22 +28,24 @@ class Kind(StrEnum):
     CHECKPOINT = "checkpoint"
     CHECKPOINT_STATE = "checkpoint-state"
     APPROVAL = "approval"
+    DISK_KEK = "disk-kek"
+    DISK_ESCROW = "disk-escrow"
 
 
 NAMED = frozenset({Kind.SERVER, Kind.RECORDER, Kind.ROSTER_AUTHORITY, Kind.DEVICE_ANCHOR})
-"""Kinds told apart by a name; the others by a number from 1 (``partner`` by both,
+"""Kinds told apart by a name; the others by a number from 1 (``partner`` and ``disk-kek`` by both,
 ``checkpoint-state`` by nothing).
 """
 
-_NOT_NUMBERED = frozenset({Kind.PARTNER, Kind.CHECKPOINT_STATE})
+_NOT_NUMBERED = frozenset({Kind.PARTNER, Kind.DISK_KEK, Kind.CHECKPOINT_STATE})
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A label: ``kind/number``, ``kind/name``, ``vault/number/class``, ``partner/space/number`` or
-    ``checkpoint-state``.
+    """A label: ``kind/number``, ``kind/name``, ``vault/number/class``, ``partner/space/number``,
+    ``disk-kek/disk/number`` or ``checkpoint-state``.
 
     A vault's public key so names the space's release class; a partner is another space's vault.
     """
@@ -87,6 +90,12 @@ def partner(space: str, version: int) -> Label:
     return Label(Kind.PARTNER, number=numbered(Kind.VAULT, version).number, name=space)
 
 
+def disk_kek(disk: str, version: int) -> Label:
+    """Return the label of a version of a disk's KEK; raise InvalidInput."""
+    number = numbered(Kind.VAULT, version).number
+    return Label(Kind.DISK_KEK, number=number, name=parse_disk(disk))
+
+
 def parse_label(text: str) -> Label:
     """Return the label; raise InvalidInput for any other spelling."""
     head, *rest = text.split("/")
@@ -109,6 +118,8 @@ def _parse(kind: Kind, rest: list[str]) -> Label:
             return numbered(kind, int(number))
         case [name, number] if kind is Kind.PARTNER:
             return partner(name, int(number))
+        case [disk, number] if kind is Kind.DISK_KEK:
+            return disk_kek(disk, int(number))
         case [number, release_class] if kind is Kind.VAULT:
             return vault_public(int(number), ReleaseClass(release_class))
         case _:

@@ -22,7 +22,7 @@ from kms.errors import PinError
 from kms.hsm import inventory, making, rewrap, templates
 from kms.hsm.attributes import Template
 from kms.hsm.checkpoints import Checkpoints
-from kms.hsm.escrow import make_escrow
+from kms.hsm.escrow import decrypt_escrowed, make_escrow, prove_disk_escrow
 from kms.hsm.init_token import check_pin, erase_token, init_token
 from kms.hsm.isolated import run_isolated
 from kms.hsm.keyring import Keyring, SiteKeyring
@@ -137,6 +137,16 @@ class OfficerToken:
         with self._user() as token:
             rewrap.prove_escrow(token, swk, pair)
 
+    def generate_disk_escrow(self, swk: bytes) -> EscrowPair:
+        """Generate a disk escrow pair that leaves the token at once; see escrow."""
+        with self._user() as token:
+            return make_escrow(token, swk)
+
+    def prove_disk_escrow(self, swk: bytes, pair: EscrowPair) -> None:
+        """Recover the private half in the token; let it decrypt what the public half encrypted."""
+        with self._user() as token:
+            prove_disk_escrow(token, swk, pair)
+
     def sign(self, use: SigningUse, version: int, digest: bytes) -> bytes:
         """Return r || s over a SHA-256 digest."""
         with self._user() as token:
@@ -155,6 +165,11 @@ class OfficerToken:
         """Create the TRUSTED public key of an escrow generation."""
         label = numbered(Kind.ESCROW, generation)
         self._trust(templates.trusted_rsa(label, key_id(spki), load_rsa(spki)))
+
+    def trust_disk_escrow(self, generation: int, spki: bytes) -> None:
+        """Create the TRUSTED disk escrow key of an escrow generation, which encrypts only."""
+        label = numbered(Kind.DISK_ESCROW, generation)
+        self._trust(templates.disk_escrow_public(label, key_id(spki), load_rsa(spki)))
 
     def trust_signing(self, use: SigningUse, version: int, spki: bytes) -> None:
         """Create the TRUSTED copy of an own signing key's public half."""
@@ -216,6 +231,11 @@ class OfficerToken:
         """Yield each item's key wrapped to the targets; see rewrap. One session for all."""
         with self._user() as token:
             yield from rewrap.rewrap(token, opener, targets, items)
+
+    def recover_disk_key(self, opener: EscrowOpener, escrowed: bytes) -> bytes:
+        """Return what was encrypted to the disk escrow key that the opener opens; see escrow."""
+        with self._user() as token:
+            return decrypt_escrowed(token, opener.swk, opener.blob, escrowed)
 
     def seal_rows(self, rows: Sequence[Row]) -> tuple[SealedRow, ...]:
         """Return the rows with their MACs; raise InvalidInput for a row that is none."""

@@ -182,6 +182,29 @@ def row_mac(label: Label) -> Template:
     )
 
 
+def disk_kek(label: Label) -> Template:
+    """Return the template of a disk's KEK: AES-256 that encrypts and decrypts by GCM alone.
+
+    The mechanism is fixed because CBC or CTR with the same key would decrypt without the tag.
+    """
+    return Template(
+        {
+            A.CLASS: ObjectClass.SECRET_KEY,
+            A.KEY_TYPE: KeyType.AES,
+            A.VALUE_LEN: 32,
+            A.TOKEN: True,
+            A.PRIVATE: True,
+            A.LABEL: str(label),
+            **_SECRET_KEPT,
+            **_FIXED,
+            **_SECRET_USES,
+            A.ENCRYPT: True,
+            A.DECRYPT: True,
+            A.ALLOWED_MECHANISMS: (Mechanism.AES_GCM,),
+        }
+    )
+
+
 def _trusted_public(label: Label, key_id: bytes, key_type: KeyType) -> Attributes:
     return {
         A.CLASS: ObjectClass.PUBLIC_KEY,
@@ -200,6 +223,18 @@ def trusted_rsa(label: Label, key_id: bytes, key: rsa.RSAPublicKey) -> Template:
     """Return a TRUSTED public key that may wrap: vault, escrow, server, recorder. Officers only."""
     return Template(
         {**_trusted_public(label, key_id, KeyType.RSA), **_rsa_numbers(key), A.WRAP: True}
+    )
+
+
+def disk_escrow_public(label: Label, key_id: bytes, key: rsa.RSAPublicKey) -> Template:
+    """Return a TRUSTED public key that disks' recovery keys are encrypted to. Officers only."""
+    return Template(
+        {
+            **_trusted_public(label, key_id, KeyType.RSA),
+            **_rsa_numbers(key),
+            A.ENCRYPT: True,
+            A.ALLOWED_MECHANISMS: (Mechanism.RSA_PKCS_OAEP,),
+        }
     )
 
 
@@ -235,6 +270,18 @@ def trusted_certificate(label: Label, key_id: bytes, certificate: x509.Certifica
     )
 
 
+def encrypting_public(key: rsa.RSAPublicKey) -> Template:
+    """Return a public key that encrypts by OAEP, to prove its private half: a session object."""
+    return Template(
+        {
+            **device_public(key).values,
+            A.WRAP: False,
+            A.ENCRYPT: True,
+            A.ALLOWED_MECHANISMS: (Mechanism.RSA_PKCS_OAEP,),
+        }
+    )
+
+
 def device_public(key: rsa.RSAPublicKey) -> Template:
     """Return a device's public key for one minting (``roster`` class): a session object."""
     return Template(
@@ -252,7 +299,9 @@ def device_public(key: rsa.RSAPublicKey) -> Template:
 
 
 def escrow_private_passing() -> Template:
-    """Return an escrow private key at birth: a session object, only to be wrapped by the SWK."""
+    """Return an escrow private key, or disk escrow key, at birth: a session object, only to be
+    wrapped by the SWK.
+    """
     return Template(
         {
             A.CLASS: ObjectClass.PRIVATE_KEY,
@@ -271,6 +320,17 @@ def escrow_private_passing() -> Template:
 
 def escrow_recovered() -> Template:
     """Return an escrow private key as a recovery has it: a session object, else like a vault's."""
+    return _recovered({A.UNWRAP: True, A.UNWRAP_TEMPLATE: EPOCH_UNWRAPPED})
+
+
+def disk_escrow_recovered() -> Template:
+    """Return a disk escrow private key as a recovery has it: a session object that decrypts by OAEP
+    and unwraps nothing.
+    """
+    return _recovered({A.DECRYPT: True})
+
+
+def _recovered(uses: Attributes) -> Template:
     return Template(
         {
             A.CLASS: ObjectClass.PRIVATE_KEY,
@@ -279,8 +339,7 @@ def escrow_recovered() -> Template:
             A.PRIVATE: True,
             **_SECRET_KEPT,
             **_PRIVATE_USES,
-            A.UNWRAP: True,
-            A.UNWRAP_TEMPLATE: EPOCH_UNWRAPPED,
+            **uses,
             A.ALLOWED_MECHANISMS: (Mechanism.RSA_PKCS_OAEP,),
             A.DESTROYABLE: True,
             A.COPYABLE: False,

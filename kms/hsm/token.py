@@ -207,6 +207,22 @@ class Token(TokenSession):
         )
 
     @guarded
+    def encrypt_oaep(self, public: Handle, data: bytes) -> bytes:
+        """Return data encrypted by RSA-OAEP with the profile's hash."""
+        blob: bytes = public.encrypt(
+            data, mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=self.oaep
+        )
+        return blob
+
+    @guarded
+    def decrypt_oaep(self, private: Handle, blob: bytes) -> bytes:
+        """Return what RSA-OAEP with the profile's hash encrypted."""
+        data: bytes = private.decrypt(
+            blob, mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=self.oaep
+        )
+        return data
+
+    @guarded
     def cmac(self, key: Handle, data: bytes) -> bytes:
         """Return AES-CMAC (16 bytes; RFC 4493)."""
         mac: bytes = key.sign(data, mechanism=Mechanism.AES_CMAC)

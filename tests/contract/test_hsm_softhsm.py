@@ -1,11 +1,14 @@
 """SoftHSM is what its profile says, through the service's own token class."""
 
+import os
+
 import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 
-from kms.ceremonies.ports import SigningUse
+from kms.ceremonies.ports import EscrowOpener, EscrowPair, SigningUse
 from kms.domain.models import RecipientKind, ReleaseClass
 from kms.errors import (
     AlreadyExists,
@@ -17,11 +20,12 @@ from kms.errors import (
 )
 from kms.hsm import templates
 from kms.hsm.attributes import Template
+from kms.hsm.escrow import open_escrow
 from kms.hsm.faults import Action, TokenFault
 from kms.hsm.known_answers import check_known_answers
 from kms.hsm.labels import Kind, Label, named, numbered, vault_public
 from kms.hsm.login import Login
-from kms.hsm.publickeys import key_id
+from kms.hsm.publickeys import key_id, load_rsa
 from kms.hsm.readback import check_attributes, read_back
 from kms.hsm.token import Token
 from kms.statements.jws import spki_der
@@ -252,3 +256,49 @@ def test_an_escrow_blob_of_another_key_does_not_prove(softhsm: SoftHsm):
     with pytest.raises(IntegrityFailure, match="not proved: the shares' key"):
         officer.prove_escrow(bytes(32), pair)
     officer.prove_escrow(swk, pair)
+
+
+def test_a_disk_escrow_blob_of_another_key_does_not_prove(softhsm: SoftHsm):
+    officer, swk = softhsm.officer("site"), bytes(range(32))
+    pair, other = officer.generate_disk_escrow(swk), officer.generate_disk_escrow(swk)
+    with pytest.raises(IntegrityFailure, match="the shares' key"):
+        officer.prove_disk_escrow(bytes(32), pair)
+    with pytest.raises(IntegrityFailure, match="does not open the recovery key"):
+        officer.prove_disk_escrow(swk, EscrowPair(other.spki, pair.blob))
+    officer.prove_disk_escrow(swk, pair)
+
+
+def test_a_disk_escrow_key_gives_back_what_software_encrypted_to_it(softhsm: SoftHsm):
+    officer, swk, secret = softhsm.officer("site"), bytes(range(32)), os.urandom(96)
+    pair = officer.generate_disk_escrow(swk)
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
+    escrowed = load_rsa(pair.spki).encrypt(secret, oaep)
+    opener = EscrowOpener(swk, pair.blob)
+    assert officer.recover_disk_key(opener, escrowed) == secret
+    with pytest.raises(IntegrityFailure, match="does not open the recovery key"):
+        officer.recover_disk_key(opener, os.urandom(512))
+
+
+def test_an_escrow_key_and_a_disk_escrow_key_are_not_each_other_s(softhsm: SoftHsm):
+    """Opened as what it is not, a key neither decrypts nor unwraps."""
+    swk = bytes(range(32))
+    pair = softhsm.officer("site").generate_disk_escrow(swk)
+    with softhsm.token("site") as token:
+        private = open_escrow(token, swk, pair.blob)
+        escrowed = token.encrypt_oaep(
+            token.create(templates.encrypting_public(load_rsa(pair.spki))), bytes(96)
+        )
+        with pytest.raises((TokenFault, AttributeError)):
+            token.decrypt_oaep(private, escrowed)
+
+
+def test_a_trusted_disk_escrow_key_encrypts_and_does_nothing_else(softhsm: SoftHsm):
+    officer, swk = softhsm.officer(TREASURY), bytes(range(32))
+    officer.trust_disk_escrow(7, officer.generate_disk_escrow(swk).spki)
+    (shown,) = [one for one in officer.dump() if one["label"] == "disk-escrow/7"]
+    assert shown["trusted"]
+    assert shown["encrypt"]
+    assert not any(shown[use] for use in ("wrap", "verify", "derive", "modifiable", "copyable"))
+    assert shown["allowed_mechanisms"] == ["RSA_PKCS_OAEP"]
+    with pytest.raises(AlreadyExists):
+        officer.trust_disk_escrow(7, officer.generate_disk_escrow(swk).spki)

@@ -117,6 +117,16 @@ class CeremonyToken(Protocol):
         """Open the blob inside the token and open an epoch key with it; raise IntegrityFailure."""
         ...
 
+    def generate_disk_escrow(self, swk: bytes) -> EscrowPair:
+        """Generate a disk escrow pair that leaves the token at once, wrapped by the SWK."""
+        ...
+
+    def prove_disk_escrow(self, swk: bytes, pair: EscrowPair) -> None:
+        """Open the blob inside the token and decrypt with it what its public half encrypted; raise
+        IntegrityFailure.
+        """
+        ...
+
     def sign(self, use: SigningUse, version: int, digest: bytes) -> bytes:
         """Return r || s over a SHA-256 digest."""
         ...
@@ -127,6 +137,10 @@ class CeremonyToken(Protocol):
 
     def trust_escrow(self, generation: int, spki: bytes) -> None:
         """Trust an escrow key."""
+        ...
+
+    def trust_disk_escrow(self, generation: int, spki: bytes) -> None:
+        """Trust a disk escrow key, for encrypting disks' recovery keys only."""
         ...
 
     def trust_signing(self, use: SigningUse, version: int, spki: bytes) -> None:
@@ -177,6 +191,12 @@ class CeremonyToken(Protocol):
         key of ``targets`` (labels); yield the blobs in that order.
 
         Raise IntegrityFailure for an envelope that does not open or is of another context.
+        """
+        ...
+
+    def recover_disk_key(self, opener: EscrowOpener, escrowed: bytes) -> bytes:
+        """Return what was encrypted to a disk escrow key: a disk's recovery key (64 bytes) and the
+        SHA-256 of what it is for (32). Raise IntegrityFailure if it does not open.
         """
         ...
 
