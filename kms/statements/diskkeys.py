@@ -1,10 +1,13 @@
-"""Keys of a disk on their way to the appliance daemon: sealed by HPKE to its X25519 key.
+"""Keys of a disk on their way to the appliance daemon: sealed by HPKE to its X25519 key. And what is
+encrypted to a disk escrow key: a recovery key, bound to its disk.
 
 RFC 9180, base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM, one message. ``info`` is
 the canonical form of what the message is for, with the daemon's nonce: it opens in answer to one
 question only. HSM workers and ceremonies seal, the appliance daemon opens.
 """
 
+import hashlib
+import hmac
 from dataclasses import dataclass, field
 
 import msgspec
@@ -12,7 +15,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-from kms.errors import EnvelopeRefused, InvalidInput
+from kms.domain.disks import Disk
+from kms.errors import EnvelopeRefused, IntegrityFailure, InvalidInput
 from kms.statements.canonical import b64u, canonical, unb64u
 
 KEY_BYTES = 64
@@ -70,6 +74,33 @@ def open_recovery(sealed: bytes, private: X25519PrivateKey, site: str, disk: str
     if len(key) != KEY_BYTES:
         raise EnvelopeRefused("the sealed recovery key has another size")
     return key
+
+
+def bind_recovery(key: bytes, site: str, disk: Disk, generation: int) -> bytes:
+    """Return what is encrypted to the disk escrow key of ``generation``: a recovery key (KEY_BYTES)
+    and the SHA-256 of what it is for (32 bytes), which shows whose it is when it is recovered.
+    """
+    return key + _recovery_use(site, disk, generation)
+
+
+def unbind_recovery(plain: bytes, site: str, disk: Disk, generation: int) -> bytes:
+    """Return the recovery key; raise IntegrityFailure unless it was bound to this disk."""
+    key, use = plain[:KEY_BYTES], plain[KEY_BYTES:]
+    if not hmac.compare_digest(use, _recovery_use(site, disk, generation)):
+        raise IntegrityFailure("what escrow holds is another disk's recovery key")
+    return key
+
+
+def _recovery_use(site: str, disk: Disk, generation: int) -> bytes:
+    use = {
+        "disk": disk.disk,
+        "generation": generation,
+        "purpose": "recovery",
+        "serial": disk.serial,
+        "site": site,
+        "space": disk.space,
+    }
+    return hashlib.sha256(canonical(use)).digest()
 
 
 def _open(sealed: bytes, private: X25519PrivateKey, info: bytes) -> bytes:
