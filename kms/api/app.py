@@ -26,6 +26,7 @@ from kms.api.routes import (
     approvals,
     audit,
     confidential,
+    disks,
     envelopes,
     epochs,
     lifecycle,
@@ -36,6 +37,7 @@ from kms.api.routes import (
     status,
     vaults,
 )
+from kms.api.routes.appliance import MOST_SECONDS, Polls
 from kms.api.routes.events import Streams
 from kms.errors import ConclaveError, InvalidInput, MethodNotAllowed, NotFound
 from kms.operations import OPERATIONS
@@ -55,15 +57,17 @@ _NO_TELEMETRY: TelemetryConfig = {
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The ASGI application to serve; ``streams`` is told when the service stops."""
+    """The ASGI application to serve; ``streams`` and ``polls`` are told when the service stops."""
 
     asgi: ASGIApp
     app: FastAPI
     streams: Streams
+    polls: Polls
 
     def stop(self) -> None:
-        """End what would go on for ever."""
+        """End what would go on for ever, or for long."""
         self.streams.stop()
+        self.polls.stop()
 
 
 def create_app(services: Services) -> FastAPI:
@@ -76,13 +80,17 @@ def build(services: Services) -> Api:
     identities = Identities(services)
     limits = services.settings.api
     streams = Streams(identities, max(1, limits.max_connections // _STREAMS_SHARE))
-    app, routes = _fastapi(services, streams)
+    polls = Polls()
+    app, routes = _fastapi(services, streams, polls)
     known = Identification(Dispatch(app, routes), identities)
-    following = frozenset({OPERATIONS["event.follow"].path})
-    return Api(Limits(Hosts(known, limits), limits, following), app, streams)
+    longer = {
+        OPERATIONS["event.follow"].path: None,
+        OPERATIONS["disk-order.take"].path: MOST_SECONDS + limits.request_seconds,
+    }
+    return Api(Limits(Hosts(known, limits), limits, longer), app, streams, polls)
 
 
-def _fastapi(services: Services, streams: Streams) -> tuple[FastAPI, list[Route]]:
+def _fastapi(services: Services, streams: Streams, polls: Polls) -> tuple[FastAPI, list[Route]]:
     """Return the application, and the operations' routes in it."""
     metrics, idempotency = Metrics(), Idempotency()
     endpoints: tuple[Endpoint, ...] = (
@@ -100,6 +108,8 @@ def _fastapi(services: Services, streams: Streams) -> tuple[FastAPI, list[Route]
         *seals.endpoints(),
         *vaults.endpoints(),
         *confidential.endpoints(),
+        *disks.endpoints(idempotency),
+        *polls.endpoints(),
     )
     app = FastAPI(
         title="Conclave",

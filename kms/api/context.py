@@ -10,13 +10,17 @@ from starlette.requests import Request
 
 from kms.api.identity import PRINCIPAL
 from kms.domain.ids import (
+    DiskId,
     MeetingId,
     RecipientId,
     SpaceName,
+    parse_disk,
     parse_epoch,
     parse_meeting,
+    parse_order,
     parse_recipient,
     parse_request_id,
+    parse_serial,
     parse_space,
 )
 from kms.domain.models import Principal
@@ -89,6 +93,21 @@ class Context:
     def approval_request(self) -> str:
         """The path's request for approval; raise InvalidInput."""
         return parse_request_id(self._path("request"))
+
+    @property
+    def disk(self) -> DiskId:
+        """The path's disk; raise InvalidInput."""
+        return parse_disk(self._path("disk"))
+
+    @property
+    def serial(self) -> str:
+        """The path's device, by its serial number; raise InvalidInput."""
+        return parse_serial(self._path("serial"))
+
+    @property
+    def order(self) -> str:
+        """The path's order to the appliance; raise InvalidInput."""
+        return parse_order(self._path("order"))
 
     @property
     def leaf(self) -> int:

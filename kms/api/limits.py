@@ -1,6 +1,7 @@
 """Limits of one request: head, body (chunked too), time. Pure ASGI, before anything is parsed."""
 
 import asyncio
+from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,12 +22,14 @@ _MAX_LENGTH_DIGITS = 12
 
 
 class Limits:
-    """Refuses what is too large; ends what takes too long, but never a stream of events."""
+    """Refuses what is too large; ends what takes too long. ``longer``: paths that may take other
+    than the configured seconds; None: for ever, as a stream of events.
+    """
 
-    def __init__(self, app: ASGIApp, settings: Api, streams: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, settings: Api, longer: Mapping[str, float | None]) -> None:
         self._app = app
         self._settings = settings
-        self._streams = streams
+        self._longer = longer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request within its limits."""
@@ -39,9 +42,9 @@ class Limits:
             return
         body = _Body(receive, self._settings.max_body)
         reply = _Reply(send, body)
-        streaming = scope["path"] in self._streams
+        seconds = self._longer.get(scope["path"], self._settings.request_seconds)
         try:
-            async with asyncio.timeout(None if streaming else self._settings.request_seconds):
+            async with asyncio.timeout(seconds):
                 await self._app(scope, body, reply)
         except TimeoutError:
             if reply.started:

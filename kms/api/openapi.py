@@ -29,6 +29,9 @@ _MEANINGS = {
     "recipient": "SHA-256 of the recipient's public key, base64url",
     "leaf": "the leaf's sequence number",
     "request": "the UUIDv7 of a request for approval",
+    "disk": "the disk's UUIDv7, which is its LUKS UUID too",
+    "serial": "the device's serial number",
+    "order": "the UUIDv7 of an order to the appliance",
 }
 
 

@@ -38,7 +38,7 @@ class SealedApi:
     def of(cls, settings: Settings) -> Self:
         """Return it with the same limits before it as the API has."""
         app = Hosts(_Answers(settings), settings.api)
-        return cls(Limits(app, settings.api, frozenset()))
+        return cls(Limits(app, settings.api, {}))
 
     def stop(self) -> None:
         """Do nothing: every answer is short."""

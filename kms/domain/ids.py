@@ -63,6 +63,13 @@ def parse_disk(text: str) -> DiskId:
     return DiskId(text)
 
 
+def parse_order(text: str) -> str:
+    """Return the UUIDv7 of an order to the appliance in canonical form; raise InvalidInput."""
+    if not _UUID7.fullmatch(text):
+        raise InvalidInput("an order is named by a UUIDv7 in lower case with dashes")
+    return text
+
+
 def parse_serial(text: str) -> str:
     """Return a device's serial number; raise InvalidInput for one that cannot be a name."""
     if not _SERIAL.fullmatch(text):

@@ -52,11 +52,24 @@ def test_only_fetch_and_relay_share_a_path() -> None:
     assert OPERATIONS["envelope.relay"].key == shared[0]
 
 
-def test_auditors_and_operators_only_read() -> None:
+def test_auditors_only_read_and_operators_have_hands_for_disks_alone() -> None:
     asks_by_post = {"policy.explain"}
-    for operation in OPERATIONS.values():
-        if operation.method != "GET" and operation.id not in asks_by_post:
-            assert not operation.roles & {Role.AUDITOR, Role.OPERATOR}, operation.id
+    hands = {"disk.change", "disk.rotate-kek", "disk.order"}
+    changing = {
+        role: {one.id for one in OPERATIONS.values() if one.method != "GET" and role in one.roles}
+        for role in (Role.AUDITOR, Role.OPERATOR)
+    }
+    assert changing == {Role.AUDITOR: asks_by_post, Role.OPERATOR: hands}
+
+
+def test_disk_keys_are_the_appliances_alone_and_it_changes_nothing_else() -> None:
+    own = {one.id for one in OPERATIONS.values() if one.roles == {Role.APPLIANCE}}
+    allowed = {one.id for one in OPERATIONS.values() if Role.APPLIANCE in one.roles}
+    assert own == {
+        *("disk-order.take", "disk-order.report", "device.report"),
+        *("disk.keys", "disk.begin", "disk.commit", "disk.finish"),
+    }
+    assert all(OPERATIONS[name].method == "GET" for name in allowed - own)
 
 
 def test_what_several_people_approve_is_no_operation_of_its_own() -> None:
