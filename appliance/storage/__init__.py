@@ -1,0 +1,1 @@
+"""Devices and what lies on them: LUKS2 headers, key slots, file systems, mounts, backups."""
