@@ -84,6 +84,8 @@ NEW_RECOVERY = frozenset({Work.FORMAT, Work.ENCRYPT, Work.RECOVERY, Work.VOLUME,
 """Works that make another recovery key."""
 REENCRYPTS = frozenset({Work.ENCRYPT, Work.VOLUME})
 """Works during which a header may say that reencryption is under way."""
+_MAY_BE_LOST = frozenset({Work.SLOT, Work.RECOVERY, Work.RECOVER})
+"""Works that a recovery takes the place of: what they brought may be lost with the KEK."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ class Disk:
     ``header`` is the SHA-256 (base64url) of the registered header region, empty while there is
     none. ``key`` and ``recovery`` open it; ``work`` is bringing those that begin with ``next`` onto
     it. ``volume`` counts volume keys from 1. ``replaces``: the disk (id) whose files it took over.
-    Times in seconds since 1970.
+    ``keks``: the highest version of its KEK that there ever was. Times in seconds since 1970.
     """
 
     space: SpaceName
@@ -152,6 +154,7 @@ class Disk:
     next_recovery: RecoveryKey | None = None
     replaces: str = ""
     erased: int = 0
+    keks: int = 0
 
     @property
     def committed(self) -> bool:
@@ -210,9 +213,11 @@ class Disk:
 def check_may_begin(disk: Disk, work: Work) -> None:
     """Raise StateNotAllowed unless the work may begin on the disk now."""
     first = work in {Work.FORMAT, Work.ENCRYPT}
+    lost = work is Work.RECOVER and disk.work in _MAY_BE_LOST
     if disk.erased or work in {Work.NONE, Work.ERASE}:
         raise StateNotAllowed("nothing begins on an erased disk")
-    if disk.next_key or disk.next_recovery or (disk.work is not Work.NONE and not first):
+    waits = disk.next_key or disk.next_recovery or (disk.work is not Work.NONE and not first)
+    if waits and not lost:
         raise StateNotAllowed(f"the work {disk.work} is not over", hint="it goes on by itself")
     if first and (disk.key is not None or disk.work is not work):
         raise StateNotAllowed("the disk has its first keys already")

@@ -242,10 +242,10 @@ class SpaceHsm(RowKeeper, Protocol):
         """
         ...
 
-    async def open_disk(self, disk: SealedRow, nonce: bytes) -> bytes:
-        """Return the disk's keys sealed to the configured appliance (statements/diskkeys.py).
-        Raise IntegrityFailure, StateNotAllowed for an erased disk or without an appliance,
-        HsmUnavailable.
+    async def open_disk(self, disk: SealedRow, nonce: bytes) -> str:
+        """Return a signed release (statements/release.py): the disk and its keys, sealed to the
+        configured appliance; of an erased disk no keys. Raise IntegrityFailure, StateNotAllowed
+        without an appliance or where the KEK is gone, HsmUnavailable.
         """
         ...
 
