@@ -10,6 +10,7 @@ from itertools import starmap
 from typing import Any
 
 from kms.domain.approvals import Request
+from kms.domain.disks import DiskOrder
 from kms.domain.models import Epoch
 from kms.domain.rows import Row, SealedRow
 from kms.errors import Conflict
@@ -19,14 +20,16 @@ from kms.ports import (
     DropEnvelopes,
     PutCertificate,
     PutCheckpoint,
+    PutDevice,
     PutEnvelopes,
     PutMac,
     PutMark,
+    PutOrder,
     PutReply,
     PutRow,
     TakeLease,
 )
-from kms.statements.canonical import read_row
+from kms.statements.canonical import encode_record, read_row
 from kms.store.statements import TABLES, Statements, in_chunks
 
 
@@ -80,6 +83,11 @@ def _steps(change: Change, statements: Statements) -> Iterator[Step]:
             yield _take_lease(change, statements)
         case PutReply() | PutCheckpoint() | PutCertificate() | PutMark():
             yield _remember(change, statements)
+        case PutDevice():
+            put, device = statements.put_device, change.device
+            yield Step(put.sql, put.bind(serial=device.serial, body=encode_record(device)))
+        case PutOrder():
+            yield _put_order(change.order, statements)
 
 
 def _remember(
@@ -93,6 +101,18 @@ def _remember(
         PutMark: statements.put_mark,
     }[type(change)]
     return Step(kept.sql, kept.bind(**asdict(change)))
+
+
+def _put_order(order: DiskOrder, statements: Statements) -> Step:
+    values = statements.put_order.bind(
+        order=order.order,
+        state=order.state.value,
+        disk=order.disk,
+        serial=order.serial,
+        created=order.created,
+        body=encode_record(order),
+    )
+    return Step(statements.put_order.sql, values)
 
 
 def _take_lease(change: TakeLease, statements: Statements) -> Step:

@@ -12,7 +12,7 @@ from alembic.util import CommandError
 
 from kms.errors import StoreUnavailable
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision that this code reads and writes."""
 
 

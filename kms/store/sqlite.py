@@ -8,16 +8,19 @@ import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 
 from kms.audit.leaf import decode_leaf
 from kms.audit.merkle import MerkleTree
 from kms.domain.approvals import RequestState
+from kms.domain.disks import Device, DiskOrder
 from kms.domain.ids import MAX_EPOCH, MeetingId, RecipientId, SpaceName
 from kms.domain.rows import Row, RowKind, SealedRow
+from kms.errors import IntegrityFailure, InvalidInput
 from kms.ports import Clock, Reply, Unit
+from kms.statements.canonical import decode_record
 from kms.store.changes import steps_of
 from kms.store.connection import make_file
 from kms.store.database import Database
@@ -27,6 +30,9 @@ from kms.store.migrate import migrate
 from kms.store.statements import TABLES, Statement, Statements
 from kms.store.writer import Job, Writer
 
+_LAST = "~"
+"""Comes after every id of an order."""
+_R = TypeVar("_R", Device, DiskOrder)
 _EPOCH = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
 
 
@@ -170,6 +176,37 @@ class SqliteStore:
         """Return the shares of a space's meetings."""
         return self._rows(RowKind.SHARE, self._sql.shares, space=space)
 
+    def disks(self) -> list[SealedRow]:
+        """Return every disk of every space."""
+        return self._rows(RowKind.DISK, self._sql.disks)
+
+    def disk(self, disk: str) -> SealedRow | None:
+        """Return the disk of that id."""
+        return next(iter(self._rows(RowKind.DISK, self._sql.disk_of, disk=disk)), None)
+
+    def devices(self) -> list[Device]:
+        """Return every device that was reported."""
+        return self._records(Device, self._sql.devices)
+
+    def device(self, serial: str) -> Device | None:
+        """Return one device."""
+        return next(iter(self._records(Device, self._sql.device, serial=serial)), None)
+
+    def disk_orders(self, disk: str, after: str, limit: int) -> list[DiskOrder]:
+        """Return a page of a disk's orders, or of all, newest first."""
+        place = {"before": after or _LAST, "limit": max(limit, 0)}
+        if not disk:
+            return self._records(DiskOrder, self._sql.orders, **place)
+        return self._records(DiskOrder, self._sql.orders_of, disk=disk, **place)
+
+    def open_orders(self) -> list[DiskOrder]:
+        """Return the orders that wait or run, oldest first."""
+        return self._records(DiskOrder, self._sql.open_orders)
+
+    def disk_order(self, order: str) -> DiskOrder | None:
+        """Return one order."""
+        return next(iter(self._records(DiskOrder, self._sql.order_of, order=order)), None)
+
     def certificate(self, request: str) -> str | None:
         """Return the destruction certificate of an executed request."""
         found = self._read(self._sql.certificate, request=request)
@@ -277,6 +314,13 @@ class SqliteStore:
             self._catch_up(row)
             rows.append(SealedRow(row, mac))
         return rows
+
+    def _records(self, kind: type[_R], statement: Statement, **values: Any) -> list[_R]:
+        """Return records that carry no MAC; raise IntegrityFailure for one that is none."""
+        try:
+            return [decode_record(body, kind) for (body,) in self._read(statement, **values)]
+        except InvalidInput as error:
+            raise IntegrityFailure(f"a stored {kind.__name__} cannot be read") from error
 
     def _catch_up(self, row: Row) -> None:
         """Publish a row that is seen, so durable, a moment before its batch is published."""

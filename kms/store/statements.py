@@ -31,6 +31,7 @@ TABLES: dict[RowKind, tuple[sa.Table, tuple[str, ...]]] = {
     RowKind.GRANT: (t.grant, ("space", "grant")),
     RowKind.HOLD: (t.hold, ("space", "hold")),
     RowKind.SHARE: (t.share, ("space", "meeting")),
+    RowKind.DISK: (t.disk, ("space", "disk")),
 }
 """Where each kind of row lies, and its key's columns in the order of the key's text."""
 
@@ -102,6 +103,17 @@ class Statements:
         self.grants = make(_select(t.grant, ("space",)).order_by(t.grant.c.grant))
         self.holds = make(_select(t.hold, ("space",)).order_by(t.hold.c.hold))
         self.shares = make(_select(t.share, ("space",)).order_by(t.share.c.meeting))
+        self.disks = make(_select(t.disk, ()).order_by(t.disk.c.space, t.disk.c.disk))
+        self.disk_of = make(_select(t.disk, ("disk",)))
+        self.put_device = make(_put(_UPSERT[dialect.name], t.device))
+        self.devices = make(sa.select(t.device.c.body).order_by(t.device.c.serial))
+        self.device = make(sa.select(t.device.c.body).where(*_equal(t.device, "serial")))
+        self.put_order = make(_put(_UPSERT[dialect.name], t.disk_order))
+        orders = sa.select(t.disk_order.c.body)
+        self.order_of = make(orders.where(*_equal(t.disk_order, "order")))
+        self.open_orders = make(orders.where(t.TO_DO).order_by(t.disk_order.c.order))
+        self.orders = make(_newest(orders))
+        self.orders_of = make(_newest(orders.where(*_equal(t.disk_order, "disk"))))
         self.kept_for = make(_kept_for())
         self.count_kept = make(
             sa.select(sa.func.count())
@@ -121,7 +133,7 @@ class Statements:
         self.lease = make(
             sa.select(t.lease.c.holder, t.lease.c.until).where(*_equal(t.lease, "name"))
         )
-        self.put_mark = make(_put_mark(_UPSERT[dialect.name]))
+        self.put_mark = make(_put(_UPSERT[dialect.name], t.mark))
         self.mark = make(sa.select(t.mark.c.value).where(*_equal(t.mark, "name")))
         self.insert_envelopes = {size: make(_insert(t.envelope, size)) for size in CHUNKS}
         self.drop_envelopes = make(
@@ -207,10 +219,18 @@ def _take_lease(upsert: Callable[[sa.Table], Any]) -> ClauseElement:
     return cast("ClauseElement", taken.returning(t.lease.c.name))
 
 
-def _put_mark(upsert: Callable[[sa.Table], Any]) -> ClauseElement:
-    new = upsert(t.mark).values({c.name: _free(c.name) for c in t.mark.c})
-    kept = {"value": new.excluded.value}
-    return cast("ClauseElement", new.on_conflict_do_update(index_elements=["name"], set_=kept))
+def _put(upsert: Callable[[sa.Table], Any], table: sa.Table) -> ClauseElement:
+    """Return the upsert of a row by its key, which takes the place of what was there."""
+    new = upsert(table).values({c.name: _free(c.name) for c in table.c})
+    kept = {c.name: new.excluded[c.name] for c in table.c if not c.primary_key}
+    key = [c.name for c in table.primary_key]
+    return cast("ClauseElement", new.on_conflict_do_update(index_elements=key, set_=kept))
+
+
+def _newest(orders: sa.Select[Any]) -> sa.Select[Any]:
+    """Return a page of orders, newest first, before one of them."""
+    before = orders.where(t.disk_order.c.order < _free("before"))
+    return before.order_by(t.disk_order.c.order.desc()).limit(_free("limit"))
 
 
 def _page(table: sa.Table, within: tuple[str, ...], by: str) -> sa.Select[Any]:

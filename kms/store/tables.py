@@ -133,6 +133,43 @@ share = sa.Table(
     _belongs_to("meeting", "space", "meeting"),
     sqlite_strict=True,
 )
+disk = sa.Table(
+    "disk",
+    METADATA,
+    *_key("space", "disk"),
+    *_sealed(),
+    _belongs_to("space", "space"),
+    sqlite_strict=True,
+)
+sa.Index("disk_id", disk.c.disk, unique=True)
+device = sa.Table(
+    "device",
+    METADATA,
+    *_key("serial"),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sqlite_strict=True,
+)
+disk_order = sa.Table(
+    "disk_order",
+    METADATA,
+    *_key("order"),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("disk", sa.Text, nullable=False),
+    sa.Column("serial", sa.Text, nullable=False),
+    sa.Column("created", _BIG, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sqlite_strict=True,
+)
+TO_DO = sa.literal_column("state").in_(
+    [sa.literal_column(f"'{state}'") for state in ("waiting", "running")]
+)
+sa.Index("disk_order_disk", disk_order.c.disk, disk_order.c.order)
+sa.Index(
+    "disk_order_to_do",
+    disk_order.c.order,
+    sqlite_where=TO_DO,
+    postgresql_where=TO_DO,
+)
 certificate = sa.Table(
     "certificate",
     METADATA,

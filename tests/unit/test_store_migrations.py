@@ -44,6 +44,12 @@ DATA["0002"] = {
     "lease": [("rotation", "node", 7)],
     "mark": [("syslog", 7)],
 }
+DATA["0003"] = {
+    **DATA["0002"],
+    "disk": [(TREASURY, "d", *SEALED)],
+    "device": [("SN-1", b"{}")],
+    "disk_order": [("o", "waiting", "d", "SN-1", 7, b"{}")],
+}
 """What lies in the tables at each revision."""
 
 
