@@ -78,7 +78,7 @@ class Disks(Calls):
         return self._to.ask("device.report", device, serial=serial).read(wire.DeviceOut)
 
     def disk_keys(self, disk: str, nonce: bytes) -> wire.KeysOut:
-        """Return a disk and its keys, sealed to the appliance for this ``nonce`` (16 bytes)."""
+        """Return a disk and the release of its keys for this ``nonce`` (16 bytes), unverified."""
         body = wire.AskKeys(nonce=b64u(nonce))
         return self._to.ask("disk.keys", body, disk=disk).read(wire.KeysOut)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from kms.domain.disks import DiskState, OrderKind, OrderState, Work
-from kms.wire.base import Count, Meeting, Space, Text, Time, Wire
+from kms.wire.base import Count, Jws, Meeting, Space, Text, Time, Wire
 
 _Many = Field(max_length=10_000)
 DiskUuid = Meeting
@@ -160,16 +160,18 @@ class OrderReport(Wire):
 
 
 class AskKeys(Wire):
-    """Ask for a disk's keys; the answer opens for this nonce (16 bytes, base64url) alone."""
+    """Ask for a disk's keys; the release is for this nonce (16 bytes, base64url) alone."""
 
     nonce: Nonce
 
 
 class KeysOut(Wire):
-    """A disk as it stands, and its keys sealed to the appliance (statements/diskkeys.py)."""
+    """A disk as it stands, and the signed release of its keys (statements/release.py): the appliance
+    believes nothing else of it.
+    """
 
     disk: DiskOut
-    sealed: Sealed
+    release: Jws
 
 
 class Begin(Wire):

@@ -11,7 +11,7 @@ from kms.api.endpoints import Endpoint, json_reply
 from kms.api.routes.meetings import Nothing
 from kms.domain.disks import Device
 from kms.errors import InvalidInput
-from kms.statements.canonical import b64u, unb64u
+from kms.statements.canonical import unb64u
 from kms.usecases.disks import devices, keys, orders, works
 from kms.usecases.disks.orders import OrderBatch
 from kms.wire import disks as wire
@@ -109,8 +109,8 @@ async def _report_device(context: Context) -> Response:
 async def _keys(context: Context) -> Response:
     context.query()
     nonce = unb64u(context.message(wire.AskKeys).nonce)
-    view, sealed = await keys.fetch(context.services, context.call, context.disk, nonce)
-    return json_reply(wire.KeysOut(disk=show.disk(view), sealed=b64u(sealed)))
+    view, release = await keys.fetch(context.services, context.call, context.disk, nonce)
+    return json_reply(wire.KeysOut(disk=show.disk(view), release=release))
 
 
 async def _begin(context: Context) -> Response:
