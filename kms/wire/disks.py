@@ -166,8 +166,8 @@ class AskKeys(Wire):
 
 
 class KeysOut(Wire):
-    """A disk as it stands, and the signed release of its keys (statements/release.py): the appliance
-    believes nothing else of it.
+    """A disk as it stands, and the signed release of its keys (statements/release.py): of what it
+    is about to touch the appliance believes that alone.
     """
 
     disk: DiskOut
