@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from kms.statements.request import OperationRequest
     from kms.wire.approvals import RequestOut, RuleOut
 
-_IRREVOCABLE = frozenset({"epoch.destroy", "meeting.destroy", "meeting.share", "vault.retire"})
+_IRREVOCABLE = frozenset(
+    {
+        "epoch.destroy",
+        "meeting.destroy",
+        "meeting.share",
+        "vault.retire",
+        "disk.enroll",
+        "disk.erase",
+    }
+)
 """What nothing undoes, as the question says."""
 
 _RULES = (

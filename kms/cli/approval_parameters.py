@@ -13,6 +13,7 @@ from kms.errors import InvalidInput
 
 _SPAN = re.compile(r"([1-9][0-9]{0,8})([smhd])", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
+_TRUTHS = {"true": True, "false": False}
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
 
 
@@ -35,7 +36,7 @@ def parameters_of(operation: str, settings: list[str], file: Path | None) -> dic
         name, _equals, text = item.partition("=")
         if name not in kinds or not _equals:
             raise InvalidInput(f"--set takes NAME=VALUE with one of: {', '.join(kinds)}")
-        given[name] = _value(name, text, number=kinds[name] is int)
+        given[name] = _value(name, text, kinds[name])
     _refuse_others(given, kinds)
     try:
         exact: dict[str, Any] = msgspec.to_builtins(msgspec.convert(given, rule.parameters))
@@ -58,8 +59,10 @@ def _refuse_others(given: dict[str, Any], kinds: dict[str, Any]) -> None:
         raise InvalidInput(f"no such parameter: {others[0]}", hint=f"one of: {', '.join(kinds)}")
 
 
-def _value(name: str, text: str, *, number: bool) -> str | int:
-    if not number:
+def _value(name: str, text: str, kind: Any) -> str | int | bool:
+    if kind is bool:
+        return _truth(name, text)
+    if kind is not int:
         return text
     if _NUMBER.fullmatch(text):
         return int(text)
@@ -73,3 +76,9 @@ def _value(name: str, text: str, *, number: bool) -> str | int:
         raise InvalidInput(
             f"{name} is a whole number, or of a time: now, +8h or 2026-11-22T09:00:00Z"
         ) from None
+
+
+def _truth(name: str, text: str) -> bool:
+    if text not in _TRUTHS:
+        raise InvalidInput(f"{name} is true or false")
+    return _TRUTHS[text]

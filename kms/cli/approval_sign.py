@@ -5,9 +5,9 @@ What is signed is shown from its own bytes, never from what the service says of 
 
 import os
 import time
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -50,6 +50,27 @@ SiteRootOption = Annotated[
     Path | None,
     typer.Option(help="The pinned public key of the site (PEM): checks the register with it."),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Who asks for what several people must approve, why, and with which credential."""
+
+    person: PersonOption
+    reason: Annotated[str, typer.Option(help="Why; those who approve read it.")]
+    expires_in: Annotated[str, typer.Option(help="How long it stays open, such as 8h.")] = "2d"
+    token: TokenOption = None
+    module: ModuleOption = None
+    key: KeyOption = None
+    pin_fd: PinFdOption = None
+    password_fd: PasswordFdOption = None
+    site_root: SiteRootOption = None
+
+    def place(self) -> Place:
+        """Return where the credential is; raise InvalidInput."""
+        return _place(self.token, self.module, self.key, self.pin_fd, self.password_fd)
+
+
 SIGNED = (
     Column("Request", "id"),
     Column("Operation", "operation"),
@@ -77,8 +98,7 @@ def _operations() -> str:
 def request(
     session: Session,
     operation: Annotated[str, typer.Argument(help="What to ask for, such as meeting.destroy.")],
-    person: PersonOption,
-    reason: Annotated[str, typer.Option(help="Why; those who approve read it.")],
+    asking: Asking,
     space: Annotated[
         str | None, typer.Option(help="The space; none for what is the site's.")
     ] = None,
@@ -89,29 +109,35 @@ def request(
     parameters: Annotated[
         Path | None, typer.Option(help="Parameters in a JSON file; - reads stdin.")
     ] = None,
-    expires_in: Annotated[str, typer.Option(help="How long it stays open, such as 8h.")] = "2d",
-    token: TokenOption = None,
-    module: ModuleOption = None,
-    key: KeyOption = None,
-    pin_fd: PinFdOption = None,
-    password_fd: PasswordFdOption = None,
-    site_root: SiteRootOption = None,
 ) -> None:
     """Ask for what several people must approve, and sign it.
 
     Shows what is signed and its digest as eight words; type the last one to sign.
     """
-    place = _place(token, module, key, pin_fd, password_fd)
-    harden()
+    asking.place()
     given = parameters_of(operation, set_ or [], parameters)
     with session.client() as client:
-        partner = str(given["partner"]) if RULES[operation].both else None
-        rules = client.approval_rules(space, partner)
-        known = _register(rules, site_root)
-        life = seconds_of(expires_in)
-        wanted = _made(rules, known, operation, given, (space or "", person, reason, life))
-        held = _agreed(session, place, known, person, wanted)
-        _submit(session, client, wanted, held)
+        hand_in(session, client, asking, operation, space, given)
+
+
+def hand_in(
+    session: Session,
+    client: "Client",
+    asking: Asking,
+    operation: str,
+    space: str | None,
+    given: dict[str, Any],
+) -> None:
+    """Make a request, let the person look at it and sign, hand it in and show how it stands."""
+    place = asking.place()
+    harden()
+    partner = str(given["partner"]) if RULES[operation].both else None
+    rules = client.approval_rules(space, partner)
+    known = _register(rules, asking.site_root)
+    said = (space or "", asking.person, asking.reason, seconds_of(asking.expires_in))
+    wanted = _made(rules, known, operation, given, said)
+    held = _agreed(session, place, known, asking.person, wanted)
+    _submit(session, client, wanted, held)
 
 
 def sign(

@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import wraps
 from typing import Any
 
@@ -92,20 +92,35 @@ def register(
     app: typer.Typer, name: str, function: Callable[..., None], *, epilog: str = ""
 ) -> None:
     """Add a command. ``function`` takes a Session first; its docstring is the command's help.
-    ``epilog`` stands at the end of that, in the present language.
+    ``epilog`` stands at the end of that, in the present language. A parameter that is a dataclass
+    stands for its fields.
     """
-    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    taken = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    bundles: dict[str, Any] = {
+        one.name: one.annotation for one in taken if is_dataclass(one.annotation)
+    }
+    own = [part for one in taken for part in _parts(one)]
 
     @wraps(function)
     def run(context: typer.Context, **values: Any) -> None:
         options = Options(**{one.name: values.pop(one.name) for one in global_options()})
         options = options.over(context.find_root().obj or Options())
         output = Output(as_json=options.json, quiet=options.quiet)
+        for bundle, kind in bundles.items():
+            values[bundle] = kind(**{one.name: values.pop(one.name) for one in fields(kind)})
         _guarded(output, lambda: function(Session(options, output), **values))
 
     describe(run, [*own, *global_options()])
     said = _(inspect.getdoc(function) or "")
     app.command(name, cls=Command, help=said, epilog=epilog or None)(run)
+
+
+def _parts(one: inspect.Parameter) -> list[inspect.Parameter]:
+    """Return the parameters of the command line that one of a function's stands for."""
+    kind: Any = one.annotation
+    if not is_dataclass(kind):
+        return [one]
+    return list(inspect.signature(kind, eval_str=True).parameters.values())
 
 
 def global_options() -> list[inspect.Parameter]:
