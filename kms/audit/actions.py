@@ -44,6 +44,9 @@ ACTIONS: dict[str, Action] = {
     "escrow.destroy": Action("销毁旧一代密钥托管", "Escrow generation destroyed", _EVENT),
     "escrow.drill": Action("分片演习", "Recovery drilled", _EVENT),
     "escrow.recover": Action("从托管恢复密钥", "Keys recovered from escrow", _EVENT),
+    "escrow.recover-disk": Action(
+        "从托管恢复磁盘的恢复密钥", "Recovery key of a disk recovered from escrow", _EVENT
+    ),
     "vault.rewrap": Action("将密钥交予新保管库", "Keys wrapped to a new vault", _EVENT),
     "site.restore": Action("在新 HSM 上恢复站点", "Site restored onto a new HSM", _EVENT),
     "epoch.suspend": Action("暂停密钥周期", "Key suspended", _EVENT),

@@ -28,11 +28,13 @@ _OFFICERS = frozenset(
         "escrow.destroy",
         "escrow.drill",
         "escrow.recover",
+        "escrow.recover-disk",
     }
 )
 """What nobody but a ceremony does."""
 _KINDS = {
     "meeting.destroy": "destroy-space",
+    "escrow.recover-disk": "recover-disk",
     "space.unseal": "unseal",
     "site.unseal": "unseal",
 }

@@ -19,6 +19,7 @@ from kms.audit.words import (
     Issued,
     RecipientTold,
     Recovered,
+    RecoveredDisk,
     Restored,
     Rewrapped,
     SpaceEnded,
@@ -42,6 +43,7 @@ _DETAILS: dict[str, type[Any]] = {
     "escrow.destroy": Generation,
     "escrow.drill": Generation,
     "escrow.recover": Recovered,
+    "escrow.recover-disk": RecoveredDisk,
     "site.restore": Restored,
 }
 _KEEPER = {"escrow.rewrap": RecipientKind.ESCROW, "vault.rewrap": RecipientKind.VAULT}

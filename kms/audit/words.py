@@ -87,11 +87,14 @@ class Rewrapped(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Generation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Details of escrow.generate (``spki``: the key's id), escrow.destroy, escrow.drill."""
+    """Details of escrow.generate (``spki`` and ``disk_spki``: ids of the keys for meetings and for
+    disks), escrow.destroy, escrow.drill.
+    """
 
     ceremony: str
     generation: int
     spki: str = ""
+    disk_spki: str = ""
     certificate: str = ""
     officers: tuple[str, ...] = ()
 
@@ -104,6 +107,18 @@ class Recovered(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ceremony: str
     epochs: tuple[int, ...]
     recipient: str
+    generations: tuple[int, ...]
+    offline_image: bool
+
+
+class RecoveredDisk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Details of escrow.recover-disk: for which appliance (its X25519 key), from which generation;
+    ``offline_image`` as in Recovered.
+    """
+
+    ceremony: str
+    disk: str
+    appliance: str
     generations: tuple[int, ...]
     offline_image: bool
 

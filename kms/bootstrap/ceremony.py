@@ -42,7 +42,7 @@ _PERHAPS_WITHOUT = "recover"
 _WHILE_SEALED = frozenset(
     {
         *("initialise-site", "unseal"),
-        *("recover", "restore-site"),
+        *("recover", "recover-disk", "restore-site"),
         *("revoke-recipient", "replace-officer", "retire-space", "destroy-space"),
     }
 )

@@ -57,6 +57,10 @@ class CheckedRows:
         """Yield every legal hold of a space."""
         return self._whole(f"hold/{space}/", self._store.holds(space))
 
+    def disks(self, space: SpaceName) -> Iterator[Record]:
+        """Yield every disk of a space."""
+        return self._whole(f"disk/{space}/", disk_rows(self._store, space))
+
     def _whole(self, prefix: str, rows: Iterable[SealedRow]) -> Iterator[Record]:
         """Yield all records under a prefix; raise IntegrityFailure in the end if some are gone."""
         found = 0
@@ -95,6 +99,11 @@ def epoch_rows(store: Store, space: SpaceName, meeting: MeetingId) -> Iterator[S
         after = int(page[-1].row.key.rpartition("/")[2])
 
 
+def disk_rows(store: Store, space: SpaceName) -> Iterator[SealedRow]:
+    """Yield the rows of a space's disks as they lie there."""
+    return (one for one in store.disks() if row_space(one.row.key, one.row.kind) == space)
+
+
 def space_rows(store: Store, space: SpaceName) -> Iterator[SealedRow]:
     """Yield all rows that a space's token seals, as they lie there."""
     yield from store.recipients(space)
@@ -110,6 +119,7 @@ def space_rows(store: Store, space: SpaceName) -> Iterator[SealedRow]:
     yield from store.grants(space)
     yield from store.holds(space)
     yield from store.shares(space)
+    yield from disk_rows(store, space)
     yield from request_rows(store, space)
 
 

@@ -11,19 +11,20 @@ from kms.statements.canonical import canonical
 
 _PAGE = 2000
 _NUMBERED = {
-    Issued.REGISTER: ("version", "sha256"),
-    Issued.KEY_LIST: ("version", "sha256"),
-    Issued.ESCROW: ("generation", "spki"),
+    Issued.REGISTER: ("register.change", "version", "sha256"),
+    Issued.KEY_LIST: ("key-list.issue", "version", "sha256"),
+    Issued.ESCROW: ("escrow.generate", "generation", "spki"),
+    Issued.DISK_ESCROW: ("escrow.generate", "generation", "disk_spki"),
 }
-"""Which details of a leaf are number and digest; the values of ``Issued`` are actions."""
+"""Which action tells of it, and which details of its leaf are number and digest."""
 
 
 def newest_issue(store: Store, what: Issued, but: str) -> Issue:
     """Return the highest number that a leaf of another actor than ``but`` tells. Of two leaves with
     one number the first counts: nothing is issued twice.
     """
-    newest, names = Issue(0, ""), _NUMBERED[what]
-    for leaf in _leaves(store, what.value):
+    newest, (action, *names) = Issue(0, ""), _NUMBERED[what]
+    for leaf in _leaves(store, action):
         number, sha256 = (leaf.details.get(name) for name in names)
         if leaf.outcome is not Outcome.SUCCEEDED or leaf.actor == but:
             continue

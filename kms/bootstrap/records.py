@@ -24,6 +24,7 @@ from kms.bootstrap.own_leaves import OwnLeaves
 from kms.bootstrap.told import check_space
 from kms.ceremonies.ports import CeremonyToken, Entry, Issue, Issued
 from kms.ceremonies.room import Brief
+from kms.domain.disks import Disk
 from kms.domain.grants import Hold
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import Epoch, Meeting, Recipient, Space
@@ -83,6 +84,10 @@ class StoreRecords:
     def holds(self, space: SpaceName) -> tuple[Hold, ...]:
         """Return every legal hold of a space, lifted ones too."""
         return tuple(cast("Hold", one) for one in self._rows.holds(space))
+
+    def disks(self, space: SpaceName) -> tuple[Disk, ...]:
+        """Return every disk of a space, erased ones too."""
+        return tuple(cast("Disk", one) for one in self._rows.disks(space))
 
     def policy(self, space: SpaceName) -> SpacePolicy | None:
         """Return a space's own policy, None if it has the defaults of the configuration."""

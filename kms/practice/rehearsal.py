@@ -37,7 +37,7 @@ BANNER = "REHEARSAL / 预演"
 _MEMORY = Path("/dev/shm")  # noqa: S108 -- a file system in memory, not a shared folder of ours
 _FOUNDING = "initialise-site"
 _UNSEALING = "unseal"
-_OF_THIS_LOG = ("recover", "restore-site")
+_OF_THIS_LOG = ("recover", "recover-disk", "restore-site")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,13 @@ class Original:
 def rehearse(plan: Plan, original: Original, profile: Path) -> bytes:
     """Return the signed transcript of the rehearsal; raise what the ceremony raises.
 
-    Raise StateNotAllowed for kinds whose plans name what a stand-in does not have: a meeting, or
-    the head of the log.
+    Raise StateNotAllowed for kinds whose plans name what a stand-in does not have: a meeting, a
+    disk, or the head of the log.
     """
     if plan.file.ceremony in _OF_THIS_LOG:
         raise StateNotAllowed(
             f"{plan.file.ceremony} cannot be rehearsed: a stand-in has neither this site's "
-            "meetings nor its log",
+            "meetings and disks nor its log",
             hint="rehearse a drill of the same officers, and hold it at a practice site",
         )
     folder = Path(tempfile.mkdtemp(prefix="conclave-rehearsal-", dir=_memory()))

@@ -10,6 +10,9 @@ KEY_LIST = "key-list-{}.jws"
 REGISTER = "register-{}.jws"
 SITE_ROOT = "site-root-{}.pem"
 ESCROW_BLOB = "escrow-{}.kwp"
+DISK_ESCROW_BLOB = "disk-escrow-{}.kwp"
+ESCROW_BLOBS = (ESCROW_BLOB, DISK_ESCROW_BLOB)
+"""The private halves of one generation, for meetings and for disks."""
 ESCROW_RECORD = "escrow-{}.json"
 
 

@@ -1,5 +1,5 @@
-"""Keys of a disk on their way to the appliance daemon: sealed by HPKE to its X25519 key. And what is
-encrypted to a disk escrow key: a recovery key, bound to its disk.
+"""Keys of a disk on their way to the appliance daemon: sealed by HPKE to its X25519 key; and a
+recovery key on its way to escrow: bound to its disk.
 
 RFC 9180, base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM, one message. ``info`` is
 the canonical form of what the message is for, with the daemon's nonce: it opens in answer to one

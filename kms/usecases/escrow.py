@@ -27,9 +27,9 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class EscrowStatus:
-    """Everything that people need to know; ``blobs`` are the generations whose private half, under
-    the SWK, lies in the state directory. Of the spaces ``unknown`` no key could be looked at, since
-    their token cannot be asked.
+    """Everything that people need to know; ``blobs`` are the generations whose private halves, for
+    meetings and for disks, lie in the state directory under the SWK. Of the spaces ``unknown`` no
+    key could be looked at, since their token cannot be asked.
     """
 
     generations: tuple[Generation, ...]
@@ -87,12 +87,14 @@ async def escrow_status(services: Services, call: Call) -> EscrowStatus:
 def live_generations(
     services: Services,
 ) -> tuple[Mapping[int, Generation], frozenset[int], frozenset[int]]:
-    """Return every generation by its number, those whose private half is kept, and those of them
+    """Return every generation by its number, those whose private halves are kept, and those of them
     that are not destroyed: they can recover keys.
     """
     services.escrow_log.read(services.store)
     known, state = services.escrow_log.generations, services.settings.paths.state
-    blobs = frozenset(n for n in known if (state / archive.ESCROW_BLOB.format(n)).is_file())
+    blobs = frozenset(
+        n for n in known if all((state / one.format(n)).is_file() for one in archive.ESCROW_BLOBS)
+    )
     return known, blobs, frozenset(n for n in blobs if not known[n].destroyed)
 
 

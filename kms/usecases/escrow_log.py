@@ -65,7 +65,7 @@ class EscrowLog:
                 self.generations[int(told["generation"])].destroyed = leaf.time
             case "escrow.drill":
                 self.drilled = leaf.time
-            case "escrow.recover" if not told["offline_image"]:
+            case "escrow.recover" | "escrow.recover-disk" if not told["offline_image"]:
                 for number in told["generations"]:
                     self.owed.append(Obligation(str(told["ceremony"]), int(number), leaf.time))
             case _:

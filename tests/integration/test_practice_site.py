@@ -52,7 +52,7 @@ def test_the_configuration_loads_and_names_everything(practice_site: PracticeSit
     ]
     (caller,) = settings.caller
     assert caller.uid == os.getuid()
-    assert set(caller.roles) == {Role.AUDITOR, Role.OFFICER, Role.OPERATOR}
+    assert set(caller.roles) == set(Role) - {Role.MEETING_SERVER}
     assert settings.api.tls is not None
     assert (settings.api.tls.address, settings.api.tls.port) == ("127.0.0.1", 0)
     longest = settings.paths.worker_socket("space-investment-banking")
@@ -111,6 +111,7 @@ def test_the_roster_space_trusts_an_authority_and_an_anchor_and_no_server(sofths
     labels = softhsm.officer("space-investment-banking").labels()
     assert labels == (
         "device-anchor/practice-device-ca",
+        "disk-escrow/1",
         "escrow/1",
         "manifest/1",
         "roster-authority/ms-1",
@@ -122,6 +123,7 @@ def test_the_roster_space_trusts_an_authority_and_an_anchor_and_no_server(sofths
     assert softhsm.officer("site").labels() == (
         "checkpoint-state",
         "checkpoint/1",
+        "disk-escrow/1",
         "escrow/1",
         "row-mac/1",
         "site-root/1",
@@ -146,8 +148,8 @@ def test_too_few_shares_open_nothing(practice_site: PracticeSite):
 def test_every_secret_is_private_and_every_share_is_marked(practice_site: PracticeSite):
     secret = [*practice_site.directory.rglob("*.key.pem"), *practice_site.directory.rglob("*.key")]
     secret += [practice_site.pins, *practice_site.shares.iterdir()]
-    keys, people, documents, shares = 9, 11, 1, 8 + 5
-    assert len(secret) == keys + people + documents + shares
+    keys, people, documents, shares, appliance = 9, 11, 1, 8 + 5, 1
+    assert len(secret) == keys + people + documents + shares + appliance
     for path in secret:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     for path in practice_site.shares.iterdir():

@@ -1,5 +1,6 @@
 """destroy-space: the end of a retired space. Every envelope goes, then the token is erased: no key
-of the space can be had again, by anybody. Refuses while a legal hold stands or keys are retained.
+of the space can be had again, by anybody. Refuses while a legal hold stands, keys are retained or a
+disk is not erased.
 """
 
 from dataclasses import replace
@@ -123,13 +124,16 @@ def _check_retired(name: SpaceName, room: Room) -> None:
 
 
 def _check_may_go(name: SpaceName, room: Room) -> None:
-    """Raise OnHold while a legal hold of the space stands, Retained while keys have to be kept."""
+    """Raise OnHold while a legal hold of the space stands, Retained while keys have to be kept,
+    StateNotAllowed while it has a disk whose keys would go with the token.
+    """
     for hold in room.records.holds(name):
         if not hold.lifted:
             raise OnHold(
                 f"the legal hold {hold.hold} forbids it: {hold.reason}",
                 hint="a hold is lifted by an approved request",
             )
+    _check_disks(name, room)
     policy = room.records.policy(name)
     kept = policy.retention_seconds if policy else room.brief.site.retention_seconds
     last = max((one.closed for one in room.records.meetings(name)), default=0)
@@ -138,6 +142,16 @@ def _check_may_go(name: SpaceName, room: Room) -> None:
         raise Retained(
             f"keys of the space {name} are kept until {until:%Y-%m-%dT%H:%M:%SZ}",
             hint="hold the ceremony then, or have the policy changed by an approved request",
+        )
+
+
+def _check_disks(name: SpaceName, room: Room) -> None:
+    left = [disk for disk in room.records.disks(name) if not disk.erased]
+    if left:
+        raise StateNotAllowed(
+            f"the space {name} has {len(left)} encrypted disks that are not erased, {left[0].disk} "
+            "among them: what lies on them would be lost with the token",
+            hint="erase each disk by an approved request (disk.erase), then begin again",
         )
 
 

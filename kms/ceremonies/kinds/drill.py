@@ -1,4 +1,4 @@
-"""drill: officers prove that their shares still read, combine, and open the escrow key.
+"""drill: officers prove that their shares still read, combine, and open the escrow keys.
 
 Every quorum of the shares read back is combined, so that each of them is proved, and not only as
 many as are needed.
@@ -13,7 +13,7 @@ from kms.ceremonies.plan import Parameters
 from kms.ceremonies.ports import EscrowPair, SharedSecret
 from kms.ceremonies.room import Brief, Facts, Room
 from kms.ceremonies.step import Script, Section, Step
-from kms.ceremonies.steps.generations import BookFinder, read_escrow, read_escrow_blob
+from kms.ceremonies.steps.generations import BookFinder, read_escrow, read_escrow_blobs
 from kms.ceremonies.steps.holding import SWK, combine_given, quorum, share_groups, share_steps
 from kms.ceremonies.steps.issuing import issue_register, log
 from kms.domain.people import Part, Person
@@ -61,6 +61,14 @@ def _read_shares(brief: Brief, generation: int) -> Section:
                 "was wrapped to its public half with it.",
                 values={"token": label},
                 act=partial(_open, label, generation),
+            ),
+            Step(
+                id="shares/disk-open",
+                who=Part.ADMINISTRATOR,
+                text="The token {token} opens the private half of the disk escrow key, and "
+                "decrypts with it what was encrypted to its public half.",
+                values={"token": label},
+                act=partial(_open_disk_key, label, generation),
             ),
         ),
     )
@@ -112,9 +120,16 @@ def _combine(finder: BookFinder, room: Room) -> Facts:
 
 
 def _open(label: str, generation: int, room: Room) -> Facts:
-    blob = read_escrow_blob(room.files, generation)
+    blob = read_escrow_blobs(room.files, generation).key
     pair = EscrowPair(read_escrow(room.files, generation).key, blob)
     room.tokens(label).prove_escrow(room.memory[SWK], pair)
+    return {"generation": generation}
+
+
+def _open_disk_key(label: str, generation: int, room: Room) -> Facts:
+    blob = read_escrow_blobs(room.files, generation).disk_key
+    pair = EscrowPair(read_escrow(room.files, generation).disk_key, blob)
+    room.tokens(label).prove_disk_escrow(room.memory[SWK], pair)
     return {"generation": generation}
 
 
@@ -136,8 +151,8 @@ def _register(room: Room) -> Facts:
 CEREMONY = Ceremony(
     name=NAME,
     title="Drill",
-    purpose="Proves that the officers' shares still read and combine and that the escrow key "
-    "opens, without opening any meeting's key.",
+    purpose="Proves that the officers' shares still read and combine and that the escrow keys of "
+    "meetings and of disks open, without opening the key of any of them.",
     needs=Needs.EVERY_GROUP,
     parameters=Drilled,
     script=_script,

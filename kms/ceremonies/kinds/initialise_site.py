@@ -19,7 +19,7 @@ from kms.ceremonies.steps.distribution import distribute
 from kms.ceremonies.steps.escrow import make_escrow
 from kms.ceremonies.steps.generations import first, own_book, share_books
 from kms.ceremonies.steps.holding import SO_SECRET, so_shares
-from kms.ceremonies.steps.issuing import issue_key_list, issue_register, log
+from kms.ceremonies.steps.issuing import issue_key_list, issue_register, log_generation
 from kms.ceremonies.steps.newtoken import (
     finish_token,
     make_row_mac,
@@ -30,7 +30,6 @@ from kms.ceremonies.steps.state import FIRST, current_register, listed, write_si
 from kms.domain.people import Part, Register
 from kms.errors import AlreadyExists, InvalidInput, NotFound
 from kms.statements import archive
-from kms.statements.canonical import digest
 from kms.statements.keylist import KeyUse
 
 NAME = "initialise-site"
@@ -108,8 +107,8 @@ def _make_site(brief: Brief) -> Section:
 def _make_escrow(brief: Brief) -> Section:
     return Section(
         id="escrow",
-        text="The first escrow key is made, the key over it is shared among all groups, and the "
-        "site's token trusts it.",
+        text="The first escrow key and disk escrow key are made, the key over both is shared among "
+        "all groups, and the site's token trusts them.",
         steps=make_escrow(
             brief, brief.register, "escrow", first, so_book=own_book(SharedSecret.SO)
         ),
@@ -196,9 +195,7 @@ def _issue_key_list(room: Room) -> Facts:
 
 
 def _log_escrow(room: Room) -> Facts:
-    kid = digest(escrow_made(room, FIRST).key)
-    log(room, "escrow.generate", f"escrow/{FIRST}", generation=FIRST, spki=kid)
-    return {"generation": FIRST, "kid": kid}
+    return log_generation(room, escrow_made(room, FIRST))
 
 
 CEREMONY = Ceremony(

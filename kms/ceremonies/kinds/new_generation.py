@@ -1,5 +1,6 @@
 """new-generation: replaces the escrow key, and with distrust or a change of officers whatever the
-officers share. Every key is wrapped to the new generation before anything old is destroyed.
+officers share. Every key is wrapped to the new generation before anything old is destroyed. Disks'
+recovery keys cannot be: the appliance brings new ones onto the disks afterwards.
 """
 
 from enum import StrEnum
@@ -20,6 +21,7 @@ from kms.ceremonies.steps.replacing import (
     announce,
     certify,
     count_cards,
+    count_disks,
     destroy_blob,
     distrust_old,
     forget_old,
@@ -83,8 +85,8 @@ def _script(brief: Brief) -> Script:
     register = changed(brief)
     making = Section(
         id="escrow",
-        text="A new escrow key is made, the key over it is shared among all groups, and the "
-        "site's token trusts it.",
+        text="A new escrow key and disk escrow key are made, the key over both is shared among all "
+        "groups, and the site's token trusts them.",
         steps=make_escrow(brief, register, "escrow", next_generation(SharedSecret.ESCROW)),
     )
     if not brief.parameters_as(NewGeneration).renews_officers:
@@ -122,6 +124,7 @@ def _replace(brief: Brief) -> Section:
             *(trust_new("replace", space, label) for space, label in spaces),
             *(rewrap_keys("replace", space, label) for space, label in spaces),
             prove_coverage("replace"),
+            count_disks("replace"),
             *(distrust_old("replace", space, label) for space, label in spaces),
             forget_old("replace", brief.site.token()),
             destroy_blob("replace"),
@@ -148,8 +151,9 @@ CEREMONY = Ceremony(
     name=NAME,
     title="Replace the escrow key",
     purpose="Makes a new escrow generation with new shares, wraps every key to it, proves that "
-    "none is left out, and destroys the old one. With distrust, or when officers change, the "
-    "officers' SO secret and all SO PINs are replaced too.",
+    "none is left out, and destroys the old one. Disks get new recovery keys from the appliance "
+    "afterwards. With distrust, or when officers change, the officers' SO secret and all SO PINs "
+    "are replaced too.",
     needs=Needs.EVERY_GROUP,
     parameters=NewGeneration,
     script=_script,

@@ -5,8 +5,6 @@ Works while the site's own tokens are gone: nothing is believed but what the sit
 prove. The log tells of the recovery before anything is delivered.
 """
 
-import hmac
-
 from kms.ceremonies.ceremony import Ceremony, Needs
 from kms.ceremonies.examples import example
 from kms.ceremonies.plan import Parameters
@@ -14,8 +12,14 @@ from kms.ceremonies.ports import Entry, EscrowOpener
 from kms.ceremonies.room import Brief, Facts, Room
 from kms.ceremonies.step import Script, Section, Step
 from kms.ceremonies.steps.anchors import escrow_named
-from kms.ceremonies.steps.generations import read_escrow_blob
+from kms.ceremonies.steps.generations import read_escrow_blobs
 from kms.ceremonies.steps.holding import SWK, escrow_shares
+from kms.ceremonies.steps.recovery_token import (
+    check_own_token,
+    erase_step,
+    make_own_token,
+    tell_host,
+)
 from kms.ceremonies.steps.rewrapping import item_of, read_readers, site_trust
 from kms.ceremonies.steps.state import file_facts
 from kms.ceremonies.steps.trusted import TrustedKind, load_public
@@ -30,8 +34,6 @@ from kms.statements.recovered import Recovered, decode_recovered, encode_recover
 
 NAME = "recover"
 _TARGET = "recovery"
-_PIN_LABEL = b"conclave recovery token v1\n"
-_SO_SECRET_BYTES = 16
 
 
 class Order(Parameters, frozen=True):
@@ -71,8 +73,7 @@ def _check(brief: Brief) -> None:
         raise InvalidInput("the order names an epoch twice")
     for number in order.epochs:
         parse_epoch(number)
-    if order.token in brief.site.tokens.values():
-        raise InvalidInput(f"the token {order.token} is the site's: a recovery has one of its own")
+    check_own_token(brief, order.token)
     _ = order.spki
 
 
@@ -140,13 +141,7 @@ def _recover_section(brief: Brief, values: dict[str, str]) -> Section:
                 act=_deliver,
                 verify=_verify_files,
             ),
-            Step(
-                id="recover/erase",
-                who=Part.ADMINISTRATOR,
-                text="The token {token} is erased.",
-                values=values,
-                act=_erase,
-            ),
+            erase_step("recover", values["token"]),
         ),
     )
 
@@ -191,38 +186,22 @@ def _look(room: Room) -> Facts:
 
 
 def _tell(room: Room) -> Facts:
-    order, image = _order(room.brief), room.brief.site.offline_image
+    order = _order(room.brief)
     told = {
         "ceremony": room.brief.plan.file.id,
         "epochs": [epoch.epoch for epoch, _readers in _wanted(room)],
         "generations": [_escrow(room)[0]],
-        "offline_image": image,
+        "offline_image": room.brief.site.offline_image,
         "recipient": digest(order.spki),
     }
     place = f"spaces/{order.space}/meetings/{order.meeting}"
     leaf = room.records.write(Entry("escrow.recover", SpaceName(order.space), place, told))
-    if not image:
-        text = _(
-            "This is not the offline ceremony image: the share wrapping key may stay behind in "
-            "this machine. The escrow key has to be replaced (new-generation, reason recovery)."
-        )
-        room.people.say(text)
-    return {"leaf": leaf, "offline_image": image}
+    return {"leaf": leaf, **tell_host(room)}
 
 
 def _prepare_token(room: Room) -> Facts:
-    """Make the token under a secret that follows from the SWK: what an interrupted run left can
-    so be erased by the next one, though nobody ever learns its PINs.
-    """
     order = _order(room.brief)
-    info = _PIN_LABEL + room.brief.plan.sha256
-    room.pins.set_so_secret(hmac.digest(room.memory[SWK], info, "sha256")[:_SO_SECRET_BYTES], 1)
-    token = room.tokens(order.token)
-    left = token.exists()
-    token.erase()
-    room.pins.draw_user_pin(order.token)
-    token.initialise()
-    token.self_test()
+    left, token = make_own_token(room, order.token)
     token.trust_recipient(RecipientKind.SERVER, _TARGET, order.spki)
     return {"erased": left, "objects": token.dump(), "token": order.token}
 
@@ -231,7 +210,7 @@ def _deliver(room: Room) -> Facts:
     order, pairs = _order(room.brief), _wanted(room)
     generation, key = _escrow(room)
     items = [item_of(room, epoch, readers, key) for epoch, readers in pairs]
-    opener = EscrowOpener(room.memory[SWK], read_escrow_blob(room.files, generation))
+    opener = EscrowOpener(room.memory[SWK], read_escrow_blobs(room.files, generation).key)
     blobs = room.tokens(order.token).rewrap(opener, [f"{RecipientKind.SERVER}/{_TARGET}"], items)
     for done, ((epoch, _readers), (blob,)) in enumerate(zip(pairs, blobs, strict=True), 1):
         _write(room, epoch, generation, blob)
@@ -265,14 +244,6 @@ def _verify_files(room: Room, facts: Facts) -> None:
         found = decode_recovered(room.files.read(told["file"]))
         if found.recipient != digest(_order(room.brief).spki):
             raise IntegrityFailure(f"{told['file']} is for another recipient")
-
-
-def _erase(room: Room) -> Facts:
-    token = room.tokens(_order(room.brief).token)
-    token.erase()
-    if token.exists():
-        raise IntegrityFailure(f"the token {token.label} is still there")
-    return {"token": token.label}
 
 
 CEREMONY = Ceremony(

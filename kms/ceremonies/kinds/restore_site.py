@@ -4,7 +4,8 @@ HSM the site gets new keys, and every key of every meeting comes back from escro
 Nothing that lay on the old tokens is believed without them: the log is held against the head that
 the officers compared, statements against the old root, the escrow key against its private half,
 which the officers' shares open, and a token trusts only whom the plan names. The old tokens' keys
-stay on the key list, since what they signed still counts.
+stay on the key list, since what they signed still counts. Disks opened by keys that left the old
+tokens never: each is recovered by itself afterwards (recover-disk).
 """
 
 from dataclasses import replace
@@ -146,7 +147,7 @@ CEREMONY = Ceremony(
     name=NAME,
     title="Restore the site onto a new HSM",
     purpose="Brings a site back whose HSM is lost: new tokens and a new site root, and every key "
-    "of every meeting out of escrow.",
+    "of every meeting out of escrow. Encrypted disks open again by recover-disk, one at a time.",
     needs=Needs.EVERY_GROUP,
     parameters=Restoration,
     script=_script,

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from kms.audit.leaf import Outcome
+from kms.domain.disks import Disk
 from kms.domain.grants import Hold
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import (
@@ -38,11 +39,12 @@ class Entry:
 
 
 class Issued(StrEnum):
-    """What the site issues by number, as actions of the log."""
+    """What the site issues by number."""
 
-    REGISTER = "register.change"
-    KEY_LIST = "key-list.issue"
-    ESCROW = "escrow.generate"
+    REGISTER = "register"
+    KEY_LIST = "key-list"
+    ESCROW = "escrow"
+    DISK_ESCROW = "disk-escrow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,10 @@ class Records(Protocol):
 
     def holds(self, space: SpaceName) -> tuple[Hold, ...]:
         """Return every legal hold of a space, lifted ones too."""
+        ...
+
+    def disks(self, space: SpaceName) -> tuple[Disk, ...]:
+        """Return every disk of a space, erased ones too."""
         ...
 
     def policy(self, space: SpaceName) -> SpacePolicy | None:

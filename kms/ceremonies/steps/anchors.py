@@ -8,7 +8,7 @@ key list and escrow key against the log, whose head is on that token.
 
 from kms.ceremonies.ports import CeremonyToken, Issued, SigningUse
 from kms.ceremonies.record.request import register_digest
-from kms.ceremonies.room import Room
+from kms.ceremonies.room import Facts, Room
 from kms.ceremonies.steps.generations import EscrowRecord, read_escrow
 from kms.ceremonies.steps.newtoken import spki_of
 from kms.ceremonies.steps.state import FIRST, key_list, newest, site_root
@@ -20,6 +20,8 @@ from kms.statements.jws import spki_der
 
 ESCROW_KEY = "escrow/escrow-key"
 """The step that makes an escrow key, in every ceremony that makes one."""
+DISK_ESCROW_KEY = "escrow/disk-key"
+"""The step that makes the disk escrow key of the same generation."""
 
 _PUBLIC = "PUBLIC_KEY"
 
@@ -86,7 +88,7 @@ def check_register(room: Room, *, ahead: bool = False) -> None:
 
 def escrow_in_force(room: Room) -> EscrowRecord:
     """Return the escrow generation that the log names last, apart from this ceremony's own, once
-    the site's token trusts exactly its key; raise NotFound, IntegrityFailure.
+    the site's token trusts exactly its keys; raise NotFound, IntegrityFailure.
     """
     record = escrow_named(room)
     check_site_trusts(room, record)
@@ -96,25 +98,60 @@ def escrow_in_force(room: Room) -> EscrowRecord:
 def escrow_named(room: Room) -> EscrowRecord:
     """Return the escrow generation that the log names last, as ``escrow_in_force``, where the
     site's token may be lost: whoever writes to the log can have planted it, so nothing is wrapped
-    to its key before its private half has been opened with the officers' shares.
+    to its keys before their private halves have been opened with the officers' shares.
     """
-    last = room.records.newest(Issued.ESCROW)
+    last, disks = room.records.newest(Issued.ESCROW), room.records.newest(Issued.DISK_ESCROW)
     if not last.number:
         raise NotFound("the site has no escrow key", hint="hold the ceremony initialise-site first")
     record = read_escrow(room.files, last.number)
-    if (record.generation, digest(record.key)) != (last.number, last.sha256):
-        raise _stale(f"the escrow key is not that of generation {last.number} that the log names")
+    told = (last.number, last.sha256), (disks.number, disks.sha256)
+    if told != tuple((record.generation, digest(key)) for key in (record.key, record.disk_key)):
+        raise _stale(f"the escrow keys are not those of generation {last.number} in the log")
     return record
 
 
 def check_site_trusts(room: Room, record: EscrowRecord) -> None:
-    """Raise IntegrityFailure unless the site's token trusts an escrow generation's key."""
-    check_trusted(room.tokens(room.brief.site.token()), escrow_label(record.generation), record.key)
+    """Raise IntegrityFailure unless the site's token trusts an escrow generation's keys."""
+    check_trusts_escrow(room.tokens(room.brief.site.token()), record)
+
+
+def check_trusts_escrow(token: CeremonyToken, record: EscrowRecord) -> None:
+    """Raise IntegrityFailure unless a token trusts an escrow generation's keys."""
+    check_trusted(token, escrow_label(record.generation), record.key)
+    check_trusted(token, disk_escrow_label(record.generation), record.disk_key)
+
+
+def trust_escrow_keys(token: CeremonyToken, record: EscrowRecord) -> Facts:
+    """Let a token trust both keys of an escrow generation, unless it does; raise
+    IntegrityFailure if it trusts others under their labels.
+    """
+    there, number = token.labels(), record.generation
+    if escrow_label(number) not in there:
+        token.trust_escrow(number, record.key)
+    if disk_escrow_label(number) not in there:
+        token.trust_disk_escrow(number, record.disk_key)
+    check_trusts_escrow(token, record)
+    return {"generation": number, "kid": digest(record.key), "disk_kid": digest(record.disk_key)}
+
+
+def destroy_escrow_keys(token: CeremonyToken, generation: int) -> None:
+    """Destroy what a token trusts of an escrow generation; raise IntegrityFailure if it stays."""
+    labels = {escrow_label(generation), disk_escrow_label(generation)}
+    for label in sorted(labels):
+        token.destroy(label)
+    left = labels.intersection(token.labels())
+    if left:
+        raise IntegrityFailure(f"the token {token.label} still trusts {min(left)}")
 
 
 def escrow_label(generation: int) -> str:
     """Return the label under which tokens trust an escrow key."""
     return f"{RecipientKind.ESCROW}/{generation}"
+
+
+def disk_escrow_label(generation: int) -> str:
+    """Return the label under which tokens trust a disk escrow key."""
+    return f"disk-escrow/{generation}"
 
 
 def escrow_replaced(room: Room, new: EscrowRecord) -> EscrowRecord:
@@ -124,17 +161,23 @@ def escrow_replaced(room: Room, new: EscrowRecord) -> EscrowRecord:
     old = escrow_named(room)
     if old.generation != new.generation - 1:
         raise _stale(f"the log names escrow generation {old.generation} before {new.generation}")
-    if escrow_label(old.generation) in room.tokens(room.brief.site.token()).labels():
-        check_site_trusts(room, old)
+    token = room.tokens(room.brief.site.token())
+    labels = {
+        escrow_label(old.generation): old.key,
+        disk_escrow_label(old.generation): old.disk_key,
+    }
+    for label in labels.keys() & set(token.labels()):
+        check_trusted(token, label, labels[label])
     return old
 
 
 def escrow_made(room: Room, number: int) -> EscrowRecord:
     """Return the escrow generation that this ceremony made; raise IntegrityFailure if its file has
-    another key than the step that made it, or the site's token trusts another.
+    other keys than the steps that made them, or the site's token trusts others.
     """
     record = read_escrow(room.files, number)
-    if (record.generation, digest(record.key)) != (number, room.facts[ESCROW_KEY]["kid"]):
+    made = room.facts[ESCROW_KEY]["kid"], room.facts[DISK_ESCROW_KEY]["kid"]
+    if (record.generation, digest(record.key), digest(record.disk_key)) != (number, *made):
         raise IntegrityFailure(f"the escrow key of generation {number} was put in place of ours")
     check_site_trusts(room, record)
     return record

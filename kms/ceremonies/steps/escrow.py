@@ -1,6 +1,6 @@
-"""Steps that make an escrow generation: a key whose private half is nowhere, except under a key
-(SWK) that people share. When they are done the site's token alone trusts it: what other tokens come
-to trust is held against that.
+"""Steps that make an escrow generation: a key for meetings and one for disks, whose private halves
+are nowhere, except under a key (SWK) that people share. When they are done the site's token alone
+trusts them: what other tokens come to trust is held against that.
 """
 
 import os
@@ -9,10 +9,11 @@ from functools import partial
 from kms.ceremonies.ports import EscrowPair, SharedSecret
 from kms.ceremonies.room import Brief, Facts, Room
 from kms.ceremonies.step import Step
-from kms.ceremonies.steps.anchors import escrow_label
+from kms.ceremonies.steps.anchors import destroy_escrow_keys, trust_escrow_keys
 from kms.ceremonies.steps.distribution import distribute
 from kms.ceremonies.steps.generations import (
     BookFinder,
+    EscrowBlobs,
     EscrowRecord,
     Numbers,
     own_book,
@@ -27,7 +28,7 @@ from kms.errors import NotFound
 from kms.statements.canonical import b64u, digest
 
 SWK_BYTES = 32
-_PAIR = "escrow-pair"
+_PAIR, _DISK_PAIR = "escrow-pair", "disk-escrow-pair"
 
 
 def make_escrow(
@@ -38,9 +39,10 @@ def make_escrow(
     *,
     so_book: BookFinder | None = None,
 ) -> tuple[Step, ...]:
-    """Return steps ``section/swk``, ``section/escrow-key``, ``section/escrow-open``, those of
-    ``distribute``, ``section/escrow-write``, which writes blob and record of the generation, those
-    of ``so_shares`` (of ``so_book``), and ``section/escrow-trust``, for which they are given.
+    """Return steps ``section/swk``, ``section/escrow-key``, ``section/escrow-open``,
+    ``section/disk-key``, ``section/disk-open``, those of ``distribute``, ``section/escrow-write``,
+    which writes blobs and record of the generation, those of ``so_shares`` (of ``so_book``), and
+    ``section/escrow-trust``, for which they are given.
     """
     token = brief.site.token()
     return (
@@ -68,12 +70,28 @@ def make_escrow(
             values={"token": token},
             act=partial(_prove, token),
         ),
+        Step(
+            id=f"{section}/disk-key",
+            who=Part.ADMINISTRATOR,
+            text="The token {token} generates the disk escrow key, to which recovery keys of disks "
+            "are encrypted. Its private half leaves the token only under the share wrapping key.",
+            values={"token": token},
+            act=partial(_generate_disk_key, token),
+        ),
+        Step(
+            id=f"{section}/disk-open",
+            who=Part.ADMINISTRATOR,
+            text="The token {token} opens the disk escrow key's private half again, and decrypts "
+            "with it what was encrypted to its public half.",
+            values={"token": token},
+            act=partial(_prove_disk_key, token),
+        ),
         *distribute(brief, register, section, SharedSecret.ESCROW, numbers),
         Step(
             id=f"{section}/escrow-write",
             who=Part.ADMINISTRATOR,
-            text="The program writes down the escrow key under the share wrapping key, and its "
-            "public half.",
+            text="The program writes down both keys under the share wrapping key, and their "
+            "public halves.",
             act=_write,
             undo=_take_back,
         ),
@@ -81,8 +99,8 @@ def make_escrow(
         Step(
             id=f"{section}/escrow-trust",
             who=Part.ADMINISTRATOR,
-            text="The officers' session lets the site's token {token} trust the escrow key. What "
-            "other tokens come to trust is held against that.",
+            text="The officers' session lets the site's token {token} trust the escrow key and the "
+            "disk escrow key. What other tokens come to trust is held against that.",
             values={"token": token},
             act=partial(_trust, token),
             undo=partial(_distrust, token),
@@ -109,13 +127,34 @@ def _prove(label: str, room: Room) -> Facts:
     return {"token": label}
 
 
+def _generate_disk_key(label: str, room: Room) -> Facts:
+    pair = room.tokens(label).generate_disk_escrow(room.memory[SWK])
+    room.memory[_DISK_PAIR] = pair
+    return {**key_facts(pair.spki), "blob_sha256": digest(pair.blob)}
+
+
+def _prove_disk_key(label: str, room: Room) -> Facts:
+    room.tokens(label).prove_disk_escrow(room.memory[SWK], room.memory[_DISK_PAIR])
+    return {"token": label}
+
+
 def _write(room: Room) -> Facts:
-    pair: EscrowPair = room.memory[_PAIR]
+    record = _record(room)
+    pair, disk_pair = _pairs(room)
+    facts = write_escrow(room.files, record, EscrowBlobs(pair.blob, disk_pair.blob))
+    read_escrow(room.files, record.generation)
+    return {"generation": record.generation, **facts}
+
+
+def _pairs(room: Room) -> tuple[EscrowPair, EscrowPair]:
+    return room.memory[_PAIR], room.memory[_DISK_PAIR]
+
+
+def _record(room: Room) -> EscrowRecord:
+    """Return what becomes public, as the room's memory has it: files can be put in its place."""
     book = own_book(SharedSecret.ESCROW).find(room)
-    record = EscrowRecord(book.generation, book.check, b64u(pair.spki))
-    facts = write_escrow(room.files, record, pair.blob)
-    read_escrow(room.files, book.generation)
-    return {"generation": book.generation, **facts}
+    pair, disk_pair = _pairs(room)
+    return EscrowRecord(book.generation, book.check, b64u(pair.spki), b64u(disk_pair.spki))
 
 
 def _take_back(room: Room) -> None:
@@ -125,16 +164,13 @@ def _take_back(room: Room) -> None:
 
 
 def _trust(label: str, room: Room) -> Facts:
-    pair: EscrowPair = room.memory[_PAIR]
-    generation = own_book(SharedSecret.ESCROW).find(room).generation
-    room.tokens(label).trust_escrow(generation, pair.spki)
-    return {"generation": generation, "kid": digest(pair.spki)}
+    return trust_escrow_keys(room.tokens(label), _record(room))
 
 
 def _distrust(label: str, room: Room) -> None:
     generation = _own_generation(room)
     if generation:
-        room.tokens(label).destroy(escrow_label(generation))
+        destroy_escrow_keys(room.tokens(label), generation)
 
 
 def _own_generation(room: Room) -> int:

@@ -17,16 +17,32 @@ _BOOK = re.compile(r"shares-(?:escrow|so)-[1-9][0-9]{0,8}-[1-9][0-9]{0,8}\.json"
 
 @dataclass(frozen=True, slots=True)
 class EscrowRecord:
-    """What is public of an escrow generation: the SWK's check value, the key's SPKI (base64url)."""
+    """What is public of an escrow generation: the SWK's check value, and the SPKI (base64url) of
+    the escrow key and of the disk escrow key, whose private halves lie under one SWK.
+    """
 
     generation: int
     check: str
     spki: str
+    disk_spki: str
 
     @property
     def key(self) -> bytes:
-        """The public key (SPKI, DER)."""
+        """The public key (SPKI, DER) that keys of meetings are wrapped to."""
         return unb64u(self.spki)
+
+    @property
+    def disk_key(self) -> bytes:
+        """The public key (SPKI, DER) that recovery keys of disks are encrypted to."""
+        return unb64u(self.disk_spki)
+
+
+@dataclass(frozen=True, slots=True)
+class EscrowBlobs:
+    """The private halves of an escrow generation, each under the SWK."""
+
+    key: bytes
+    disk_key: bytes
 
 
 def read_escrow(files: Files, generation: int) -> EscrowRecord:
@@ -34,22 +50,32 @@ def read_escrow(files: Files, generation: int) -> EscrowRecord:
     return decode_record(files.read(archive.ESCROW_RECORD.format(generation)), EscrowRecord)
 
 
-def read_escrow_blob(files: Files, generation: int) -> bytes:
-    """Return one generation's private half under the SWK; raise NotFound."""
-    return files.read(archive.ESCROW_BLOB.format(generation))
+def read_escrow_blobs(files: Files, generation: int) -> EscrowBlobs:
+    """Return one generation's private halves under the SWK; raise NotFound."""
+    key, disk_key = (files.read(name) for name in blob_names(generation))
+    return EscrowBlobs(key, disk_key)
 
 
-def write_escrow(files: Files, record: EscrowRecord, blob: bytes) -> Facts:
-    """Write a generation's blob and then its record, which says that it is there."""
-    kept = write_same(files, archive.ESCROW_BLOB.format(record.generation), blob)
+def blob_names(generation: int) -> tuple[str, str]:
+    """Return the names of the files with one generation's private halves."""
+    return archive.ESCROW_BLOB.format(generation), archive.DISK_ESCROW_BLOB.format(generation)
+
+
+def write_escrow(files: Files, record: EscrowRecord, blobs: EscrowBlobs) -> Facts:
+    """Write a generation's blobs and then its record, which says that it is there."""
+    blob, disk_blob = blob_names(record.generation)
     name = archive.ESCROW_RECORD.format(record.generation)
-    return {"blob": kept, "record": write_same(files, name, encode_record(record))}
+    return {
+        "blob": write_same(files, blob, blobs.key),
+        "disk_blob": write_same(files, disk_blob, blobs.disk_key),
+        "record": write_same(files, name, encode_record(record)),
+    }
 
 
 def remove_escrow(files: Files, generation: int) -> None:
     """Take back a generation that is not in use."""
-    files.remove(archive.ESCROW_RECORD.format(generation))
-    files.remove(archive.ESCROW_BLOB.format(generation))
+    for name in (archive.ESCROW_RECORD.format(generation), *blob_names(generation)):
+        files.remove(name)
 
 
 def share_books(files: Files) -> tuple[ShareBook, ...]:

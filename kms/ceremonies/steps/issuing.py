@@ -8,8 +8,10 @@ from typing import Any
 
 from kms.ceremonies.ports import Entry
 from kms.ceremonies.room import Facts, Room
+from kms.ceremonies.steps.generations import EscrowRecord
 from kms.ceremonies.steps.state import key_list, write_key_list, write_register
 from kms.domain.people import Register
+from kms.statements.canonical import digest
 from kms.statements.keylist import ListedKey
 
 
@@ -38,6 +40,15 @@ def log(room: Room, action: str, resource: str, **details: Any) -> None:
     """Write a leaf about the site that changes no row; its details name this ceremony."""
     told = {"ceremony": room.brief.plan.file.id, **details}
     room.records.write(Entry(action, "", resource, told))
+
+
+def log_generation(room: Room, record: EscrowRecord) -> Facts:
+    """Log that an escrow generation was made: what anchors.py holds its files against."""
+    kid, disk_kid = digest(record.key), digest(record.disk_key)
+    place = f"escrow/{record.generation}"
+    told = {"generation": record.generation, "spki": kid, "disk_spki": disk_kid}
+    log(room, "escrow.generate", place, **told)
+    return {"generation": record.generation, "kid": kid, "disk_kid": disk_kid}
 
 
 def _tell(room: Room, action: str, resource: str, facts: Facts) -> None:

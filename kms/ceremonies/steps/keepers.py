@@ -10,7 +10,7 @@ from functools import partial
 from kms.ceremonies.ports import Entry, SigningUse
 from kms.ceremonies.room import Facts, Room
 from kms.ceremonies.step import Step
-from kms.ceremonies.steps.anchors import check_trusted, escrow_in_force
+from kms.ceremonies.steps.anchors import check_trusted, escrow_in_force, trust_escrow_keys
 from kms.ceremonies.steps.newtoken import key_facts
 from kms.ceremonies.steps.state import FIRST
 from kms.domain.ids import RecipientId, SpaceName
@@ -34,12 +34,12 @@ def trust_root(section: str, label: str, find: Callable[[Room], bytes]) -> Step:
 
 
 def trust_escrow(section: str, label: str) -> Step:
-    """Return the step ``section/escrow/label``: the token trusts the escrow key in force."""
+    """Return the step ``section/escrow/label``: the token trusts the escrow keys in force."""
     return Step(
         id=f"{section}/escrow/{label}",
         who=Part.ADMINISTRATOR,
-        text="The officers' session lets the token {token} trust the escrow key, before there is "
-        "any key to lose.",
+        text="The officers' session lets the token {token} trust the escrow key and the disk "
+        "escrow key, before there is any key to lose.",
         values={"token": label},
         act=partial(_trust_escrow, label),
     )
@@ -98,9 +98,7 @@ def _trust_root(label: str, find: Callable[[Room], bytes], room: Room) -> Facts:
 
 
 def _trust_escrow(label: str, room: Room) -> Facts:
-    record = escrow_in_force(room)
-    room.tokens(label).trust_escrow(record.generation, record.key)
-    return {"generation": record.generation, **key_facts(record.key)}
+    return trust_escrow_keys(room.tokens(label), escrow_in_force(room))
 
 
 def _make_vault(label: str, release_class: ReleaseClass, room: Room) -> Facts:

@@ -9,15 +9,16 @@ from kms.ceremonies.ports import CeremonyToken, SharedSecret, VaultOpener
 from kms.ceremonies.room import Facts, Room
 from kms.ceremonies.step import Ask, Step
 from kms.ceremonies.steps.anchors import (
-    check_trusted,
+    destroy_escrow_keys,
     escrow_in_force,
     escrow_label,
     escrow_made,
     escrow_replaced,
+    trust_escrow_keys,
 )
 from kms.ceremonies.steps.certificate import Destroyed, write_certificate
-from kms.ceremonies.steps.generations import BookFinder, EscrowRecord, own_book
-from kms.ceremonies.steps.issuing import log
+from kms.ceremonies.steps.generations import BookFinder, EscrowRecord, blob_names, own_book
+from kms.ceremonies.steps.issuing import log, log_generation
 from kms.ceremonies.steps.keepers import keeper, recipient_entry
 from kms.ceremonies.steps.rewrapping import Rewrapping, prove_space, rewrap_space
 from kms.domain.models import Recipient, RecipientKind, Space
@@ -25,14 +26,13 @@ from kms.domain.people import Part
 from kms.domain.text import visible
 from kms.errors import IntegrityFailure, InvalidInput, NotFound
 from kms.i18n import _
-from kms.statements import archive
 from kms.statements.canonical import digest
 
 _TRIES, _LONGEST = 3, 500
 BACKUPS = (
-    "Backups made before hold envelopes of this generation, and its private half under the share "
-    "wrapping key. What opens them are the share cards of this generation: those that the auditor "
-    "counted were destroyed in front of everybody."
+    "Backups made before hold envelopes and recovery keys of disks of this generation, and its "
+    "private halves under the share wrapping key. What opens them are the share cards of this "
+    "generation: those that the auditor counted were destroyed in front of everybody."
 )
 
 
@@ -56,8 +56,8 @@ def trust_new(section: str, space: str, label: str) -> Step:
     return Step(
         id=f"{section}/trust/{label}",
         who=Part.ADMINISTRATOR,
-        text="The officers' session lets the token {token} trust the new escrow key, and the store "
-        "names it as one that keeps the keys of {space}.",
+        text="The officers' session lets the token {token} trust the new escrow key, which the "
+        "store names as one that keeps the keys of {space}, and the new disk escrow key.",
         values={"token": label, "space": space},
         act=partial(_trust, space, label),
     )
@@ -91,10 +91,24 @@ def distrust_old(section: str, space: str, label: str) -> Step:
     return Step(
         id=f"{section}/distrust/{label}",
         who=Part.ADMINISTRATOR,
-        text="The old escrow key is destroyed on the token {token}, which is asked to wrap to it "
-        "and must refuse.",
+        text="The old escrow key and the old disk escrow key are destroyed on the token {token}, "
+        "which is asked to wrap to the former and must refuse.",
         values={"token": label},
         act=partial(_distrust, space, label),
+    )
+
+
+def count_disks(section: str) -> Step:
+    """Return the step ``section/disks``, whose facts name every disk whose recovery key is under
+    another generation than the new one.
+    """
+    return Step(
+        id=f"{section}/disks",
+        who=Part.ADMINISTRATOR,
+        text="The program names the disks whose recovery keys the old disk escrow key protects. "
+        "No recovery opens them from here on until the appliance has brought a new recovery key "
+        "onto each: connect those disks as soon as the service runs.",
+        act=_count_disks,
     )
 
 
@@ -103,8 +117,8 @@ def forget_old(section: str, label: str) -> Step:
     return Step(
         id=f"{section}/forget",
         who=Part.ADMINISTRATOR,
-        text="The old escrow key is destroyed on the site's token {token} too: no other token can "
-        "come to trust it any more.",
+        text="The old escrow key and the old disk escrow key are destroyed on the site's token "
+        "{token} too: no other token can come to trust them any more.",
         values={"token": label},
         act=partial(_forget, label),
     )
@@ -115,8 +129,8 @@ def destroy_blob(section: str) -> Step:
     return Step(
         id=f"{section}/blob",
         who=Part.ADMINISTRATOR,
-        text="The private half of the old escrow key, under the old share wrapping key, is deleted "
-        "from the state directory.",
+        text="The private halves of the old escrow key and the old disk escrow key, under the old "
+        "share wrapping key, are deleted from the state directory.",
         act=_destroy_blob,
     )
 
@@ -189,19 +203,14 @@ def _check_old(room: Room) -> None:
 
 def _announce(room: Room) -> Facts:
     new, old = _new(room), _old(room)
-    kid = digest(new.key)
-    log(room, "escrow.generate", _label(new), generation=new.generation, spki=kid)
-    return {"generation": new.generation, "kid": kid, "old": old.generation}
+    return {**log_generation(room, new), "old": old.generation}
 
 
 def _trust(name: str, label: str, room: Room) -> Facts:
     space, new = keeping_space(room, name), _new(room)
     if space is None:
         return {"space": ""}
-    token = room.tokens(label)
-    if _label(new) not in token.labels():
-        token.trust_escrow(new.generation, new.key)
-    check_trusted(token, _label(new), new.key)
+    trust_escrow_keys(room.tokens(label), new)
     record = keeper(name, RecipientKind.ESCROW, new.key, new.generation, room.now())
     room.records.write(recipient_entry(room, "recipient.register", record))
     return {"generation": new.generation, "space": name}
@@ -234,7 +243,7 @@ def _distrust(name: str, label: str, room: Room) -> Facts:
     if space is None:
         return {"space": ""}
     token = room.tokens(label)
-    token.destroy(_label(old))
+    destroy_escrow_keys(token, old.generation)
     _refuses(token, vault_of(room, space), _label(old))
     for record in room.records.recipients(space.space):
         if record.kind is RecipientKind.ESCROW and record.version == old.generation:
@@ -244,10 +253,8 @@ def _distrust(name: str, label: str, room: Room) -> Facts:
 
 
 def _forget(label: str, room: Room) -> Facts:
-    token, old = room.tokens(label), _label(_old(room))
-    token.destroy(old)
-    if old in token.labels():
-        raise IntegrityFailure(f"the token {label} still trusts {old}")
+    token = room.tokens(label)
+    destroy_escrow_keys(token, _old(room).generation)
     return {"objects": token.dump(), "token": label}
 
 
@@ -261,12 +268,28 @@ def _refuses(token: CeremonyToken, vault: Recipient, label: str) -> None:
 
 
 def _destroy_blob(room: Room) -> Facts:
-    old = _old(room)
-    name = archive.ESCROW_BLOB.format(old.generation)
-    room.files.remove(name)
-    if name in room.files.names():
-        raise IntegrityFailure(f"{name} is still there")
-    return {"file": name}
+    names = blob_names(_old(room).generation)
+    for name in names:
+        room.files.remove(name)
+    left = set(names).intersection(room.files.names())
+    if left:
+        raise IntegrityFailure(f"{min(left)} is still there")
+    return {"files": list(names)}
+
+
+def _count_disks(room: Room) -> Facts:
+    new = _new(room).generation
+    due = [
+        f"{disk.space}/{disk.disk}"
+        for space in room.records.spaces()
+        if not space.destroyed
+        for disk in room.records.disks(space.space)
+        if disk.recovery and disk.recovery.escrowed and disk.recovery.generation != new
+    ]
+    if due:
+        text = _("Disks that no recovery opens until they have a new recovery key: {disks}")
+        room.people.say(text.format(disks=", ".join(due)))
+    return {"disks": due}
 
 
 def _count_cards(room: Room) -> Facts:
@@ -287,10 +310,14 @@ def _certify(cards: str, room: Room) -> Facts:
     old, counted = _old(room), room.facts[cards]
     generation = old.generation
     tokens = sorted(space.token for space in room.records.spaces() if not space.destroyed)
-    kid = digest(old.key)
+    kid, disk_kid = digest(old.key), digest(old.disk_key)
     content = (
         Destroyed("escrow public key", kid, ", ".join(tokens), "destroyed on every token"),
         Destroyed("escrow private key, wrapped", kid, "state directory", "file deleted"),
+        Destroyed(
+            "disk escrow public key", disk_kid, ", ".join(tokens), "destroyed on every token"
+        ),
+        Destroyed("disk escrow private key, wrapped", disk_kid, "state directory", "file deleted"),
         Destroyed("escrow envelopes", kid, "database", "rows overwritten and deleted"),
         Destroyed(
             "share cards",

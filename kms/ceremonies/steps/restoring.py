@@ -19,8 +19,9 @@ from kms.ceremonies.steps.anchors import (
     escrow_named,
     own_key,
     own_vault,
+    trust_escrow_keys,
 )
-from kms.ceremonies.steps.generations import read_escrow_blob
+from kms.ceremonies.steps.generations import read_escrow_blobs
 from kms.ceremonies.steps.holding import SWK
 from kms.ceremonies.steps.issuing import issue_key_list, issue_register, log
 from kms.ceremonies.steps.keepers import keeper, recipient_entry
@@ -105,15 +106,16 @@ def make_vault(section: str, space: RestoredSpace, label: str) -> Step:
 
 
 def trust_proved_escrow(section: str, label: str) -> Step:
-    """Return the step ``section/escrow/label``: the site's new token trusts the escrow key that log
-    and files name, once the SWK in ``room.memory`` has opened its private half. Whoever writes to
-    log and files can name a key of theirs, and not wrap its private half by the SWK.
+    """Return the step ``section/escrow/label``: the site's new token trusts the escrow keys that
+    log and files name, once the SWK in ``room.memory`` has opened their private halves. Whoever
+    writes to log and files can name keys of theirs, and not wrap their private halves by the SWK.
     """
     return Step(
         id=f"{section}/escrow/{label}",
         who=Part.ADMINISTRATOR,
-        text="The new token {token} opens the escrow key's private half, and a key that was "
-        "wrapped to its public half with it. Then the officers' session lets it trust that key.",
+        text="The new token {token} opens the private halves of the escrow key and the disk escrow "
+        "key, and with each what was wrapped or encrypted to its public half. Then the officers' "
+        "session lets it trust both keys.",
         values={"token": label},
         act=partial(_trust_proved, label),
     )
@@ -136,7 +138,11 @@ def restore_section(
         named = [one for one in recipients if one.space == space.space]
         trusted = [one for one in anchors if one.space == space.space]
         own += _space_steps(space, token, named, trusted)
-    own += [_step("coverage", _COVERAGE, _prove), _step("end", _END, partial(_tell, written))]
+    own += [
+        _step("coverage", _COVERAGE, _prove),
+        _step("disks", _DISKS, _name_disks),
+        _step("end", _END, partial(_tell, written)),
+    ]
     return Section(
         id=_SECTION,
         text="The site comes back. From here on the ceremony can only be brought to its end.",
@@ -146,6 +152,10 @@ def restore_section(
 
 
 _COVERAGE = "The program proves that the new vaults keep every key."
+_DISKS = (
+    "The program names the site's disks. The keys that opened them were lost with the tokens: each "
+    "opens again by the ceremony recover-disk alone."
+)
 _END = "The log tells of the restoration."
 
 
@@ -250,10 +260,10 @@ def _accept_log(written: WrittenLog, room: Room) -> Facts:
 
 def _trust_proved(label: str, room: Room) -> Facts:
     record, token = escrow_named(room), room.tokens(label)
-    blob = read_escrow_blob(room.files, record.generation)
-    token.prove_escrow(room.memory[SWK], EscrowPair(record.key, blob))
-    token.trust_escrow(record.generation, record.key)
-    return {"generation": record.generation, "kid": digest(record.key)}
+    blobs, swk = read_escrow_blobs(room.files, record.generation), room.memory[SWK]
+    token.prove_escrow(swk, EscrowPair(record.key, blobs.key))
+    token.prove_disk_escrow(swk, EscrowPair(record.disk_key, blobs.disk_key))
+    return trust_escrow_keys(token, record)
 
 
 def _write_root(label: str, room: Room) -> Facts:
@@ -366,7 +376,7 @@ def _rewrap(space: RestoredSpace, label: str, room: Room) -> Facts:
     if known is None:
         return {"epochs": 0, "space": ""}
     record = escrow_in_force(room)
-    opener = EscrowOpener(room.memory[SWK], read_escrow_blob(room.files, record.generation))
+    opener = EscrowOpener(room.memory[SWK], read_escrow_blobs(room.files, record.generation).key)
     vault = _vault(space, label, room)
     name = f"{RecipientKind.VAULT}/{vault.version}/{space.release_class}"
     work = Rewrapping({RecipientId(digest(record.key)): opener}, vault, name)
@@ -380,6 +390,18 @@ def _prove(room: Room) -> Facts:
             restored = RestoredSpace(space=space.space, release_class=space.release_class)
             counts[space.space] = prove_space(room, space, _vault(restored, space.token, room))
     return {"epochs": counts}
+
+
+def _name_disks(room: Room) -> Facts:
+    return {
+        "disks": [
+            f"{disk.space}/{disk.disk}"
+            for space in room.records.spaces()
+            if not space.destroyed
+            for disk in room.records.disks(space.space)
+            if not disk.erased
+        ]
+    }
 
 
 def _tell(written: WrittenLog, room: Room) -> Facts:
