@@ -31,6 +31,7 @@ from kms.cli.reference import error_classes
 from kms.domain.alerts import Severity
 from kms.domain.approvals import RULES
 from kms.domain.approvals import Standing as RequestStanding
+from kms.domain.disks import DiskState, OrderKind, OrderState, Preparation, Work
 from kms.domain.models import RecipientKind, ReleaseClass, RotationReason
 from kms.domain.people import CredentialKind, Part
 from kms.domain.score import EvidenceKind
@@ -66,6 +67,11 @@ WORDS = (
     Flag,
     RequestStanding,
     EvidenceKind,
+    DiskState,
+    Work,
+    Preparation,
+    OrderKind,
+    OrderState,
 )
 """Values that tables show as words."""
 
@@ -95,7 +101,7 @@ def source_texts() -> set[str]:
         for error in error_classes()
         if error.code != "internal_error"
     }
-    texts |= {member.value for words in WORDS for member in words} | {"ready", "sealed"}
+    texts |= {member.value for words in WORDS for member in words} | {"ready", "sealed", "erased"}
     texts |= {"permit", "forbid"}
     texts |= {one.name for rule in RULES.values() for one in fields(rule.parameters)}
     texts |= set(MEANINGS.values()) | {text for table in _TABLES for text in table.values()}

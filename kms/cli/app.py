@@ -12,6 +12,7 @@ from kms.cli import (
     ceremony,
     certificate,
     credential,
+    disk,
     envelope,
     epoch,
     escrow,
@@ -35,7 +36,7 @@ SUMMARY = "Conclave: keys of confidential meetings, kept in an HSM, released to 
 
 _PARTS = (
     *(service, seal, space, meeting, roster, epoch, rotation, envelope, escrow, alert, audit),
-    *(hold, certificate, vault, policy, grant, approval, people, credential, ceremony),
+    *(disk, hold, certificate, vault, policy, grant, approval, people, credential, ceremony),
 )
 
 

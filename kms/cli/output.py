@@ -139,6 +139,26 @@ class Output:
         with self._err.status(escape(what)) as status:
             yield lambda count: status.update(escape(f"{what} {count}"))
 
+    @contextmanager
+    def bar(self, what: str) -> Iterator[Callable[[int, str], None]]:
+        """Yield a function that shows how far something is, in percent and in a word; silent unless
+        stderr is a terminal.
+        """
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn  # noqa: PLC0415 -- for orders alone
+
+        if self._quiet or self._json or not self._err.is_terminal:
+            yield lambda _percent, _word: None
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+        with Progress(*columns, console=self._err, transient=True) as progress:
+            task = progress.add_task(escape(visible(what)), total=100)
+
+            def tell(percent: int, word: str) -> None:
+                text = escape(visible(f"{what}: {word}"))
+                progress.update(task, completed=percent, description=text)
+
+            yield tell
+
 
 def summary(error: ConclaveError) -> str:
     """Return what an error's code means, in the present language."""

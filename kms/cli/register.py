@@ -118,7 +118,7 @@ def register(
 def _parts(one: inspect.Parameter) -> list[inspect.Parameter]:
     """Return the parameters of the command line that one of a function's stands for."""
     kind: Any = one.annotation
-    if not is_dataclass(kind):
+    if not is_dataclass(one.annotation):
         return [one]
     return list(inspect.signature(kind, eval_str=True).parameters.values())
 
