@@ -6,7 +6,7 @@ A disk's id is its LUKS UUID too. Nothing here is secret: keys exist only encryp
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from kms.domain.ids import DiskId, SpaceName
+from kms.domain.ids import DiskId, SpaceName, parse_mount_name
 from kms.errors import InvalidInput, StateNotAllowed
 
 MIN_BYTES = 16 << 20
@@ -351,6 +351,13 @@ class Device:
     reason: str = ""
     mounted: str = ""
     changed: int = 0
+
+
+def check_description(label: str, mount: MountPolicy) -> None:
+    """Raise InvalidInput unless a disk can be called so and mounted there."""
+    parse_mount_name(label)
+    if mount.name:
+        parse_mount_name(mount.name)
 
 
 def check_size(size: int) -> None:

@@ -17,6 +17,14 @@ from kms.domain.ids import SpaceName
 from kms.domain.rows import Row, SealedRow
 from kms.errors import ConclaveError, HsmUnavailable, InvalidInput, NotFound
 from kms.hsm.channel import Frames, encode
+from kms.hsm.disk_messages import (
+    CertifyErasure,
+    DiskReleased,
+    DropKeks,
+    EraseDisk,
+    ReleaseDisk,
+    advance,
+)
 from kms.hsm.messages import (
     Answer,
     Certified,
@@ -44,7 +52,10 @@ from kms.hsm.messages import (
 )
 from kms.ports import (
     Approved,
+    CertifyErasureOrder,
     CertifyOrder,
+    DiskStep,
+    EraseOrder,
     Minted,
     MintOrder,
     Resealed,
@@ -246,6 +257,27 @@ class SpaceWorker(Worker):
     async def retire_vault(self, order: RetireOrder) -> None:
         """Destroy an older vault key pair."""
         await self._ask(RetireVault(order), Done)
+
+    async def advance_disk(self, disk: SealedRow, step: DiskStep, now: int) -> SealedRow:
+        """Return the disk's next row."""
+        (row,) = (await self._ask(advance(disk, step, now), RowsSealed)).rows
+        return row
+
+    async def open_disk(self, disk: SealedRow, nonce: bytes) -> str:
+        """Return the signed release of the disk's keys."""
+        return (await self._ask(ReleaseDisk(disk, nonce), DiskReleased)).release
+
+    async def drop_keks(self, disk: SealedRow) -> None:
+        """Destroy the disk's older KEKs."""
+        await self._ask(DropKeks(disk), Done)
+
+    async def erase_disk(self, order: EraseOrder) -> None:
+        """Destroy every KEK of a disk."""
+        await self._ask(EraseDisk(order), Done)
+
+    async def certify_erasure(self, order: CertifyErasureOrder) -> str:
+        """Return the signed certificate of erasure."""
+        return (await self._ask(CertifyErasure(order), Certified)).certificate
 
     async def certify(self, order: CertifyOrder) -> str:
         """Return the signed destruction certificate."""

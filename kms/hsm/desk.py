@@ -8,12 +8,23 @@ import logging
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from pkcs11.exceptions import PKCS11Error
 
 from kms.clock import SteadyClock
 from kms.errors import ConclaveError, HsmUnavailable, InvalidInput, PinError, ProfileError
 from kms.hsm.certify import Certifier
 from kms.hsm.checkpoints import Checkpoints
+from kms.hsm.disk_erasure import DiskEraser
+from kms.hsm.disk_messages import (
+    AdvanceDisk,
+    CertifyErasure,
+    DiskCommand,
+    DiskReleased,
+    DropKeks,
+    ReleaseDisk,
+)
+from kms.hsm.diskkeys import DiskKeeper
 from kms.hsm.faults import Action, TokenFault
 from kms.hsm.guard import Guard
 from kms.hsm.keyring import Keyring, SiteKeyring, SpaceKeyring
@@ -125,14 +136,26 @@ class Desk(Generic[_Keys]):
 
 
 class SpaceDesk(Desk[SpaceKeyring]):
-    """Adds minting, resealing, the end of vault keys and certificates of destruction."""
+    """Adds minting, resealing, the end of vault keys, certificates of destruction, and disks.
 
-    def __init__(self, token: Token, space: str, site: str, clock: Clock | None = None) -> None:
+    ``appliance``: whom disk keys are released to; None: to nobody.
+    """
+
+    def __init__(
+        self,
+        token: Token,
+        space: str,
+        site: str,
+        clock: Clock | None = None,
+        appliance: X25519PublicKey | None = None,
+    ) -> None:
         super().__init__(token, site, space, SpaceKeyring, clock)
         self._minter = Minter(site, space, token.profile.wrap_alg, self._clock.now)
         self._resealer = Resealer(token, site, space)
         self._certifier = Certifier(site, space)
         self._retirer = VaultRetirer(token, site)
+        self._disks = DiskKeeper(token, site, appliance, self._clock.now)
+        self._eraser = DiskEraser(token, site)
 
     def _perform(self, command: Command) -> Answer:
         if isinstance(command, Mint):
@@ -144,7 +167,23 @@ class SpaceDesk(Desk[SpaceKeyring]):
         if isinstance(command, RetireVault):
             self._retirer.retire(self.keys(), command.order)
             return Done()
+        if isinstance(command, DiskCommand):
+            return self._perform_disk(command)
         return super()._perform(command)
+
+    def _perform_disk(self, command: DiskCommand) -> Answer:
+        if isinstance(command, ReleaseDisk):
+            return DiskReleased(self._disks.release(self.keys(), command.disk, command.nonce))
+        if isinstance(command, CertifyErasure):
+            return Certified(self._eraser.certify(self.keys(), command.order))
+        if isinstance(command, AdvanceDisk):
+            step, now = command.step, command.now
+            return RowsSealed((self._disks.advance(self.keys(), command.disk, step, now),))
+        if isinstance(command, DropKeks):
+            self._disks.drop_keks(self.keys(), command.disk)
+        else:
+            self._eraser.erase(self.keys(), command.order)
+        return Done()
 
 
 class SiteDesk(Desk[SiteKeyring]):

@@ -6,6 +6,7 @@ a web process gone bad gets no row that people have not signed for.
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kms.domain.approvals import (
@@ -23,6 +24,7 @@ from kms.domain.approvals import (
     grant_of,
     side_needs,
 )
+from kms.domain.disks import Disk, DiskTarget, DiskWish, disk_of
 from kms.domain.grants import Hold, Share
 from kms.domain.ids import SpaceName
 from kms.domain.models import Epoch, Meeting, Recipient, RecipientKind
@@ -65,6 +67,7 @@ class Guard:
         for row in (approved.request, *rows):
             self._rows.check_own(read_row(row))
         check_permitted(checked, rows)
+        check_now(rows, self._clock())
         return self._rows.seal_own(keys, (approved.request, *rows))
 
     def register(self, keys: Keyring, token: str) -> Register:
@@ -165,6 +168,13 @@ def check_permitted(checked: CheckedRequest, rows: Sequence[Row]) -> None:
         raise Forbidden(f"the request for {wanted.operation} does not permit these rows")
 
 
+def check_now(rows: Sequence[Row], now: float) -> None:
+    """Raise Forbidden for a disk that is not enrolled, or erased, now."""
+    for disk in map(read_row, rows):
+        if isinstance(disk, Disk) and abs((disk.erased or disk.enrolled) - now) > _ENDED_SECONDS:
+            raise Forbidden("the disk's time is not the request's: a clock is wrong")
+
+
 def _epoch_in(state: KeyState) -> _Fits:
     def fits(wanted: OperationRequest, target: EpochTarget, record: Record, _: int) -> bool:
         return (
@@ -222,6 +232,24 @@ def _vault_revoked(wanted: OperationRequest, target: VaultTarget, record: Record
     )
 
 
+def _disk_enrolled(wanted: OperationRequest, wish: DiskWish, record: Record, version: int) -> bool:
+    return (
+        isinstance(record, Disk)
+        and version == 1
+        and record == disk_of(SpaceName(wanted.space), wish, record.enrolled)
+    )
+
+
+def _disk_erased(wanted: OperationRequest, target: DiskTarget, record: Record, _: int) -> bool:
+    """Whether a disk is without every key: its last row, whatever it was before."""
+    return (
+        isinstance(record, Disk)
+        and (record.space, record.disk) == (wanted.space, target.disk)
+        and record.erased > 0
+        and record == replace(record, erased=0).erase(record.erased)
+    )
+
+
 _PERMITTED: dict[str, tuple[int, _Fits]] = {
     "epoch.resume": (1, _epoch_in(KeyState.ACTIVE)),
     "epoch.destroy": (1, _epoch_in(KeyState.DESTROYED)),
@@ -232,5 +260,7 @@ _PERMITTED: dict[str, tuple[int, _Fits]] = {
     "grant.create": (1, _grant),
     "meeting.share": (2, _share),
     "vault.retire": (1, _vault_revoked),
+    "disk.enroll": (1, _disk_enrolled),
+    "disk.erase": (1, _disk_erased),
 }
 """For each operation how many rows (0: any number) and which."""

@@ -16,7 +16,14 @@ from pkcs11 import Attribute, Mechanism, ObjectClass
 
 from kms.domain.ids import RecipientId
 from kms.domain.models import RecipientKind, ReleaseClass
-from kms.errors import Forbidden, IntegrityFailure, InvalidInput, NotFound, VerificationFailed
+from kms.errors import (
+    Forbidden,
+    IntegrityFailure,
+    InvalidInput,
+    NotFound,
+    StateNotAllowed,
+    VerificationFailed,
+)
 from kms.hsm.devices import Device
 from kms.hsm.direct import DirectCalls, PackedTemplate
 from kms.hsm.labels import Kind, numbered
@@ -134,6 +141,7 @@ class SpaceKeyring(Keyring):
         self._older = {RecipientId(b64u(vault.key_id)): vault.label for vault in vaults[:-1]}
         public, self._manifest = self._signer(Kind.MANIFEST)
         self.manifest_kid = b64u(public.key_id)
+        self._disk_escrow: Found | None = None
         self._readers: dict[RecipientId, Reader] = {}
         self._partners: dict[str, Reader] = {}
         self._authorities: dict[str, Authority] = {}
@@ -156,6 +164,23 @@ class SpaceKeyring(Keyring):
             raise Forbidden("the token has no older vault key of that id")
         label = numbered(Kind.VAULT, self._older[recipient].number)
         return self._token.find(ObjectClass.PRIVATE_KEY, label).handle
+
+    def disk_escrow(self) -> Found:
+        """Return the newest disk escrow key that is TRUSTED now; raise StateNotAllowed without one,
+        IntegrityFailure if it is not what its id says.
+        """
+        found = self._disk_escrow
+        if found is None or not self.calls.is_trusted(found.handle.handle):
+            self._token.refresh()
+            trusted = self._token.all(ObjectClass.PUBLIC_KEY, Kind.DISK_ESCROW)
+            if not trusted:
+                raise StateNotAllowed(
+                    "the space's token trusts no disk escrow key, so no recovery key can be kept",
+                    hint="new-generation makes one and has every space's token trust it",
+                )
+            found = self._disk_escrow = trusted[-1]
+            _check_rsa(self._token, found)
+        return found
 
     def registered(self, recipient: RecipientId) -> Reader:
         """Return a registered server or recorder; raise VerificationFailed."""
@@ -242,14 +267,22 @@ def as_reader(token: Token, found: Found) -> Reader:
     kind = _KINDS.get(found.label.kind)
     if kind is None:
         raise InvalidInput(f"nothing is wrapped to {found.label}")
+    size = _check_rsa(token, found)
+    name = RecipientId(b64u(found.key_id))
+    return Reader(name, kind, found.label.number, found.handle.handle, size)
+
+
+def _check_rsa(token: Token, found: Found) -> int:
+    """Return the size of an RSA key's modulus in bytes; raise IntegrityFailure if the key is too
+    weak or not what its id says.
+    """
     spki = read_rsa(token, found.handle)
     try:
         size = (load_rsa(spki).key_size + 7) // 8
     except InvalidInput as error:
         raise IntegrityFailure(f"{found.label}: {error.message}") from error
     _check_id(found, spki)
-    name = RecipientId(b64u(found.key_id))
-    return Reader(name, kind, found.label.number, found.handle.handle, size)
+    return size
 
 
 def _ec_key(token: Token, found: Found) -> ec.EllipticCurvePublicKey:

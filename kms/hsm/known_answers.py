@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import cmac, hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap_with_padding
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -26,13 +27,14 @@ from kms.errors import ProfileError
 from kms.hsm import templates
 from kms.hsm.attributes import Template
 from kms.hsm.faults import TokenFault
-from kms.hsm.labels import Kind, numbered
+from kms.hsm.labels import Kind, disk_kek, numbered
 from kms.hsm.profile import OaepHash
 from kms.hsm.publickeys import read_p256, read_rsa
 from kms.hsm.token import Handle, Token
 
 A = Attribute
 _MESSAGE = b"conclave known answer"
+_DISK = "00000000-0000-7000-8000-000000000000"
 _BITS, _EXPONENT = 2048, 65537
 _HASHES = {OaepHash.SHA1: hashes.SHA1, OaepHash.SHA256: hashes.SHA256}
 
@@ -98,6 +100,26 @@ def _key_wrap_pad_agrees(token: Token) -> bool:
     return aes_key_unwrap_with_padding(wrapping, blob) == value
 
 
+def _gcm_agrees(token: Token) -> bool:
+    """Whether a disk's KEK encrypts as software does, and opens nothing under another AAD."""
+    value, iv = os.urandom(32), os.urandom(12)
+    kek = token.create(_known_kek(value))
+    blob = token.encrypt_gcm(kek, iv, _MESSAGE, _MESSAGE)
+    same = blob == AESGCM(value).encrypt(iv, _MESSAGE, _MESSAGE)
+    opens = token.decrypt_gcm(kek, iv, _MESSAGE, blob) == _MESSAGE
+    return same and opens and _refuses(lambda: token.decrypt_gcm(kek, iv, b"other", blob))
+
+
+def _kek_bound_to_gcm(token: Token) -> bool:
+    kek = token.create(_known_kek(os.urandom(32)))
+    try:
+        kek.decrypt(bytes(16), mechanism=Mechanism.AES_CBC, mechanism_param=bytes(16))
+    except PKCS11Error as error:
+        token.drop()
+        return isinstance(error, MechanismInvalid)
+    return False
+
+
 def _wrap_with_trusted_enforced(token: Token) -> bool:
     stranger = rsa.generate_private_key(_EXPONENT, _BITS).public_key()
     key = token.generate_secret(templates.epoch_key(ReleaseClass.TRUSTED))
@@ -141,6 +163,8 @@ _QUESTIONS: dict[str, Callable[[Token], bool]] = {
     "ecdsa_agrees": _ecdsa_agrees,
     "oaep_agrees": _oaep_agrees,
     "key_wrap_pad_agrees": _key_wrap_pad_agrees,
+    "gcm_agrees": _gcm_agrees,
+    "kek_bound_to_gcm": _kek_bound_to_gcm,
     "wrap_with_trusted_enforced": _wrap_with_trusted_enforced,
     "unwrap_template_enforced": _unwrap_template_enforced,
     "allowed_mechanisms_enforced": _allowed_mechanisms_enforced,
@@ -168,6 +192,12 @@ def _known_key(key_type: KeyType, value: bytes, *, sign: bool = False) -> Templa
             A.DERIVE: False,
         }
     )
+
+
+def _known_kek(value: bytes) -> Template:
+    kek = dict(templates.disk_kek(disk_kek(_DISK, 1)).values)
+    del kek[A.VALUE_LEN]
+    return Template({**kek, A.VALUE: value, A.TOKEN: False})
 
 
 def _vault_and_blob(token: Token) -> tuple[Handle, bytes]:

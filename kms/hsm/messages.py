@@ -7,6 +7,7 @@ whole use case; no message lets a caller choose bytes to sign or blobs to unwrap
 import msgspec
 
 from kms.domain.rows import Row, SealedRow
+from kms.hsm.disk_messages import DiskCommand, DiskReleased
 from kms.ports import (
     Approved,
     CertifyOrder,
@@ -95,6 +96,7 @@ Command = (
     | SignCheckpoint
     | LastCheckpoint
     | Describe
+    | DiskCommand
 )
 
 
@@ -112,13 +114,13 @@ class MintDone(msgspec.Struct, frozen=True, tag="minted", forbid_unknown_fields=
 
 
 class RowsSealed(msgspec.Struct, frozen=True, tag="rows-sealed", forbid_unknown_fields=True):
-    """Answer to SealRows and SealApproved, in the same order."""
+    """Answer to SealRows and SealApproved, in the same order; to a disk's step: its next row."""
 
     rows: tuple[SealedRow, ...]
 
 
 class Done(msgspec.Struct, frozen=True, tag="done", forbid_unknown_fields=True):
-    """Answer to CheckRows: all hold; to RetireVault: it is gone."""
+    """Answer to CheckRows: all hold; to what destroys keys: they are gone."""
 
 
 class ResealDone(msgspec.Struct, frozen=True, tag="resealed", forbid_unknown_fields=True):
@@ -128,7 +130,7 @@ class ResealDone(msgspec.Struct, frozen=True, tag="resealed", forbid_unknown_fie
 
 
 class Certified(msgspec.Struct, frozen=True, tag="certified", forbid_unknown_fields=True):
-    """Answer to Certify."""
+    """Answer to Certify and CertifyErasure."""
 
     certificate: str
 
@@ -169,6 +171,7 @@ Answer = (
     | CheckpointSigned
     | TreeHead
     | Described
+    | DiskReleased
     | Failed
 )
 

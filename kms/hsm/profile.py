@@ -77,6 +77,8 @@ class KnownAnswers(_Section, frozen=True):
     ecdsa_agrees: bool
     oaep_agrees: bool
     key_wrap_pad_agrees: bool
+    gcm_agrees: bool
+    kek_bound_to_gcm: bool
     wrap_with_trusted_enforced: bool
     unwrap_template_enforced: bool
     allowed_mechanisms_enforced: bool

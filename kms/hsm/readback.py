@@ -24,10 +24,17 @@ def read_back(token: Token, template: Template) -> Found:
     same = [item for item in found if item.object_class is template.values[Attribute.CLASS]]
     if len(same) != 1:
         raise IntegrityFailure(f"the token has {len(same)} objects labelled {wanted}")
-    check_attributes(token, same[0].handle, template)
-    if same[0].object_class in _SECRET_CLASSES:
-        check_attributes(token, same[0].handle, _BORN_ON_TOKEN)
+    check_kept(token, same[0].handle, template)
     return same[0]
+
+
+def check_kept(token: Token, handle: Handle, template: Template) -> None:
+    """Raise IntegrityFailure unless an object is as its template has it and, if it is secret, was
+    born on the token and never left it.
+    """
+    check_attributes(token, handle, template)
+    if template.values[Attribute.CLASS] in _SECRET_CLASSES:
+        check_attributes(token, handle, _BORN_ON_TOKEN)
 
 
 def check_attributes(token: Token, handle: Handle, template: Template) -> None:

@@ -1,13 +1,15 @@
 """Row MACs: seals and checks rows of this token's own records, nothing else.
 
 The site's token seals Space records and what is the site's own; a space's token seals that space's
-other records. What people have to approve is sealed by guard.py alone.
+other records. What people have to approve is sealed by guard.py alone, a disk's next row by
+diskkeys.py.
 """
 
 import hmac
 from collections.abc import Iterable
 
 from kms.domain.approvals import Request, RequestState
+from kms.domain.disks import Disk
 from kms.domain.grants import Grant, Hold, Share
 from kms.domain.models import Meeting, Recipient, RecipientKind, Space
 from kms.domain.policies import SitePolicy, SpacePolicy
@@ -57,7 +59,7 @@ class RowSealer:
 def check_unguarded(record: Record) -> None:
     """Raise ApprovalRequired for a record that only an approved request brings about."""
     match record:
-        case SpacePolicy() | SitePolicy() | Share():
+        case SpacePolicy() | SitePolicy() | Share() | Disk():
             guarded = True
         case Grant():
             guarded = not record.revoked

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pkcs11
-from pkcs11 import MGF, Attribute, KeyType, Mechanism, ObjectClass
+from pkcs11 import MGF, Attribute, GCMParams, KeyType, Mechanism, ObjectClass
 
 from kms.errors import IntegrityFailure, InvalidInput, NotFound
 from kms.hsm.attributes import Template
@@ -25,6 +25,7 @@ Handle: TypeAlias = Any
 """An object on the token; python-pkcs11 builds its classes at run time, by the object's uses."""
 
 _SHOWN = (Attribute.LABEL, Attribute.CLASS, Attribute.ID, Attribute.TRUSTED)
+_TAG_BITS = 128
 _PUBLIC = frozenset({ObjectClass.PUBLIC_KEY, ObjectClass.CERTIFICATE})
 _OAEP = {
     OaepHash.SHA1: (Mechanism.SHA_1, MGF.SHA1, None),
@@ -79,6 +80,14 @@ class Token(TokenSession):
         if len(found) > 1:
             raise IntegrityFailure(f"the token has more than one {label}")
         return found[0]
+
+    @guarded
+    def labelled(self, object_class: ObjectClass, label: Label) -> list[Handle]:
+        """Return the handles of one label as the token has them now, without a look at the rest."""
+        wanted = Template(
+            {Attribute.TOKEN: True, Attribute.CLASS: object_class, Attribute.LABEL: str(label)}
+        )
+        return list(self.session.get_objects(wanted.packed))
 
     @guarded
     def all(self, object_class: ObjectClass, kind: Kind) -> list[Found]:
@@ -220,6 +229,20 @@ class Token(TokenSession):
         data: bytes = private.decrypt(
             blob, mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=self.oaep
         )
+        return data
+
+    @guarded
+    def encrypt_gcm(self, key: Handle, iv: bytes, aad: bytes, data: bytes) -> bytes:
+        """Return the ciphertext by AES-GCM and its tag (16 bytes); ``iv`` has 12 bytes."""
+        parameter = GCMParams(iv, aad, _TAG_BITS)
+        blob: bytes = key.encrypt(data, mechanism=Mechanism.AES_GCM, mechanism_param=parameter)
+        return blob
+
+    @guarded
+    def decrypt_gcm(self, key: Handle, iv: bytes, aad: bytes, blob: bytes) -> bytes:
+        """Return what ``encrypt_gcm`` encrypted; the token refuses any other IV, AAD or blob."""
+        parameter = GCMParams(iv, aad, _TAG_BITS)
+        data: bytes = key.decrypt(blob, mechanism=Mechanism.AES_GCM, mechanism_param=parameter)
         return data
 
     @guarded

@@ -21,6 +21,7 @@ from kms.hsm.token import Token
 from kms.logs import configure
 from kms.settings import Settings, load
 from kms.settings import Token as TokenSettings
+from kms.statements.diskkeys import load_appliance_key
 
 _MAX_PIN = 4096
 _LOG = logging.getLogger(__name__)
@@ -59,8 +60,7 @@ def _serve(settings: Settings, named: TokenSettings, options: argparse.Namespace
     profile = load_profile(settings.hsm.profile)
     token = Token(profile, named.label, pin, writable=not named.space)
     del pin
-    site = settings.site.id
-    desk = SpaceDesk(token, named.space, site) if named.space else SiteDesk(token, site)
+    desk = _desk(settings, token, named.space)
     desk.keys()
     path = settings.paths.worker_socket(named.label)
     with listen(path) as listener:
@@ -69,6 +69,14 @@ def _serve(settings: Settings, named: TokenSettings, options: argparse.Namespace
         path.unlink(missing_ok=True)
     token.drop()
     return code
+
+
+def _desk(settings: Settings, token: Token, space: str) -> SpaceDesk | SiteDesk:
+    if not space:
+        return SiteDesk(token, settings.site.id)
+    told = settings.disks.appliance_key
+    appliance = load_appliance_key(told) if told else None
+    return SpaceDesk(token, space, settings.site.id, appliance=appliance)
 
 
 def _named(settings: Settings, label: str) -> TokenSettings:

@@ -23,12 +23,11 @@ from kms.domain.approvals import (
     check_needs,
     unmet,
 )
-from kms.domain.disks import DiskTarget, DiskWish, check_size
+from kms.domain.disks import DiskTarget, DiskWish, check_description, check_size
 from kms.domain.ids import (
     parse_disk,
     parse_epoch,
     parse_meeting,
-    parse_mount_name,
     parse_request_id,
     parse_serial,
     parse_space,
@@ -196,10 +195,8 @@ def _check_names(wanted: OperationRequest, parameters: Parameters) -> None:
 def _check_disk(wish: DiskWish) -> None:
     parse_disk(wish.disk)
     parse_serial(wish.serial)
-    parse_mount_name(wish.label)
+    check_description(wish.label, wish.mount)
     check_size(wish.size)
-    if wish.mount.name:
-        parse_mount_name(wish.mount.name)
     if wish.replaces and parse_disk(wish.replaces) == wish.disk:
         raise InvalidInput("a disk does not replace itself")
 

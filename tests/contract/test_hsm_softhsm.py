@@ -45,7 +45,9 @@ def test_the_token_answers_what_its_profile_says(softhsm: SoftHsm):
         check_known_answers(token)
 
 
-@pytest.mark.parametrize("name", ["digest_of_sensitive_key", "user_can_make_trusted"])
+@pytest.mark.parametrize(
+    "name", ["digest_of_sensitive_key", "kek_bound_to_gcm", "user_can_make_trusted"]
+)
 def test_a_profile_that_claims_another_answer_refuses_the_token(softhsm: SoftHsm, name: str):
     answers = softhsm.profile.known_answers
     turned = msgspec.structs.replace(answers, **{name: not getattr(answers, name)})
@@ -189,6 +191,7 @@ def test_the_description_shows_no_secret_and_every_object(softhsm: SoftHsm):
         info = token.describe("treasury")
     shown = {(item["label"], item["class"], item["trusted"]) for item in info.objects}
     assert shown == {
+        ("disk-escrow/1", "public_key", True),
         ("escrow/1", "public_key", True),
         ("manifest/1", "public_key", True),
         ("manifest/1", "private_key", False),

@@ -10,6 +10,7 @@ from kms.hsm.labels import (
     NAMED,
     Kind,
     Label,
+    disk_kek,
     named,
     numbered,
     parse_label,
@@ -19,12 +20,14 @@ from kms.hsm.labels import (
 
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9-]{0,31}", fullmatch=True)
 NUMBERS = st.integers(1, 999_999_999)
-NUMBERED = sorted(set(Kind) - NAMED - {Kind.CHECKPOINT_STATE, Kind.PARTNER})
+NUMBERED = sorted(set(Kind) - NAMED - {Kind.CHECKPOINT_STATE, Kind.DISK_KEK, Kind.PARTNER})
+DISK = "0193a5b0-7c3e-7000-8000-0123456789ab"
 LABELS = st.one_of(
     st.builds(named, st.sampled_from(sorted(NAMED)), NAMES),
     st.builds(numbered, st.sampled_from(NUMBERED), NUMBERS),
     st.builds(vault_public, NUMBERS, st.sampled_from(ReleaseClass)),
     st.builds(partner, NAMES, NUMBERS),
+    st.builds(disk_kek, st.just(DISK), NUMBERS),
     st.just(Label(Kind.CHECKPOINT_STATE)),
 )
 
@@ -38,6 +41,8 @@ def test_labels_are_spelled_as_documented():
     assert str(vault_public(1, ReleaseClass.TRUSTED)) == "vault/1/trusted"
     assert str(numbered(Kind.VAULT, 12)) == "vault/12"
     assert str(partner("treasury", 2)) == "partner/treasury/2"
+    assert str(disk_kek(DISK, 3)) == f"disk-kek/{DISK}/3"
+    assert str(numbered(Kind.DISK_ESCROW, 2)) == "disk-escrow/2"
     assert str(named(Kind.ROSTER_AUTHORITY, "ms-1")) == "roster-authority/ms-1"
     assert str(Label(Kind.CHECKPOINT_STATE)) == "checkpoint-state"
 
@@ -69,6 +74,15 @@ def test_labels_are_spelled_as_documented():
         "partner/treasury/0",
         "partner/treasury/1/trusted",
         "server/" + "a" * 33,
+        "disk-kek",
+        "disk-kek/1",
+        f"disk-kek/{DISK}",
+        f"disk-kek/{DISK}/0",
+        f"disk-kek/{DISK}/01",
+        f"disk-kek/{DISK.upper()}/1",
+        "disk-kek/../1",
+        "disk-kek/treasury/1",
+        "disk-escrow/one",
         "checkpoint-state/1",
         "Vault/1",
         "vault/1\n",

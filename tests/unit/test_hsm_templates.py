@@ -12,13 +12,14 @@ from kms.domain.models import ReleaseClass
 from kms.hsm import templates
 from kms.hsm.attributes import Mapper, Template
 from kms.hsm.cryptoki import CkAttribute
-from kms.hsm.labels import Kind, named, numbered, vault_public
+from kms.hsm.labels import Kind, disk_kek, named, numbered, vault_public
 from kms.practice.certificates import make_authority
 
 A = Attribute
 RSA_KEY = rsa.RSAPublicNumbers(65537, (1 << 3071) | 1).public_key()
 EC_KEY = ec.derive_private_key(7, ec.SECP256R1()).public_key()
 ID = bytes(32)
+DISK = "0193a5b0-7c3e-7000-8000-0123456789ab"
 
 
 def anchor() -> x509.Certificate:
@@ -29,9 +30,11 @@ LASTING_SECRETS = {
     "vault": templates.vault_private(numbered(Kind.VAULT, 1)),
     "signing": templates.signing_private(numbered(Kind.MANIFEST, 1)),
     "row-mac": templates.row_mac(numbered(Kind.ROW_MAC, 1)),
+    "disk-kek": templates.disk_kek(disk_kek(DISK, 1)),
 }
 TRUSTED = {
     "vault": templates.trusted_rsa(vault_public(1, ReleaseClass.ROSTER), ID, RSA_KEY),
+    "disk-escrow": templates.disk_escrow_public(numbered(Kind.DISK_ESCROW, 1), ID, RSA_KEY),
     "server": templates.trusted_rsa(named(Kind.SERVER, "ms"), ID, RSA_KEY),
     "authority": templates.trusted_ec(named(Kind.ROSTER_AUTHORITY, "ms"), ID, EC_KEY),
     "anchor": templates.trusted_certificate(named(Kind.DEVICE_ANCHOR, "ca"), ID, anchor()),
@@ -44,6 +47,8 @@ PASSING = {
     "public-half": templates.passing_public(KeyType.RSA),
     "escrow-birth": templates.escrow_private_passing(),
     "escrow-recovered": templates.escrow_recovered(),
+    "disk-escrow-recovered": templates.disk_escrow_recovered(),
+    "disk-escrow-proof": templates.encrypting_public(RSA_KEY),
     "swk-wraps": templates.share_wrapping_key(ID),
     "swk-unwraps": templates.share_unwrapping_key(ID),
 }
@@ -103,19 +108,29 @@ def test_only_what_officers_create_is_trusted():
         (LASTING_SECRETS["vault"], {A.UNWRAP}),
         (LASTING_SECRETS["signing"], {A.SIGN}),
         (LASTING_SECRETS["row-mac"], {A.SIGN, A.VERIFY}),
+        (LASTING_SECRETS["disk-kek"], {A.ENCRYPT, A.DECRYPT}),
         (TRUSTED["vault"], {A.WRAP}),
+        (TRUSTED["disk-escrow"], {A.ENCRYPT}),
         (TRUSTED["authority"], {A.VERIFY}),
         (PASSING["epoch-trusted"], {A.SIGN}),
         (PASSING["epoch-opened"], {A.SIGN}),
         (PASSING["device"], {A.WRAP}),
         (PASSING["public-half"], set()),
         (PASSING["escrow-birth"], set()),
+        (PASSING["disk-escrow-recovered"], {A.DECRYPT}),
+        (PASSING["disk-escrow-proof"], {A.ENCRYPT}),
         (PASSING["swk-wraps"], {A.WRAP}),
         (PASSING["swk-unwraps"], {A.UNWRAP}),
     ],
 )
 def test_each_key_has_its_one_use(template: Template, expected: set[Attribute]):
     assert uses(template) == expected
+
+
+def test_a_disk_s_kek_works_by_gcm_alone():
+    """By CBC or CTR it would decrypt what no tag holds together."""
+    kek = LASTING_SECRETS["disk-kek"]
+    assert kek.values[A.ALLOWED_MECHANISMS] == (Mechanism.AES_GCM,)
 
 
 def test_an_epoch_key_is_bound_to_trusted_keys_except_at_birth_in_a_roster_space():
