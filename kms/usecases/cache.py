@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import cast
 
 from kms.domain.approvals import Request
+from kms.domain.disks import Disk
 from kms.domain.grants import Grant
-from kms.domain.ids import MeetingId, RecipientId, SpaceName
+from kms.domain.ids import DiskId, MeetingId, RecipientId, SpaceName
 from kms.domain.models import Epoch, Meeting, Recipient, Roster, Space
 from kms.domain.policies import SITE_POLICY, SitePolicy, SpacePolicy
 from kms.domain.rows import Record, Row, RowKind, SealedRow, row_space
@@ -102,6 +103,14 @@ class VerifiedCache:
         """Return a grant and its row's version; raise NotFound, IntegrityFailure."""
         found = await self._get(RowKind.GRANT, f"grant/{space}/{grant}")
         return cast("Grant", found.record), found.version
+
+    async def disk(self, disk: DiskId) -> tuple[Disk, int]:
+        """Return a disk by its id and its row's version; raise NotFound, IntegrityFailure."""
+        sealed = self._store.disk(disk)
+        if sealed is None:
+            raise NotFound("there is no such thing")
+        found = await self.admit(sealed)
+        return cast("Disk", found.record), found.version
 
     async def request(self, request: str) -> tuple[Request, int]:
         """Return a request by its id and its row's version; raise NotFound, IntegrityFailure."""

@@ -4,6 +4,9 @@ from kms.audit.leaf import Leaf, LeafDraft, Outcome, Phase, decode_leaf
 from kms.ports import Unit
 from kms.usecases.services import Services
 
+_KEPT = ("epoch", "serial", "work")
+"""What of an intent its result repeats: which epoch, or what of which disk."""
+
 
 async def close_open_intents(services: Services) -> None:
     """Write an ``interrupted`` result for each operation that the service died in.
@@ -29,5 +32,5 @@ def _interrupted(intent: Leaf) -> LeafDraft:
         outcome=Outcome.INTERRUPTED,
         request=intent.request,
         intent=intent.seq,
-        details={"epoch": intent.details.get("epoch")},
+        details={name: intent.details[name] for name in _KEPT if name in intent.details},
     )

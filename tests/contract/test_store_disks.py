@@ -8,7 +8,6 @@ from kms.errors import Conflict
 from kms.ports import PutDevice, PutMac, PutOrder, Store, Unit
 from tests.contract.test_store import anyio_backend, clock, opener, store
 from tests.fixtures.store import (
-    TREASURY,
     device,
     disk,
     disk_id,
@@ -112,4 +111,3 @@ async def test_a_leaf_is_stored_with_an_order_or_neither_is(store: Store) -> Non
         await store.commit(Unit((PutOrder(disk_order()), *unit.changes), unit.leaves))
     assert store.disk_order(request_id(1)) is None
     assert (store.tree_size(), store.disks()) == (size, [])
-    assert disk().space == TREASURY

@@ -11,7 +11,10 @@ from kms.operations import OPERATIONS, Operation
 from kms.policy.authorizer import Authorizer, Target
 
 AUTHORIZER = Authorizer.load()
-SPACE_BOUND = {"envelope.fetch", "envelope.relay", "audit.manifests", "grant.revoke"}
+SPACE_BOUND = {
+    "envelope.fetch", "envelope.relay", "audit.manifests", "grant.revoke", "disk.read",
+    "disk.change", "disk.rotate-kek", "disk.keys", "disk.begin", "disk.commit", "disk.finish",
+}  # fmt: skip
 
 
 def caller(*roles: Role, spaces: tuple[str, ...] = ("treasury",)) -> Principal:
@@ -95,6 +98,19 @@ def test_a_caller_of_every_space_reaches_each() -> None:
 @pytest.mark.parametrize("operation", ["envelope.fetch", "envelope.relay", "envelope.batch"])
 def test_people_never_receive_envelopes(role: Role, operation: str) -> None:
     assert not permits(caller(role), operation, favourable(OPERATIONS[operation]))
+
+
+@pytest.mark.parametrize("role", set(Role) - {Role.APPLIANCE})
+@pytest.mark.parametrize("operation", ["disk.keys", "disk.begin", "disk.commit", "disk.finish"])
+def test_disk_keys_go_to_the_appliance_alone(role: Role, operation: str) -> None:
+    assert not permits(caller(role), operation, favourable(OPERATIONS[operation]))
+
+
+@pytest.mark.parametrize("target", [Target(), Target("treasury")])
+def test_an_order_is_about_a_disk_of_a_space_or_about_any_device(target: Target) -> None:
+    for role in Role:
+        allowed = permits(caller(role), "disk.order", target)
+        assert allowed is (role in OPERATIONS["disk.order"].roles)
 
 
 @pytest.mark.parametrize(

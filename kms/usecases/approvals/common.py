@@ -3,7 +3,7 @@ and that no refusal goes unlogged.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from kms.audit.leaf import LeafDraft, Outcome, Phase
@@ -16,6 +16,7 @@ from kms.domain.approvals import (
     Sharing,
     side_needs,
 )
+from kms.domain.disks import DiskTarget, DiskWish
 from kms.domain.ids import SpaceName, parse_request_id
 from kms.domain.people import Register
 from kms.domain.policies import GroupNeed
@@ -33,6 +34,7 @@ from kms.policy.authorizer import Target
 from kms.ports import RowKeeper, Unit
 from kms.statements.request import CheckedRequest, OperationRequest, peek_request, verify_request
 from kms.usecases.approvals.registers import InForce
+from kms.usecases.disks.common import NAMES, lock_of, lock_of_device
 from kms.usecases.lifecycle.holds import lock_of_holds
 from kms.usecases.policies import policy_in_force
 from kms.usecases.services import Call, Services, authorize, lock_name
@@ -126,20 +128,25 @@ async def changing(services: Services, request: str) -> AsyncIterator[tuple[Requ
 
 
 @asynccontextmanager
-async def meeting_held(
-    services: Services, space: str, parameters: Parameters
-) -> AsyncIterator[None]:
-    """Hold the lock of the meeting that the parameters name, if they name one, and that of the
-    space's legal holds: none is placed between the look at them and a destruction.
-    """
-    if not isinstance(parameters, EpochTarget | MeetingTarget | Sharing):
+async def held(services: Services, space: str, parameters: Parameters) -> AsyncIterator[None]:
+    """Hold the locks of what the parameters name, in the order in which everybody takes them."""
+    async with AsyncExitStack() as locks:
+        for name in _locks(space, parameters):
+            await locks.enter_async_context(services.locks.of(name))
         yield
-        return
-    async with (
-        services.locks.of(lock_name(space, parameters.meeting)),
-        services.locks.of(lock_of_holds(space)),
-    ):
-        yield
+
+
+def _locks(space: str, parameters: Parameters) -> tuple[str, ...]:
+    match parameters:
+        case EpochTarget() | MeetingTarget() | Sharing():
+            # No legal hold is placed between the look at them and a destruction.
+            return lock_name(space, parameters.meeting), lock_of_holds(space)
+        case DiskWish():
+            return lock_of(parameters.disk), NAMES, lock_of_device(parameters.serial)
+        case DiskTarget():
+            return (lock_of(parameters.disk),)
+        case _:
+            return ()
 
 
 def check_open(services: Services, record: Request, wanted: OperationRequest) -> None:

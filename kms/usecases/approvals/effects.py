@@ -2,6 +2,7 @@
 
 from kms.usecases import grants, policies, sharing
 from kms.usecases.approvals.effect import Afterwards, Prepare
+from kms.usecases.disks import enrolling, erasing
 from kms.usecases.lifecycle import certificates, destruction, holds, suspension
 from kms.usecases.rotation import vaults
 
@@ -15,6 +16,8 @@ EFFECTS: dict[str, Prepare] = {
     "grant.create": grants.prepare_grant,
     "meeting.share": sharing.prepare_share,
     "vault.retire": vaults.prepare_retire,
+    "disk.enroll": enrolling.prepare_enroll,
+    "disk.erase": erasing.prepare_erase,
 }
 """Every operation of kms/domain/approvals.RULES that can be carried out here."""
 
@@ -23,5 +26,6 @@ AFTERWARDS: dict[str, Afterwards] = {
     "meeting.destroy": certificates.certify,
     "meeting.share": sharing.give_next_key,
     "vault.retire": vaults.destroy_retired,
+    "disk.erase": erasing.destroy_keks,
 }
 """What remains to be done once the effect is durable; done again at start if a crash cut it off."""

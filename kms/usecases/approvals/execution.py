@@ -21,8 +21,8 @@ from kms.usecases.approvals.common import (
     check_open,
     check_space,
     find_to_change,
+    held,
     keeper_of,
-    meeting_held,
     place_of,
     refusals,
     unknown_effect,
@@ -55,7 +55,7 @@ async def execute_request(services: Services, call: Call, request: str) -> Reque
         await check_space(services, wanted.space)
         checked, present = await check_current(services, record)
         check_quorum(checked, present.register, services.seconds())
-        async with meeting_held(services, wanted.space, checked.parameters):
+        async with held(services, wanted.space, checked.parameters):
             executed = await _carry_out(services, call, checked, present, record, version)
     await _follow(services, call, checked)
     return await view_of(services, executed, version + 1)

@@ -24,8 +24,8 @@ from kms.usecases.approvals.common import (
     check_open,
     check_space,
     find_to_change,
+    held,
     keeper_of,
-    meeting_held,
     place_of,
     refusals,
     request_leaf,
@@ -72,7 +72,7 @@ async def _check_new(
     prepare = EFFECTS.get(wanted.operation)
     if prepare is None:
         raise unknown_effect(wanted.operation)
-    async with meeting_held(services, wanted.space, checked.parameters):
+    async with held(services, wanted.space, checked.parameters):
         await prepare(services, call, checked)
 
 

@@ -1,9 +1,75 @@
 """Devices as the appliance reports them; each change of state stands in the log."""
 
-from kms.domain.disks import Device
-from kms.usecases.services import Call, Services
+from dataclasses import replace
+
+from kms.audit.leaf import LeafDraft, Outcome, Phase
+from kms.domain.disks import Device, DiskState, check_disk_transition
+from kms.domain.ids import SpaceName
+from kms.errors import InvalidInput
+from kms.policy.authorizer import Target
+from kms.ports import PutDevice, Unit
+from kms.usecases.disks.common import disk_path, lock_of_device, space_of
+from kms.usecases.disks.views import live_disk
+from kms.usecases.services import Call, Services, authorize, uninterrupted
+
+_OURS = frozenset(
+    {
+        DiskState.ENROLLED,
+        DiskState.LOCKED,
+        DiskState.OPEN,
+        DiskState.MOUNTED,
+        DiskState.ROTATING,
+        DiskState.ERASING,
+    }
+)
+"""States that only an enrolled disk is in."""
 
 
+@uninterrupted
 async def report(services: Services, call: Call, device: Device) -> Device:
-    """Remember how a device stands; raise StateNotAllowed for a step that no device takes."""
-    raise NotImplementedError
+    """Remember how a device stands; also in a sealed space, whose disks are being closed.
+
+    Raise StateNotAllowed for a step that no device takes, InvalidInput for a state that only the
+    disk itself can be in.
+    """
+    await authorize(services, call, Target(), f"devices/{device.serial}")
+    async with services.locks.of(lock_of_device(device.serial)):
+        known = services.store.device(device.serial)
+        if known is not None:
+            check_disk_transition(known.state, device.state)
+        _check_ours(services, device)
+        is_news = known is None or _told(known) != _told(device)
+        now = services.seconds() if is_news or known is None else known.changed
+        new = replace(device, changed=now)
+        if new != known:
+            leaves = (_leaf(services, call, known, new),) if is_news else ()
+            await services.store.commit(Unit((PutDevice(new),), leaves))
+        return new
+
+
+def _check_ours(services: Services, device: Device) -> None:
+    if device.state not in _OURS:
+        return
+    disk = live_disk(services, device.serial)
+    if disk is None or disk.disk != device.disk:
+        raise InvalidInput(
+            f"a device that is {device.state} is the disk that is enrolled by its serial number"
+        )
+
+
+def _told(device: Device) -> tuple[DiskState, str, str]:
+    """Return what people are told the change of."""
+    return device.state, device.code, device.disk
+
+
+def _leaf(services: Services, call: Call, known: Device | None, device: Device) -> LeafDraft:
+    sealed = services.store.disk(device.disk) if device.disk else None
+    space = space_of(sealed) if sealed else SpaceName("")
+    path = disk_path(space, device.disk) if space else f"devices/{device.serial}"
+    details = {
+        "serial": device.serial,
+        "state": device.state.value,
+        "before": known.state.value if known else "",
+        "code": device.code,
+    }
+    return call.leaf(space, path, Phase.EVENT, Outcome.SUCCEEDED, details=details)
