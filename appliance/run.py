@@ -85,10 +85,15 @@ Argument = str | Path | Secret
 
 
 class Programs:
-    """Starts programs; while ``cancel`` is set none runs."""
+    """Starts programs; while ``cancel`` is set none runs.
 
-    def __init__(self, cancel: Event | None = None) -> None:
+    ``dm_udev``: whether udev makes the nodes of device-mapper here; without its rules cryptsetup
+    would wait for it for ever.
+    """
+
+    def __init__(self, cancel: Event | None = None, *, dm_udev: bool = True) -> None:
         self._cancel = cancel or Event()
+        self._environment = _ENVIRONMENT | ({} if dm_udev else {"DM_DISABLE_UDEV": "1"})
 
     def run(
         self,
@@ -111,7 +116,7 @@ class Programs:
         with _pipes((stdin, *secrets)) as pipes:
             words = [_word(argument, pipes[1:]) for argument in argv[1:]]
             began = time.monotonic()
-            started = _start([str(program), *words], pipes, limits)
+            started = _start([str(program), *words], pipes, limits, self._environment)
         result = _Running(program.name, started, limits, self._cancel, on_line).result()
         _log.info(
             "%s ended with %d after %.2f s",
@@ -172,7 +177,9 @@ def _pipes(contents: Sequence[bytes]) -> Iterator[list[int]]:
             os.close(reader)
 
 
-def _start(words: list[str], pipes: Sequence[int], limits: Limits) -> subprocess.Popen[bytes]:
+def _start(
+    words: list[str], pipes: Sequence[int], limits: Limits, environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
     # prlimit(1) sets the bounds and becomes the program: a hook between fork and exec could
     # deadlock in a process with threads.
     bounds = [find_program("prlimit"), f"--as={limits.memory}", "--core=0", "--"]
@@ -181,7 +188,7 @@ def _start(words: list[str], pipes: Sequence[int], limits: Limits) -> subprocess
         stdin=pipes[0],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=_ENVIRONMENT,
+        env=environment,
         cwd="/",
         pass_fds=pipes[1:],
         start_new_session=True,

@@ -76,11 +76,7 @@ class Pinned:
 
     def read(self, offset: int, size: int) -> bytes:
         """Return bytes of the device, fewer at its end; raise OSError."""
-        parts = []
-        while size and (part := os.pread(self.descriptor, size, offset)):
-            parts.append(part)
-            offset, size = offset + len(part), size - len(part)
-        return b"".join(parts)
+        return read_at(self.descriptor, offset, size)
 
     def check(self) -> None:
         """Raise DeviceChanged unless node and descriptor are still the device."""
@@ -109,6 +105,15 @@ def pin(ref: DeviceRef) -> Iterator[Pinned]:
         yield Pinned(ref, descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_at(descriptor: int, offset: int, size: int) -> bytes:
+    """Return bytes from an offset, fewer at the end; raise OSError."""
+    parts = []
+    while size and (part := os.pread(descriptor, size, offset)):
+        parts.append(part)
+        offset, size = offset + len(part), size - len(part)
+    return b"".join(parts)
 
 
 def udev_device(properties: Mapping[str, str], sysfs: Path) -> DeviceRef:
