@@ -19,6 +19,15 @@ from kms.domain.approvals import (
     RequestState,
     grant_of,
 )
+from kms.domain.disks import (
+    Disk,
+    DiskWish,
+    MountPolicy,
+    RecoveryKey,
+    SlotKey,
+    Work,
+    disk_of,
+)
 from kms.domain.grants import Grant, Hold, Share
 from kms.domain.ids import MeetingId, RecipientId, SpaceName
 from kms.domain.models import (
@@ -70,6 +79,8 @@ SHARED = replace(GONE, state=MeetingState.OPEN, partner=OTHER)
 VAULT = Recipient(
     SPACE, RecipientId("v" * 43), RecipientKind.VAULT, "vault", 1, "AAAA", "", 1, revoked=NOW
 )
+ENROLLED = disk_of(SPACE, cast("DiskWish", EXAMPLES["disk.enroll"]), NOW + 30)
+ERASED = replace(ENROLLED, keks=2, recovery=RecoveryKey(1, "escrowed", NOW)).erase(NOW + 30)
 HOLD = Hold(SPACE, MEETING, MEETING, "a court asks", "officer", NOW - 9, lifted=NOW)
 
 
@@ -99,6 +110,8 @@ def effects(operation: str, request: str) -> tuple[tuple[Record, int], ...]:
         "grant.create": ((grant_of(SPACE, request, wish, "it is time"), 1),),  # type: ignore[arg-type]
         "meeting.share": ((Share(SPACE, MEETING, OTHER, request, NOW), 1), (SHARED, 7)),
         "vault.retire": ((VAULT, 2),),
+        "disk.enroll": ((ENROLLED, 1),),
+        "disk.erase": ((ERASED, 5),),
     }[operation]
 
 
@@ -309,6 +322,7 @@ def test_a_request_that_expired_by_the_workers_clock_is_refused() -> None:
 
 def changed_records(record: Record) -> list[Record]:
     """Return a record's neighbours: one field other than approved."""
+    key, recovery = SlotKey(1, "sealed", NOW), RecoveryKey(1, "escrowed", NOW)
     changes: dict[type, list[dict[str, Any]]] = {
         Epoch: [
             {"space": OTHER}, {"meeting": ANOTHER}, {"epoch": 9}, {"state": KeyState.SUSPENDED},
@@ -323,6 +337,11 @@ def changed_records(record: Record) -> list[Record]:
         ],
         Recipient: [
             {"space": OTHER}, {"kind": RecipientKind.SERVER}, {"version": 2}, {"revoked": 0},
+        ],
+        Disk: [
+            {"space": OTHER}, {"disk": ANOTHER}, {"work": Work.SLOT}, {"work": Work.NONE},
+            {"key": key}, {"next_key": key}, {"recovery": recovery}, {"next_recovery": recovery},
+            {"enrolled": 1, "erased": 1},
         ],
         Share: [{"space": OTHER}, {"meeting": ANOTHER}, {"partner": "legal"}, {"request": "x"}],
     }  # fmt: skip
@@ -370,6 +389,38 @@ def test_another_version_than_approved_is_refused(operation: str, step: int) -> 
     with refused(Forbidden):
         other = replace(row, version=row.version + step)
         guard(space_of(operation)).seal(KEYS, replace(given, rows=(other,)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"serial": "another"}, {"size": 1}, {"label": "other"}, {"mount": MountPolicy()},
+        {"header": "h"}, {"volume": 1}, {"replaces": ANOTHER}, {"keks": 1}, {"erased": NOW + 30},
+        {"enrolled": NOW + 30 + 61}, {"enrolled": NOW + 30 - 61},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_disk_is_enrolled_as_approved_in_everything(change: dict[str, Any]) -> None:
+    given = approved("disk.enroll")
+    with refused(Forbidden):
+        other = make_row(replace(ENROLLED, **change), 1)
+        guard().seal(KEYS, replace(given, rows=(other,)))
+
+
+@pytest.mark.parametrize("late", [-61, 61])
+def test_a_disk_is_erased_now(late: int) -> None:
+    given = approved("disk.erase")
+    with refused(Forbidden, "a clock is wrong"):
+        other = make_row(replace(ERASED, erased=NOW + 30 + late), 5)
+        guard().seal(KEYS, replace(given, rows=(other,)))
+
+
+@pytest.mark.parametrize("step", [0, 2])
+def test_a_disk_is_enrolled_by_its_first_row_alone(step: int) -> None:
+    """A second approval would take an enrolled disk's keys away."""
+    given = approved("disk.enroll", rows=((ENROLLED, step),))
+    with refused(Forbidden):
+        guard().seal(KEYS, given)
 
 
 def test_a_long_destruction_may_come_in_parts() -> None:
