@@ -52,8 +52,8 @@ def rehearse(
     A stand-in of the site is made for it, with the same people, groups and spaces, whose keys,
     credentials and shares are made up and deleted at the end. Every step is done and verified; what
     is printed is what the transcript of the real ceremony has to say, step by step. The stand-in
-    has no meetings and a log of its own: re-escrowing has nothing to do, and recover and
-    restore-site, whose plans name meetings or the log, cannot be rehearsed.
+    has no meetings and no disks, and a log of its own: re-escrowing has nothing to do, and recover,
+    recover-disk and restore-site, whose plans name those, cannot be rehearsed.
     """
     from kms.ceremonies.record.durable import write_new  # noqa: PLC0415 -- heavy
     from kms.ceremonies.record.transcript import read_unverified  # noqa: PLC0415 -- heavy

@@ -31,14 +31,6 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 0.5
 _SOON = 10.0
 """After so many seconds somebody wonders why nothing happens."""
-_HINTS = {
-    "no_device_mapper": "the appliance's host has no device-mapper: load dm-crypt there",
-    "device_changed": "the device was changed or pulled out meanwhile; plug it in and order again",
-    "program_failed": "the appliance's log tells which program failed and what it said",
-    "program_too_slow": "the device does not answer in time; look at it and its cable",
-    "sealed": "the ceremony unseal opens the space again",
-}
-_STARTED = "conclave disk show tells how the disk stands; the appliance's log tells more"
 
 
 class Level(StrEnum):
@@ -242,7 +234,7 @@ def _followed(session: Session, client: "Client", order: "OrderOut") -> "OrderOu
     if order.state is OrderState.FAILED:
         raise StateNotAllowed(
             _("the order failed: {reason}").format(reason=f"[{order.code}] {_(order.message)}"),
-            hint=_HINTS.get(order.code, _STARTED),
+            hint=_todo(order.code),
         )
     return order
 
@@ -276,3 +268,16 @@ def _show(session: Session, order: "OrderOut") -> None:
         session.output.document(document, _(order.message))
         return
     session.output.record(document, order_row(order), ORDERS)
+
+
+def _todo(code: str) -> str:
+    """Return what people do next about an order that failed with this code."""
+    known = {
+        "no_device_mapper": _("The appliance's host has no device-mapper: load dm-crypt there."),
+        "device_changed": _("The device was pulled out meanwhile: plug it in and order it again."),
+        "program_failed": _("The appliance's log tells which program failed and what it said."),
+        "program_too_slow": _("The device does not answer in time: look at it and its cable."),
+        "sealed": _("The ceremony unseal opens the space again."),
+    }
+    other = _("To see how the disk stands: {command}").format(command="conclave disk show")
+    return known.get(code, other)

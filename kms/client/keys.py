@@ -20,6 +20,7 @@ from kms.errors import ConclaveError, EnvelopeRefused, InvalidInput, Verificatio
 from kms.statements import addendum, jws
 from kms.statements.canonical import b64u, digest
 from kms.statements.destruction import DestructionCertificate, verify_certificate
+from kms.statements.erasure import ErasureCertificate, verify_erasure
 from kms.statements.keylist import KeyList, KeyUse, verify_keylist
 from kms.statements.manifest import (
     RING_BITS,
@@ -76,6 +77,10 @@ class SiteTrust:
     def certificate(self, text: str) -> DestructionCertificate:
         """Return a destruction certificate of this site; raise VerificationFailed."""
         return verify_certificate(text, self._keys)
+
+    def erasure(self, text: str) -> ErasureCertificate:
+        """Return a certificate of erasure of this site; raise VerificationFailed."""
+        return verify_erasure(text, self._keys)
 
     def readers(
         self, token: str, addenda: Iterable[str], space: str
