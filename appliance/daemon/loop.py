@@ -1,0 +1,231 @@
+"""The daemon's one thread that decides: hears of devices, orders and seals, looks, decides, and
+gives each device's action to a thread of its own.
+
+What is to be done follows from what is there and what kms says, looked at again whenever either
+changes: after a restart nothing has to be remembered.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from appliance.daemon.decide import NOTHING, Action, Sight, Step, decide, interrupts
+from appliance.daemon.doing import Doer, Done, Task
+from appliance.daemon.kms_view import KmsView
+from appliance.daemon.reports import Reports
+from appliance.daemon.table import Entry, Table
+from appliance.hotplug import Appeared, Vanished, in_use
+from appliance.orders import BoxSealed, News, Unheard
+from appliance.systemd import Notifier
+from kms.domain.ids import DiskId
+from kms.errors import ConclaveError, Sealed
+from kms.wire.disks import DiskList, DiskOut, Orders
+
+_LOG = logging.getLogger(__name__)
+_TICK_SECONDS = 0.5
+_AGAIN_SECONDS = 2.0
+"""How often kms is asked again while it does not answer, and told again what it did not hear."""
+_END_SECONDS = 10.0
+_AT_ONCE = 8
+"""So many devices are looked at or opened at the same time; what takes long is not counted."""
+_SHORT = frozenset({Step.LOOK, Step.CHECK, Step.ADOPT, Step.UNLOCK})
+
+
+class Stop:
+    """The daemon is to end."""
+
+
+Event = Appeared | Vanished | News | Done | Stop
+
+
+class Daemon:
+    """Run by ``run`` until it is told to ``Stop``; any thread may ``tell`` it something."""
+
+    def __init__(
+        self,
+        disks: Callable[[], DiskList],
+        doer: Doer,
+        reports: Reports,
+        notifier: Notifier,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``disks`` asks kms for all disks and devices."""
+        self._disks, self._doer, self._reports = disks, doer, reports
+        self._notifier, self._clock = notifier, clock
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._table, self._kms = Table(), KmsView()
+        self._changed, self._ready = True, False
+        self._ask_at = self._alive_at = 0.0
+
+    def tell(self, event: Event) -> None:
+        """Hear of something, in the order in which it is told."""
+        self._events.put(event)
+
+    def run(self) -> None:
+        """Decide until told to stop; then running programs end, and open disks stay open."""
+        while self._hear():
+            self._keep_alive()
+            self._see_to_seals()
+            self._ask()
+            if self._kms.disks is None or self._kms.box:
+                continue
+            for serial in self._kms.serials():
+                self._table.entry(serial)
+            for entry in self._table.all():
+                self._see_to(entry, self._kms.disk(entry.serial))
+            self._announce()
+        self._end()
+
+    # --- hearing ---------------------------------------------------------------------------------
+
+    def _hear(self) -> bool:
+        """Take what happened, waiting a moment for it; return False to stop."""
+        try:
+            event = self._events.get(timeout=_TICK_SECONDS)
+            while not isinstance(event, Stop):
+                self._take(event)
+                event = self._events.get_nowait()
+        except queue.Empty:
+            return True
+        return False
+
+    def _take(self, event: Appeared | Vanished | News | Done) -> None:
+        self._changed |= not isinstance(event, Unheard)
+        match event:
+            case Appeared() | Vanished():
+                self._device(event)
+            case Done():
+                self._table.entry(event.task.serial).done(event, self._clock())
+            case Orders():
+                self._kms = replace(self._kms, orders=event, box=False)
+                self._reports.forget_orders({one.order for one in event.orders})
+            case BoxSealed():
+                self._kms = replace(self._kms, box=True)
+            case Unheard():
+                self._notifier.status(f"kms does not answer ({event.why}); open disks stay open")
+
+    def _device(self, event: Appeared | Vanished) -> None:
+        entry = self._table.take(event, self._clock())
+        if entry is not None and entry.ref is None:
+            entry.stale = True
+            if entry.running is not None and entry.running.action.step is not Step.CLOSE:
+                entry.running.cancel.set()
+
+    def _ask(self) -> None:
+        """Ask kms for its disks if anything has changed; tell it again what it did not hear."""
+        if self._kms.orders is None or self._kms.box or self._clock() < self._ask_at:
+            return
+        try:
+            if self._changed:
+                disks = self._disks()
+                self._kms, self._changed = replace(self._kms, disks=disks), False
+                self._reports.learn(disks.devices)
+            if self._reports.repeat():
+                return
+        except Sealed:
+            self._kms = replace(self._kms, box=True)
+        except ConclaveError as error:
+            _LOG.warning("kms does not tell of disks: %s", error.message)
+        self._ask_at = self._clock() + _AGAIN_SECONDS
+
+    # --- deciding --------------------------------------------------------------------------------
+
+    def _see_to_seals(self) -> None:
+        """Close the disks of sealed spaces before anything is asked."""
+        if self._kms.box and self._kms.disks is None:
+            for name in self._doer.opened():
+                self._doer.close(name)
+        for entry in self._table.all():
+            disk = self._kms.disk(entry.serial)
+            if disk is not None and self._kms.sealed(disk):
+                self._see_to(entry, disk)
+
+    def _see_to(self, entry: Entry, disk: DiskOut | None) -> None:
+        sight = self._sight(entry, disk)
+        if entry.running is not None:
+            if interrupts(sight, entry.running.action):
+                entry.running.cancel.set()
+            return
+        action = decide(sight)
+        if action.step in _SHORT and self._at_once() >= _AT_ONCE:
+            return
+        if sight.fresh:
+            entry.due = None
+        if action == NOTHING:
+            entry.tried |= sight.fresh
+        else:
+            self._start(entry, action, disk)
+
+    def _sight(self, entry: Entry, disk: DiskOut | None) -> Sight:
+        now = self._clock()
+        waits = entry.due is not None and entry.due > now
+        order = None if waits else self._kms.order(entry.serial, self._reports.is_over)
+        asked = entry.running is None and (entry.fresh(now) or order is not None)
+        opened = disk is not None and self._doer.is_open(DiskId(disk.disk))
+        entry.stale &= opened
+        return Sight(
+            present=entry.ref is not None,
+            fresh=entry.fresh(now),
+            waits=waits,
+            in_use=entry.ref is not None and asked and in_use(entry.ref),
+            opened=opened,
+            stale=entry.stale,
+            state=self._reports.state(entry.serial),
+            held=self._reports.held(entry.serial),
+            disk=disk,
+            sealed=self._kms.sealed(disk),
+            order=order,
+        )
+
+    def _at_once(self) -> int:
+        running = [entry.running for entry in self._table.all() if entry.running is not None]
+        return sum(task.action.step in _SHORT for task in running)
+
+    # --- doing -----------------------------------------------------------------------------------
+
+    def _start(self, entry: Entry, action: Action, disk: DiskOut | None) -> None:
+        task = Task(
+            action=action,
+            serial=entry.serial,
+            ref=entry.ref,
+            disk=DiskId(disk.disk) if disk is not None else None,
+            known=self._kms.ids(),
+            held=self._reports.held(entry.serial),
+        )
+        entry.running = task
+        name = f"{action.step} {entry.serial}"
+        threading.Thread(
+            target=lambda: self.tell(self._doer.do(task)), name=name, daemon=True
+        ).start()
+
+    def _announce(self) -> None:
+        """Tell systemd, once every device that is there was seen to; works may go on."""
+        if self._ready:
+            return
+        there = [entry for entry in self._table.all() if entry.ref is not None]
+        if all(entry.tried or _works(entry) for entry in there):
+            self._ready = True
+            self._notifier.ready(f"{len(there)} devices")
+
+    def _keep_alive(self) -> None:
+        if self._notifier.watchdog and self._clock() >= self._alive_at:
+            self._notifier.alive()
+            self._alive_at = self._clock() + self._notifier.watchdog
+
+    def _end(self) -> None:
+        """End the programs that run, so that nothing is cut off in the middle of a write."""
+        self._notifier.stopping()
+        running = [entry for entry in self._table.all() if entry.running is not None]
+        for entry in running:
+            if entry.running is not None:
+                entry.running.cancel.set()
+        until = self._clock() + _END_SECONDS
+        while any(entry.running for entry in running) and self._clock() < until:
+            self._hear()
+
+
+def _works(entry: Entry) -> bool:
+    return entry.running is not None and entry.running.action.step is Step.RESUME
