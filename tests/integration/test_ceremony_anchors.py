@@ -15,13 +15,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kms.audit.leaf import LeafDraft, Outcome, Phase
 from kms.bootstrap.files import StateFiles
+from kms.ceremonies.steps.generations import EscrowRecord
 from kms.ceremonies.steps.state import current_register
 from kms.domain.people import Part
 from kms.errors import IntegrityFailure
 from kms.ports import Unit
 from kms.practice import PracticeSite
-from kms.statements import jws
-from kms.statements.canonical import b64u, canonical, digest
+from kms.statements import archive, jws
+from kms.statements.canonical import b64u, canonical, digest, encode_record
 from kms.statements.keylist import TYP as KEY_LIST
 from kms.statements.register import TYP as REGISTER
 from kms.store.sqlite import SqliteStore
@@ -119,13 +120,19 @@ def test_a_journal_does_not_tell_which_keys_are_the_tokens(site: PracticeSite) -
     refused(site, "trusts another key as manifest/1")
 
 
+def write_record(site: PracticeSite, number: int, spki: bytes, disk_spki: bytes) -> None:
+    record = EscrowRecord(number, "00" * 8, b64u(spki), b64u(disk_spki))
+    (site.state / f"escrow-{number}.json").write_bytes(encode_record(record))
+
+
 def plant_generation(site: PracticeSite, number: int) -> None:
     """Write what tells of an escrow generation: a leaf, and files with a key of one's own."""
     spki = jws.spki_der(rsa.generate_private_key(65537, 4096).public_key())
-    record = {"check": "00" * 8, "generation": number, "spki": b64u(spki)}
-    (site.state / f"escrow-{number}.json").write_bytes(canonical(record))
-    (site.state / f"escrow-{number}.kwp").write_bytes(bytes(2400))
-    told = {"ceremony": "c-0", "generation": number, "spki": digest(spki)}
+    write_record(site, number, spki, spki)
+    for name in archive.ESCROW_BLOBS:
+        (site.state / name.format(number)).write_bytes(bytes(2400))
+    told = {"ceremony": "c-0", "generation": number}
+    told |= {"spki": digest(spki), "disk_spki": digest(spki)}
     leaf = LeafDraft(
         "escrow.generate", "ceremony/c-0", "plan:", "", f"escrow/{number}", Phase.EVENT,
         Outcome.SUCCEEDED, details=told,
@@ -180,10 +187,9 @@ def test_no_token_trusts_an_escrow_key_that_the_log_does_not_name(
 ) -> None:
     theirs = rsa.generate_private_key(65537, 4096).public_key()
     spki = jws.spki_der(theirs)
-    record = {"check": "00" * 8, "generation": number, "spki": b64u(spki)}
-    (site.state / f"escrow-{number}.json").write_bytes(canonical(record))
+    write_record(site, number, spki, spki)
     if number == 1:
-        refused(site, "escrow key is not that of generation 1")
+        refused(site, "escrow keys are not those of generation 1")
         return
     facts = hold(site, plan_path(site, SPACE))["token/escrow/space-investment-banking"]
     assert facts["generation"] == 1

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.keywrap import aes_key_unwrap_with_padding
 from kms.bootstrap.files import StateFiles
 from kms.bootstrap.pins import derive_so_pin
 from kms.ceremonies.ports import SharedSecret
-from kms.ceremonies.steps.generations import read_escrow_blob, share_books
+from kms.ceremonies.steps.generations import read_escrow_blobs, share_books
 from kms.ceremonies.steps.shares import combine, share_name
 from kms.practice import PracticeSite
 from kms.practice.people import CardFolder
@@ -36,9 +36,10 @@ def secrets_of(site: PracticeSite) -> Iterator[bytes]:
             for token in ("site", SPACE):
                 yield derive_so_pin(secret, site.site_id, token, book.generation).encode()
         else:
-            blob = read_escrow_blob(StateFiles(site.state), book.generation)
-            private = aes_key_unwrap_with_padding(secret, blob)
-            yield from (private[at : at + 32] for at in range(600, len(private) - 32, 100))
+            blobs = read_escrow_blobs(StateFiles(site.state), book.generation)
+            for blob in (blobs.key, blobs.disk_key):
+                private = aes_key_unwrap_with_padding(secret, blob)
+                yield from (private[at : at + 32] for at in range(600, len(private) - 32, 100))
     yield from (pin.encode() for pin in json.loads(site.pins.read_bytes()).values())
 
 

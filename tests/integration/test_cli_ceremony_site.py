@@ -12,7 +12,7 @@ from kms.practice.people import read_share
 from tests.fixtures.cli import Cli
 from tests.practice.service import CONCLAVE
 
-OF_THIS_LOG = {"recover", "restore-site"}
+OF_THIS_LOG = {"recover", "recover-disk", "restore-site"}
 
 
 def transcript(site: PracticeSite, name: str) -> Path:

@@ -91,6 +91,7 @@ CASES = {
             erased=TREASURY,
         ),
         Case("recover", _example("recover")),
+        Case("recover-disk", _example("recover-disk"), before=("enrol",)),
         Case("restore-site", _restoring, Start.BURNED),
         Case("unseal", _example("unseal"), before=("seal",), meetings=(BANKING,)),
     )

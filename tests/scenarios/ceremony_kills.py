@@ -25,6 +25,7 @@ from kms.practice import PracticeSite
 from kms.practice.site import PROFILE, prepare
 from kms.settings import load
 from kms.statements import archive
+from tests.fixtures.enrolled import enrol
 from tests.fixtures.softhsm import clone_site
 from tests.practice.service import Service, serving
 from tests.scenarios import doomed
@@ -123,6 +124,8 @@ class Stage:
                 self._close_meetings()
             elif kind == "seal":
                 self._seal()
+            elif kind == "enrol":
+                enrol(self.site)
             else:
                 plan = CASES[kind].plan(self.site, self._rooms)
                 doomed.hold(self.site, self._config, plan)

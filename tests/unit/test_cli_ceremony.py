@@ -86,7 +86,9 @@ def test_a_new_plan_never_overwrites_a_file(cli: Cli, config: Path, tmp_path: Pa
     assert cli("--config", config, "ceremony", "plan", "new", "drill", "--out", out).code == 73
 
 
-@pytest.mark.parametrize("kind", ["recover", "register-recipient", "replace-officer"])
+@pytest.mark.parametrize(
+    "kind", ["recover", "recover-disk", "register-recipient", "replace-officer"]
+)
 def test_a_new_plan_has_no_key_that_nobody_of_the_site_holds(kind: str) -> None:
     example = example_brief(CEREMONIES[kind])
     known = Known(example.site.site, ("treasury",), 1, example.register, ())

@@ -2,13 +2,14 @@
 names. The plan is the order; it needs the shares of every group, and an empty token for this alone.
 
 Refuses a row that the space's token did not seal, and a key that escrow holds for another disk. The
-log tells of the recovery before anything is delivered.
+log tells of the recovery before anything is delivered. Once begun it comes to an end even where
+nothing can be delivered any more, since no other ceremony is held before.
 """
 
 from kms.ceremonies.ceremony import Ceremony, Needs
 from kms.ceremonies.examples import example
 from kms.ceremonies.plan import Parameters
-from kms.ceremonies.ports import Entry, EscrowOpener
+from kms.ceremonies.ports import Entry, EscrowOpener, EscrowPair
 from kms.ceremonies.room import Brief, Facts, Room
 from kms.ceremonies.step import Script, Section, Step
 from kms.ceremonies.steps.anchors import escrow_in_force
@@ -26,6 +27,7 @@ from kms.domain.disks import Disk, RecoveryKey
 from kms.domain.ids import SpaceName, parse_disk, parse_space
 from kms.domain.people import Part
 from kms.errors import IntegrityFailure, NotFound, StateNotAllowed
+from kms.i18n import _
 from kms.statements.canonical import b64u, unb64u
 from kms.statements.diskkeys import load_appliance_key, seal_recovery, unbind_recovery
 from kms.statements.recovered import RecoveredDisk, decode_recovered_disk, encode_recovered_disk
@@ -112,20 +114,21 @@ def _recover_section(brief: Brief, values: dict[str, str]) -> Section:
             Step(
                 id="recover/token",
                 who=Part.ADMINISTRATOR,
-                text="The empty token {token} is initialised with PINs that nobody learns, and "
-                "trusts nobody.",
+                text="The empty token {token} is initialised with PINs that nobody learns. It "
+                "opens the disk escrow key, and decrypts with it what was encrypted to its public "
+                "half.",
                 values=values,
                 act=_prepare_token,
             ),
             Step(
                 id="recover/deliver",
                 who=Part.ADMINISTRATOR,
-                text="The token opens the disk escrow key and decrypts the recovery key, which the "
-                "program proves to be this disk's and seals to the appliance. A file is written "
-                "to the folder recovered of the state directory: conclave disk recover takes it.",
+                text="The token decrypts the recovery key, which the program proves to be this "
+                "disk's and seals to the appliance. A file is written to the folder recovered of "
+                "the state directory: conclave disk recover takes it.",
                 values=values,
                 act=_deliver,
-                verify=_verify_file,
+                verify=_verify_files,
             ),
             erase_step("recover", values["token"]),
         ),
@@ -176,40 +179,49 @@ def _look(room: Room) -> Facts:
 
 
 def _tell(room: Room) -> Facts:
-    disk, recovery = _wanted(room)
+    order = _order(room.brief)
     told = {
-        "appliance": _order(room.brief).appliance,
+        "appliance": order.appliance,
         "ceremony": room.brief.plan.file.id,
-        "disk": disk.disk,
-        "generations": [recovery.generation],
+        "disk": order.disk,
+        "generations": [escrow_in_force(room).generation],
         "offline_image": room.brief.site.offline_image,
     }
-    place = f"spaces/{disk.space}/disks/{disk.disk}"
-    leaf = room.records.write(Entry("escrow.recover-disk", disk.space, place, told))
+    place = f"spaces/{order.space}/disks/{order.disk}"
+    leaf = room.records.write(Entry("escrow.recover-disk", order.space, place, told))
     return {"leaf": leaf, **tell_host(room)}
 
 
 def _prepare_token(room: Room) -> Facts:
     label = _order(room.brief).token
     left, token = make_own_token(room, label)
+    pair = EscrowPair(escrow_in_force(room).disk_key, _opener(room).blob)
+    token.prove_disk_escrow(room.memory[SWK], pair)
     return {"erased": left, "objects": token.dump(), "token": label}
 
 
+def _opener(room: Room) -> EscrowOpener:
+    blobs = read_escrow_blobs(room.files, escrow_in_force(room).generation)
+    return EscrowOpener(room.memory[SWK], blobs.disk_key)
+
+
 def _deliver(room: Room) -> Facts:
-    disk, recovery = _wanted(room)
-    name = output_name(room.brief.plan.file.id, disk.disk)
-    # What an interrupted run wrote is as good.
+    """Write the file, unless an interrupted run did: what it wrote is as good."""
+    name = output_name(room.brief.plan.file.id, _order(room.brief).disk)
     if name not in room.files.names():
-        room.files.write_new(name, encode_recovered_disk(_recovered(room, disk, recovery)))
-    return {"file": file_facts(room.files, name), "generation": recovery.generation}
+        try:
+            found = _recovered(room, *_wanted(room))
+        except StateNotAllowed as error:
+            text = _("Nothing is delivered: {reason}")
+            room.people.say(text.format(reason=error.message))
+            return {"files": [], "refused": error.message}
+        room.files.write_new(name, encode_recovered_disk(found))
+    return {"files": [file_facts(room.files, name)]}
 
 
 def _recovered(room: Room, disk: Disk, recovery: RecoveryKey) -> RecoveredDisk:
     order, site = _order(room.brief), room.brief.site.site
-    blobs = read_escrow_blobs(room.files, recovery.generation)
-    opener = EscrowOpener(room.memory[SWK], blobs.disk_key)
-    plain = room.tokens(order.token).recover_disk_key(opener, unb64u(recovery.escrowed))
-    key = unbind_recovery(plain, site, disk, recovery.generation)
+    key = _opened(room, disk, recovery)
     return RecoveredDisk(
         ceremony=room.brief.plan.file.id,
         space=disk.space,
@@ -220,11 +232,24 @@ def _recovered(room: Room, disk: Disk, recovery: RecoveryKey) -> RecoveredDisk:
     )
 
 
-def _verify_file(room: Room, facts: Facts) -> None:
-    order, name = _order(room.brief), facts["file"]["file"]
-    found = decode_recovered_disk(room.files.read(name))
-    if (found.space, found.disk, found.appliance) != (order.space, order.disk, order.appliance):
-        raise IntegrityFailure(f"{name} is of another disk, or for another appliance")
+def _opened(room: Room, disk: Disk, recovery: RecoveryKey) -> bytes:
+    """Return the recovery key; raise StateNotAllowed if escrow has none of this disk: the token has
+    proved the disk escrow key, so another run would not fare better.
+    """
+    token = room.tokens(_order(room.brief).token)
+    try:
+        plain = token.recover_disk_key(_opener(room), unb64u(recovery.escrowed))
+        return unbind_recovery(plain, room.brief.site.site, disk, recovery.generation)
+    except IntegrityFailure as error:
+        raise StateNotAllowed(error.message) from error
+
+
+def _verify_files(room: Room, facts: Facts) -> None:
+    order = _order(room.brief)
+    for name in (told["file"] for told in facts["files"]):
+        found = decode_recovered_disk(room.files.read(name))
+        if (found.space, found.disk, found.appliance) != (order.space, order.disk, order.appliance):
+            raise IntegrityFailure(f"{name} is of another disk, or for another appliance")
 
 
 CEREMONY = Ceremony(

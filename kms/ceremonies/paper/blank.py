@@ -22,7 +22,8 @@ _COLUMNS = 98
 _LAST_FIELD = re.compile(r"^expires = .*\n+", re.MULTILINE)
 _SPACE = re.compile(r'^space = ".*"$', re.MULTILINE)
 _KEYS = re.compile(
-    r"(?<=^-----BEGIN PUBLIC KEY-----\n)[^-]+|(?<=^card = \")[^\"]+|(?<=^tls_key = \")[^\"]+",
+    r"(?<=^-----BEGIN PUBLIC KEY-----\n)[^-]+|(?<=^card = \")[^\"]+|(?<=^tls_key = \")[^\"]+"
+    r"|(?<=^appliance = \")[^\"]+",
     re.MULTILINE,
 )
 """Keys and cards of the example: nobody may sign a plan in which one was forgotten."""
