@@ -3,11 +3,10 @@
 Always QEMU's emulation, never KVM: it runs wherever the tests run.
 """
 
+import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tests.vm.guest import Guest, Output
@@ -28,17 +27,20 @@ class Machine:
     socket on the host. Files of a run lie in ``folder``.
     """
 
-    def __init__(self, folder: Path, state: Path, api: Path) -> None:
+    def __init__(self, folder: Path, state: WriteCache, api: Path) -> None:
         self.folder = folder
         self._state = state
         self._api = api
         self._sockets = Path(tempfile.mkdtemp(prefix="vm-"))  # a socket's path is short
         self._process: subprocess.Popen[bytes] | None = None
         self._nodes: dict[str, str] = {}
+        self._caches: dict[str, WriteCache] = {}
         self._plugged = 0
 
     def boot(self) -> None:
         """Start the machine and wait until it takes commands; raise MachineError."""
+        self._state.power_on()
+        self._caches = {"conclave-state": self._state}
         with self.console.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -64,10 +66,12 @@ class Machine:
         return self.guest.run(script, seconds)
 
     def plug(self, serial: str, image: Path | WriteCache) -> None:
-        """Plug a disk in while the machine runs."""
+        """Plug a disk in while the machine runs; one with a write cache gets power now."""
         self._plugged += 1
         node = f"disk-{self._plugged}"
         if isinstance(image, WriteCache):
+            image.power_on()
+            self._caches[serial] = image
             self.qmp.command("blockdev-add", **image.node(node))
         else:
             file = {"driver": "file", "filename": str(image), "cache": {"no-flush": True}}
@@ -77,26 +81,31 @@ class Machine:
         self._nodes[serial] = node
 
     def pull(self, serial: str) -> None:
-        """Pull a disk out, whatever the guest does with it."""
+        """Pull a disk out, whatever the guest does with it; what it had written, it keeps."""
         self.qmp.command("device_del", id=serial)
         self.qmp.wait("DEVICE_DELETED", _EVENT_SECONDS, device=serial)
         self.qmp.command("blockdev-del", **{"node-name": self._nodes.pop(serial)})
+        self._caches.pop(serial, None)
 
-    def cut_power(self) -> None:
-        """End the machine at once, as when its power fails."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-        self._process = None
-        self._close()
+    def cut_power(self, seed: int) -> int:
+        """End the machine at once, as when its power fails; return how many sectors of what was
+        not flushed its disks have lost.
+        """
+        self._kill()
+        return sum(cache.lose_power(seed) for cache in self._caches.values())
 
     def close(self) -> None:
         """End the machine and forget its sockets."""
         if self._process is not None:
-            self.cut_power()
+            self._kill()
         shutil.rmtree(self._sockets, ignore_errors=True)
 
-    def _close(self) -> None:
+    def _kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+        self._nodes.clear()
         for link in (getattr(self, "qmp", None), getattr(self, "guest", None)):
             if link is not None:
                 link.close()
@@ -115,7 +124,7 @@ class Machine:
             *("-append", "console=ttyS0 quiet panic=-1"),
             *("-drive", f"if=none,id=root,file={rootfs()},format=raw,readonly=on"),
             *("-device", "virtio-blk-pci,drive=root,serial=conclave-root"),
-            *("-drive", f"if=none,id=state,file={self._state},format=raw"),
+            *("-blockdev", json.dumps(self._state.node("state"))),
             *("-device", "virtio-blk-pci,drive=state,serial=conclave-state"),
             *("-object", "rng-random,id=rng,filename=/dev/urandom"),
             *("-device", "virtio-rng-pci,rng=rng"),
@@ -125,14 +134,3 @@ class Machine:
             *("-chardev", f"socket,id=commands,path={sockets}/commands,server=on,wait=off"),
             *("-device", "virtserialport,chardev=commands,name=conclave.commands"),
         ]
-
-
-@contextmanager
-def machine(folder: Path, state: Path, api: Path) -> Iterator[Machine]:
-    """Run a machine meanwhile."""
-    one = Machine(folder, state, api)
-    try:
-        one.boot()
-        yield one
-    finally:
-        one.close()

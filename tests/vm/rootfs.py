@@ -23,7 +23,7 @@ from tests.vm.tools import CACHE, find, run
 PROJECT = Path(__file__).parents[2]
 PACKAGES = "/opt/conclave/packages"
 """Where the guest finds what the daemon imports; the project itself lies beside it."""
-_DAEMON = "appliance.work, appliance.link, appliance.hotplug, pyudev"
+_DAEMON = "appliance.main"
 _GUEST = Path(__file__).parent / "guest" / "init"
 _PROGRAMS = (
     "cryptsetup", "dmsetup", "mke2fs", "mkfs.ext4", "e2fsck", "fsck.ext4", "resize2fs", "dumpe2fs",
