@@ -27,6 +27,7 @@ from kms.usecases.approvals.execution import finish_executed
 from kms.usecases.assertions import Assertions
 from kms.usecases.cache import VerifiedCache
 from kms.usecases.checkpoints import Checkpointer
+from kms.usecases.disks.schedule import DiskSchedule
 from kms.usecases.evidence import issued_key_list
 from kms.usecases.recovery import close_open_intents
 from kms.usecases.rotation.reseal import Resealing
@@ -110,6 +111,7 @@ async def composed(
             "resealing": Resealing(services).run,
             "clock": clock_watch.run,
             "rotation": Rotations(services).run,
+            "disks": DiskSchedule(services).run,
             "notifications": notifier.run,
             "alerts": Watcher(services, notifier.tell).run,
         }

@@ -147,6 +147,38 @@ ALERTS: dict[str, Alert] = {
         "A request waits for approval", "有请求等待批准",
         "See conclave approval list.", "请查看 conclave approval list。",
     ),
+    "disk-unknown": Alert(
+        _N, 1, "device on which nothing of ours lies", "the device's serial number", 0,
+        "A device is plugged in that is no enrolled disk", "插入了未登记的存储设备",
+        "See conclave disk list; enrol it, or pull it out.",
+        "请查看 conclave disk list，登记该设备或将其拔出。",
+    ),
+    "disk-quarantined": Alert(
+        _C, 1, "disk that failed a check", "the device's serial number", 0,
+        "A disk is quarantined", "磁盘已被隔离",
+        "See conclave disk show; release it once you know who changed it, or keep it as evidence.",
+        "请查看 conclave disk show；查明变动来源后再解除隔离，否则保留作为证据。",
+    ),
+    "disk-gone-open": Alert(
+        _C, 1, "times within an hour of the clock that an open disk was gone",
+        "the device's serial number", _DAY,
+        "A disk was pulled out while it was open", "磁盘在打开状态下被拔出",
+        "Find the disk; what was being written may be lost.",
+        "请找回该磁盘；正在写入的数据可能已丢失。",
+    ),
+    "disk-recovery-overdue": Alert(
+        _W, 1, "disks whose recovery key should have been tested a week ago", "the space", 0,
+        "Recovery keys of disks were not tested in time", "磁盘恢复密钥未按时验证",
+        "Plug the disks in, or order verify-recovery: conclave disk list.",
+        "请插入磁盘，或下达 verify-recovery 指令：conclave disk list。",
+    ),
+    "disk-order-failed": Alert(
+        _W, 1, "orders about a disk that failed within an hour of the clock",
+        "the device's serial number", _DAY,
+        "The appliance could not do what was ordered with a disk", "设备未能执行磁盘指令",
+        "See conclave disk orders for the cause, then order it again.",
+        "请查看 conclave disk orders 了解原因，然后重新下达指令。",
+    ),
     "seal": Alert(
         _C, 1, "seal", "the space, or site", 0,
         "An officer has sealed it: no key operation", "已紧急封存：不进行任何密钥操作",

@@ -23,6 +23,10 @@ _OURS = frozenset(
     }
 )
 """States that only an enrolled disk is in."""
+IN_USE = "device_in_use"
+"""The code of an unknown device that the appliance's own machine uses for something else."""
+NOT_PREPARED = "not_prepared"
+"""The code of an enrolled disk on which nothing of ours lies yet."""
 
 
 @uninterrupted

@@ -13,6 +13,7 @@ from kms.ports import PutOrder
 from kms.statements.request import CheckedRequest
 from kms.usecases.approvals.effect import Effect
 from kms.usecases.disks.common import disk_path, load
+from kms.usecases.disks.devices import IN_USE
 from kms.usecases.disks.orders import new_order
 from kms.usecases.disks.placing import open_orders
 from kms.usecases.disks.views import check_names, live_disk
@@ -59,10 +60,11 @@ def _check_device(services: Services, wish: DiskWish) -> None:
     device = services.store.device(wish.serial)
     if device is None:
         raise NotFound("no such device was reported", hint="conclave disk list shows them")
-    if device.state is not DiskState.UNKNOWN or device.code:
+    if device.state is not DiskState.UNKNOWN or device.code == IN_USE:
         raise StateNotAllowed(
-            f"the device is {device.state}: only one on which nothing of ours lies is enrolled",
-            hint=device.reason,
+            f"the device is {device.code or device.state}: only one on which nothing of ours lies, "
+            "and which nothing else uses, is enrolled",
+            hint="conclave disk list shows devices and why they are in their state",
         )
     if device.size != wish.size:
         raise StateNotAllowed(f"the device has {device.size} bytes, not {wish.size}")

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kms.domain.disks import Device, Disk, MountPolicy, Work
-from kms.domain.ids import DiskId, SpaceName, parse_mount_name
+from kms.audit.leaf import seconds
+from kms.domain.disks import Device, Disk, MountPolicy, Work, check_description
+from kms.domain.ids import DiskId, SpaceName
 from kms.domain.models import EVERY_SPACE, Principal, Role
 from kms.errors import AlreadyExists, NotFound, StateNotAllowed
 from kms.policy.authorizer import NOT_THERE, Target
@@ -21,6 +22,7 @@ from kms.usecases.disks.common import (
     take_step,
     told_disks,
 )
+from kms.usecases.escrow_log import Generation
 from kms.usecases.queries import is_present
 from kms.usecases.services import Call, Services, authorize, uninterrupted
 
@@ -98,8 +100,7 @@ def check_names(
     """Raise InvalidInput for what is no name, AlreadyExists if another disk of the space has the
     label, or one of the appliance the mount point.
     """
-    for name in filter(None, (parse_mount_name(label), mount.name)):
-        parse_mount_name(name)
+    check_description(label, mount)
     others = [one for one in told_disks(services) if one.disk != disk and not one.erased]
     if any(one.label == label for one in others if one.space == space):
         raise AlreadyExists("another disk of the space has that label", hint="choose another")
@@ -120,21 +121,23 @@ def view_of(services: Services, found: Found) -> DiskView:
 
 def recovery_due(services: Services, disk: Disk) -> int:
     """Return when a disk's recovery key is due to be made anew and tested (0: never): by the
-    period of the settings, and at once if another escrow generation is in force.
+    period of the settings, or since there is a newer escrow generation.
     """
     recovery, period = disk.recovery, services.settings.disks.recovery_test_seconds
     if recovery is None or disk.erased:
         return 0
-    if recovery.generation < generation_in_force(services):
-        return recovery.made
-    return max(recovery.made, recovery.tested) + period if period else 0
+    times = [max(recovery.made, recovery.tested) + period] if period else []
+    newest = _newest_generation(services)
+    if newest is not None and newest.generation > recovery.generation:
+        times.append(seconds(newest.made))
+    return min(times, default=0)
 
 
-def generation_in_force(services: Services) -> int:
-    """Return the newest escrow generation that is not destroyed (0: none)."""
+def _newest_generation(services: Services) -> Generation | None:
     services.escrow_log.read(services.store)
     known = services.escrow_log.generations.values()
-    return max((one.generation for one in known if not one.destroyed), default=0)
+    live = (one for one in known if not one.destroyed)
+    return max(live, key=lambda one: one.generation, default=None)
 
 
 def sees_device(services: Services, principal: Principal, device: Device) -> bool:

@@ -21,6 +21,7 @@ from kms.usecases.services import Services
 from kms.usecases.watch import survey
 from kms.usecases.watch.board import clearing, raising
 from kms.usecases.watch.detectors import DETECTORS, Detector, View
+from kms.usecases.watch.devices import look_at_devices, look_at_disks
 from kms.usecases.watch.history import PAST_DAYS
 
 _LOG = logging.getLogger(__name__)
@@ -59,6 +60,8 @@ class Watcher:
             _Task(survey.look_at_requests, survey_),
             _Task(survey.look_at_grants, survey_),
             _Task(survey.look_at_vaults, survey_),
+            _Task(look_at_devices, often),
+            _Task(look_at_disks, survey_),
             _Task(survey.look_at_escrow, rarely),
         ]
         self._position = 0

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from kms.domain.alerts import Condition
+from kms.domain.disks import DiskState
 from kms.usecases.watch.history import Subject
 from kms.usecases.watch.state import Watched
 
@@ -137,6 +138,36 @@ def approval_waiting(view: View) -> Iterator[Condition]:
         yield Condition("approval-waiting", one.space, one.request, hours, text)
 
 
+def disk_unknown(view: View) -> Iterator[Condition]:
+    """Tell devices that are no enrolled disk."""
+    for one in view.watched.facts.devices:
+        if one.state is DiskState.UNKNOWN:
+            yield Condition("disk-unknown", one.space, one.serial, 1)
+
+
+def disk_quarantined(view: View) -> Iterator[Condition]:
+    """Tell disks that failed a check, and which."""
+    for one in view.watched.facts.devices:
+        if one.state is DiskState.QUARANTINED:
+            yield Condition("disk-quarantined", one.space, one.serial, 1, one.code)
+
+
+def disk_gone_open(view: View) -> Iterator[Condition]:
+    """Count how often a disk was gone that was open."""
+    yield from _counted("disk-gone-open", view.watched.history.torn.take())
+
+
+def disk_recovery_overdue(view: View) -> Iterator[Condition]:
+    """Count disks by space whose recovery key is long due."""
+    for space, number in view.watched.facts.untested.items():
+        yield Condition("disk-recovery-overdue", space, space, number)
+
+
+def disk_order_failed(view: View) -> Iterator[Condition]:
+    """Count orders that failed."""
+    yield from _counted("disk-order-failed", view.watched.history.failed.take())
+
+
 def seal(view: View) -> Iterator[Condition]:
     """Tell what is sealed."""
     for space in view.watched.facts.sealed:
@@ -168,6 +199,11 @@ DETECTORS: tuple[Detector, ...] = (
     grant_forgotten,
     log_trouble,
     approval_waiting,
+    disk_unknown,
+    disk_quarantined,
+    disk_gone_open,
+    disk_recovery_overdue,
+    disk_order_failed,
     seal,
     delivery_failed,
 )

@@ -12,12 +12,15 @@ import msgspec
 
 from kms.audit.actions import MINTING, SERVING
 from kms.audit.leaf import Outcome, Phase
+from kms.domain.disks import DiskState, OrderState
 
 MINUTE, TEN_MINUTES, HOUR = 16, 15, 13
 PAST_DAYS = 14
 LEARNING_DAYS = 7
 _FACTOR = 4
 _HOURS = 24
+_OPEN = frozenset({DiskState.OPEN, DiskState.MOUNTED, DiskState.ROTATING, DiskState.ERASING})
+"""States in which a disk is not pulled out."""
 _REFUSALS = frozenset({"access.refused", "approval.refused"})
 
 Subject = tuple[str, str]
@@ -126,6 +129,8 @@ class History:
     refusals: Tally = field(default_factory=lambda: Tally(TEN_MINUTES))
     altered: Tally = field(default_factory=lambda: Tally(HOUR))
     compromised: Tally = field(default_factory=lambda: Tally(HOUR))
+    torn: Tally = field(default_factory=lambda: Tally(HOUR))
+    failed: Tally = field(default_factory=lambda: Tally(HOUR))
     past: Past = field(default_factory=Past)
     jumps: list[int] = field(default_factory=list)
     minted: Counter[str] = field(default_factory=Counter)
@@ -160,5 +165,15 @@ class History:
             self.compromised.add((leaf.space, leaf.space), leaf.time)
         elif leaf.action == "vault.rewrap":
             self.resealed += len(msgspec.json.decode(leaf.details["addenda"], type=list[str]))
+        elif leaf.action == "device.report":
+            if _text(leaf, "state") == DiskState.GONE and _text(leaf, "before") in _OPEN:
+                self.torn.add((leaf.space, _text(leaf, "serial")), leaf.time)
+        elif leaf.action == "disk-order.report":
+            if _text(leaf, "state") == OrderState.FAILED:
+                self.failed.add((leaf.space, _text(leaf, "serial")), leaf.time)
         elif leaf.action == "clock.jump":
             self.jumps.append(msgspec.json.decode(leaf.details["seconds"], type=int))
+
+
+def _text(leaf: Brief, name: str) -> str:
+    return msgspec.json.decode(leaf.details[name], type=str)

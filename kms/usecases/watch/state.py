@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from kms.domain.disks import DiskState
 from kms.usecases.watch.board import Board
 from kms.usecases.watch.history import History
 
@@ -62,11 +63,22 @@ class Escrow:
     owed: int
 
 
+@dataclass(frozen=True, slots=True)
+class SeenDevice:
+    """A device as it was last reported; ``space`` of the disk that it is or claims to be."""
+
+    space: str
+    serial: str
+    state: DiskState
+    code: str
+
+
 @dataclass(slots=True)
 class Facts:
     """As of the last look. ``misses``: looks in a row at which a token did not answer.
     ``log_error``: why the log cannot be written, since ``log_since`` (monotonic seconds).
     ``unsigned``: for how many seconds the oldest leaf that is not under a checkpoint has waited.
+    ``untested``: disks by space whose recovery key is long due.
     ``stuck``: remaining epochs to reseal, and since when they are as many (monotonic seconds).
     """
 
@@ -84,6 +96,8 @@ class Facts:
     vaults: dict[str, Vaults] = field(default_factory=dict)
     stuck: dict[str, tuple[int, float]] = field(default_factory=dict)
     escrow: Escrow | None = None
+    devices: tuple[SeenDevice, ...] = ()
+    untested: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
