@@ -9,10 +9,9 @@ from kms.api.idempotency import Idempotency
 from kms.api.routes.meetings import Nothing
 from kms.domain.disks import DiskOrder
 from kms.domain.ids import parse_disk, parse_order
-from kms.domain.rows import row_space
 from kms.policy.authorizer import Target
 from kms.usecases.disks import keys, orders, views
-from kms.usecases.services import Call, Services
+from kms.usecases.services import Call
 from kms.wire import disks as wire
 
 _PAGING = (
@@ -34,7 +33,8 @@ def endpoints(idempotency: Idempotency) -> tuple[Endpoint, ...]:
                 context.services, call, wish.kind, wish.serial, wish.dry_run, wish.sealed_key or ""
             )
 
-        target = Target(space=_space_of(context.services, wish.serial))
+        known = views.live_disk(context.services, wish.serial)
+        target = Target(space=known.space if known else "")
         return await idempotency.create(
             context, target, make, lambda made: render(show.order(made))
         )
@@ -48,13 +48,6 @@ def endpoints(idempotency: Idempotency) -> tuple[Endpoint, ...]:
         Endpoint("disk.orders", _orders, wire.OrderPage, query=_PAGING),
         Endpoint("disk.follow", _follow, wire.OrderOut),
     )
-
-
-def _space_of(services: Services, serial: str) -> str:
-    """Return the space of the disk that a device was reported to be; empty: of none."""
-    device = services.store.device(serial)
-    sealed = services.store.disk(device.disk) if device and device.disk else None
-    return row_space(sealed.row.key, sealed.row.kind) if sealed else ""
 
 
 async def _list(context: Context) -> Response:
