@@ -41,6 +41,7 @@ class Keks:
         template = templates.disk_kek(disk_kek(disk.disk, version))
         with self._token.writing() as session:
             session.generate_key(KeyType.AES, _AES_BITS, template=template.packed)
+        self._token.refresh()
         self._find(disk, version)
         return version
 
