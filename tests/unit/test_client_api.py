@@ -11,11 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import httpx2
 import pytest
 
 from kms.client import transport
 from kms.client.api import Client
 from kms.client.transport import Transport, problem_of
+from kms.domain.disks import DiskState
 from kms.errors import (
     ConclaveError,
     Forbidden,
@@ -25,6 +27,7 @@ from kms.errors import (
     Unavailable,
 )
 from kms.operations import OPERATIONS
+from kms.wire.disks import DeviceIn
 from kms.wire.requests import RosterWish, WantedEnvelope
 
 MEETING = "0193a5b0-7c3e-7000-8000-0123456789ab"
@@ -239,6 +242,40 @@ def test_events_resume_behind_the_last_one_when_the_connection_breaks() -> None:
 def test_following_events_ends_with_the_services_refusal() -> None:
     with serving(problem("forbidden", 403)) as (client, _), pytest.raises(Forbidden):
         next(client.events())
+
+
+def test_a_question_for_orders_has_patience_as_long_as_it_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waited: list[float | None] = []
+    longer = transport._longer
+
+    def taken_down(timeout: httpx2.Timeout, patience: int) -> httpx2.Timeout:
+        found = longer(timeout, patience)
+        waited.append(found.read)
+        return found
+
+    monkeypatch.setattr(transport, "_longer", taken_down)
+    orders = {"version": 7, "orders": [], "sealed": ["treasury"]}
+    with serving(answer(orders), answer({"disks": [], "devices": []})) as (client, service):
+        assert client.take_orders(6, 60).sealed == ("treasury",)
+        client.disks()
+    assert service.requests[0].startswith("GET /v1/appliance/orders?version=6&wait=60 ")
+    assert waited == [65, 5]
+
+
+def test_a_device_is_reported_under_its_own_name_and_orders_are_followed_page_by_page() -> None:
+    device = DeviceIn(node="/dev/vdb", size=1, model="", content="", state=DiskState.SEEN)
+    told = {**device.model_dump(mode="json"), "serial": "A+B:1", "changed": "2026-11-22T03:00:00Z"}
+    order = {"order": MEETING, "kind": "lock", "serial": "A", "disk": None, "space": None,
+             "principal": "x", "created": "2026-11-22T03:00:00Z", "state": "done", "dry_run": False,
+             "progress": 0, "code": "", "message": "", "ended": None}  # fmt: skip
+    pages = [{"items": [order], "next": MEETING}, {"items": [order], "next": None}]
+    with serving(answer(told), *map(answer, pages)) as (client, service):
+        assert client.report_device("A+B:1", device).serial == "A+B:1"
+        assert [len(page.items) for page in client.order_pages(MEETING)] == [1, 1]
+    assert service.requests[0].startswith("PUT /v1/appliance/devices/A%2BB%3A1 ")
+    assert f"?disk={MEETING}&before={MEETING} " in service.requests[2]
 
 
 def test_nothing_but_tls_and_the_socket_is_spoken() -> None:
