@@ -1,0 +1,74 @@
+"""ext4: made on an opened disk, checked, and shrunk to make room for a header in front of it."""
+
+import os
+from pathlib import Path
+
+from appliance.run import Limits, ProgramFailed, Programs
+from appliance.storage.luks import REDUCTION
+from kms.errors import InvalidInput, StateNotAllowed
+
+_LONG = Limits(seconds=None, memory=4 << 30)
+_CORRECTED = frozenset({0, 1})
+"""e2fsck(8), exit codes: clean, or errors corrected."""
+_BLOCK = 4096
+"""As large as the largest sector of an encrypted disk."""
+_SUPERBLOCK, _MAGIC = slice(1080, 1082), b"\x53\xef"
+
+
+class FileSystems:
+    """Runs e2fsprogs. Every method raises ProgramFailed where they refuse."""
+
+    def __init__(self, programs: Programs) -> None:
+        self._programs = programs
+
+    def make(self, target: Path) -> None:
+        """Make an ext4 file system; whatever lay there is lost."""
+        words = ("-q", "-F", "-t", "ext4", "-b", str(_BLOCK), "-m", "0", "-E", "nodiscard")
+        self._programs.run(("mke2fs", *words, target), limits=_LONG)
+
+    def check(self, target: Path) -> None:
+        """Check a file system that is not mounted, and correct what is safe to correct."""
+        self._programs.run(("e2fsck", "-f", "-p", target), limits=_LONG, ok=_CORRECTED)
+
+    def shrink(self, target: Path) -> None:
+        """Free the last REDUCTION bytes of a device, or more; nothing is done if they are free.
+
+        Raise StateNotAllowed if its files need that room, InvalidInput if there is no ext4.
+        """
+        if not has_ext4(target):
+            raise InvalidInput("there is no ext4 file system to encrypt in place")
+        size = _size(target)
+        self.check(target)
+        try:
+            self._programs.run(
+                ("resize2fs", target, f"{(size - REDUCTION) // 1024}K"), limits=_LONG
+            )
+        except ProgramFailed as error:
+            raise StateNotAllowed(
+                "the file system is too full to be encrypted in place",
+                hint=f"free at least {REDUCTION >> 20} MiB, or format another disk and copy",
+            ) from error
+        if target.is_file():  # an image file is cut off at the file system's new end
+            os.truncate(target, size)
+
+    def grow(self, target: Path) -> None:
+        """Let a file system fill its device again."""
+        self.check(target)
+        self._programs.run(("resize2fs", target), limits=_LONG)
+
+
+def has_ext4(target: Path) -> bool:
+    """Whether the superblock of an ext file system is where it belongs; raise OSError."""
+    descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        return os.pread(descriptor, _SUPERBLOCK.stop, 0)[_SUPERBLOCK] == _MAGIC
+    finally:
+        os.close(descriptor)
+
+
+def _size(target: Path) -> int:
+    descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        return os.lseek(descriptor, 0, os.SEEK_END)
+    finally:
+        os.close(descriptor)
