@@ -5,10 +5,10 @@ device-mapper is needed, on the host with image files.
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +21,7 @@ from uuid_utils import uuid7
 
 from appliance.link import Held, Link
 from kms.domain.disks import ENDED, DiskState, OrderKind, OrderState
+from kms.practice.files import write_new
 from kms.statements.canonical import b64u, unb64u
 from kms.wire.approvals import RequestOut
 from kms.wire.disks import DeviceOut, OrderOut
@@ -219,6 +220,8 @@ def machine_bay(service: Service, folder: Path) -> Iterator[MachineBay]:
 class HostBay(Bay):
     """A bay whose daemon runs on the host; disks are image files in ``images``."""
 
+    memory: Path = Path("/nowhere")
+    """A folder that lies in memory."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -238,7 +241,7 @@ class HostBay(Bay):
                 site_root=str(self.service.site.site_root),
                 api_socket=str(self.service.settings.paths.api_socket),
                 state=str(self.folder / "state"),
-                run=str(self.folder / "run"),
+                run=str(self.memory),
                 mount_root=str(self.folder / "mounts"),
                 udev=False,
                 image_directory=str(self.images),
@@ -262,15 +265,13 @@ class HostBay(Bay):
 
 @contextmanager
 def host_bay(service: Service, folder: Path) -> Iterator[HostBay]:
-    """Have the daemon run on the host meanwhile."""
-    bay = HostBay(service, folder)
-    for name in ("images", "state", "run", "mounts"):
-        (folder / name).mkdir(mode=0o700)
-    key = os.open(folder / "state" / "key", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(key, "wb") as file:
-        file.write(service.site.appliance_key.read_bytes())
-    try:
-        bay.start()
-        yield bay
-    finally:
-        bay.stop()
+    """Have folders for a daemon on the host meanwhile; it is started by ``start``."""
+    with tempfile.TemporaryDirectory(prefix="conclave-", dir="/dev/shm") as memory:
+        bay = HostBay(service, folder, memory=Path(memory))
+        for name in ("images", "state", "mounts"):
+            (folder / name).mkdir(mode=0o700)
+        write_new(folder / "state" / "key", service.site.appliance_key.read_bytes())
+        try:
+            yield bay
+        finally:
+            bay.stop()

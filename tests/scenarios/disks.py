@@ -21,6 +21,7 @@ SERIAL = "WD-CANARY-1"
 CONTROL = "WD-PLAIN-2"
 _MEGABYTES = 48
 _SEAL_SECONDS = 30.0
+REPLUGGED = "mounted after udev's event"
 
 
 @dataclass
@@ -144,7 +145,7 @@ def replugged(bay: MachineBay, image: Path, story: Story) -> None:
     node = bay.device(SERIAL).node
     told = bay.machine.run(f"udevadm info -q property -n {node} | grep USEC_INITIALIZED")
     event = int(told.partition("=")[2]) / 1e6
-    story.seconds["mounted after udev's event"] = float(bay.machine.run("cat /run/mounted")) - event
+    story.seconds[REPLUGGED] = float(bay.machine.run("cat /run/mounted")) - event
 
 
 def locked(bay: MachineBay, story: Story) -> None:

@@ -8,8 +8,9 @@ are there, or nothing opens it any more.
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,18 +66,18 @@ def _told(counts: Counter) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
 
 
-def points(count: int, seed: int) -> list[Point]:
+def points(works: Sequence[Work], count: int, seed: int) -> list[Point]:
     """Return so many points, the works in turn, the moments drawn from their whole length."""
     chance = random.Random(seed)
-    works = [WORKS[number % len(WORKS)] for number in range(count)]
-    return [Point(work, chance.uniform(0, 1), chance.getrandbits(32)) for work in works]
+    turns = islice(cycle(works), count)
+    return [Point(work, chance.uniform(0, 1), chance.getrandbits(32)) for work in turns]
 
 
-def run(bay: MachineBay, count: int, seed: int) -> Report:
+def run(bay: MachineBay, count: int, seed: int, works: Sequence[Work] = WORKS) -> Report:
     """Cut the power so often; raise AssertionError if a disk is not as it has to be."""
     cutter = Cutter(bay, Report())
-    cutter.measure()
-    for point in points(count, seed):
+    cutter.measure(works)
+    for point in points(works, count, seed):
         cutter.cut(point)
     return cutter.report
 
@@ -98,9 +99,9 @@ class Cutter:
     """The approved request of the last erasure."""
     number: int = 0
 
-    def measure(self) -> None:
+    def measure(self, works: Sequence[Work]) -> None:
         """Do every work once without a cut, and remember how long it takes."""
-        for work in WORKS:
+        for work in works:
             self._prepare_for(work)
             begun = time.monotonic()
             self._await_end(work, self._begin(work))

@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.vm.tools import CACHE, MachineError, find, run
+from tests.vm.tools import MachineError, cache_alone, find, run
 
 _META = "linux-image-cloud-amd64"
 _MODULES = (
@@ -45,9 +45,10 @@ class Kernel:
 
 def kernel() -> Kernel:
     """Return the cached kernel, fetched first if there is none."""
-    place = CACHE / "kernel"
-    if not place.is_dir():
-        _fetch(place)
+    with cache_alone() as cache:
+        place = cache / "kernel"
+        if not place.is_dir():
+            _fetch(place)
     images = sorted((place / "boot").glob("vmlinuz-*"))
     if not images:
         raise MachineError(f"no kernel in {place}: delete that folder and try again")
@@ -55,8 +56,7 @@ def kernel() -> Kernel:
 
 
 def _fetch(place: Path) -> None:
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE) as name:
+    with tempfile.TemporaryDirectory(dir=place.parent) as name:
         folder = Path(name)
         run("apt-get", "download", _package(), cwd=folder)
         (package,) = folder.glob("*.deb")
@@ -81,12 +81,13 @@ def initramfs(chosen: Kernel) -> Path:
     modules = chosen.modules()
     parts = [_INIT.read_bytes(), find("busybox").read_bytes(), *map(Path.read_bytes, modules)]
     digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
-    place = CACHE / f"initramfs-{digest[:16]}.cpio"
-    if not place.exists():
-        with tempfile.TemporaryDirectory(dir=CACHE) as name:
-            made = Path(name) / "made.cpio"
-            made.write_bytes(_archive(_stage(Path(name) / "tree", modules)))
-            made.rename(place)
+    with cache_alone() as cache:
+        place = cache / f"initramfs-{digest[:16]}.cpio"
+        if not place.exists():
+            with tempfile.TemporaryDirectory(dir=cache) as name:
+                made = Path(name) / "made.cpio"
+                made.write_bytes(_archive(_stage(Path(name) / "tree", modules)))
+                made.rename(place)
     return place
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from tests.vm.tools import CACHE, find, run
+from tests.vm.tools import cache_alone, find, run
 
 PROJECT = Path(__file__).parents[2]
 PACKAGES = "/opt/conclave/packages"
@@ -60,12 +60,12 @@ Files = dict[str, Path]
 def rootfs() -> Path:
     """Return the image (ext4), made first unless the cache has one of the same content."""
     files = _files()
-    place = CACHE / f"root-{_digest(files)}.ext4"
-    if not place.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as name:
-            _image(_stage(Path(name) / "tree", files), Path(name) / "image").rename(place)
-        _forget_others(place)
+    with cache_alone() as cache:
+        place = cache / f"root-{_digest(files)}.ext4"
+        if not place.exists():
+            with tempfile.TemporaryDirectory(dir=cache) as name:
+                _image(_stage(Path(name) / "tree", files), Path(name) / "image").rename(place)
+            _forget_others(place)
     return place
 
 
@@ -230,7 +230,7 @@ def _image(tree: Path, image: Path) -> Path:
 
 def _forget_others(kept: Path) -> None:
     """Remove older images, two aside: another run may have just made one."""
-    others = sorted(CACHE.glob("root-*.ext4"), key=lambda path: path.stat().st_mtime)
+    others = sorted(kept.parent.glob("root-*.ext4"), key=lambda path: path.stat().st_mtime)
     for path in others[:-3]:
         if path != kept:
             path.unlink(missing_ok=True)

@@ -3,10 +3,12 @@
 Where CI is set a missing program is an error; elsewhere the test is skipped with the reason.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -53,6 +55,15 @@ def run(name: str, *words: str | Path, data: bytes | None = None, cwd: Path | No
     if done.returncode:
         raise MachineError(f"{name} failed: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout
+
+
+@contextmanager
+def cache_alone() -> Iterator[Path]:
+    """Have the cache for oneself meanwhile: tests run in several processes."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield CACHE
 
 
 def require(names: Sequence[str] = tuple(_PACKAGES)) -> None:
