@@ -56,7 +56,10 @@ def method(found: ErasureCertificate) -> str:
 def device(found: ErasureCertificate) -> str:
     """Return what became of the key slots on the device."""
     if found.slots is Slots.ERASED:
-        return _("The key slots are overwritten; nothing opens the device or a copy of its header.")
+        return _(
+            "The key slots are overwritten; no key in the HSM or the store opens the device or a copy "
+            "of its header."
+        )
     return _("The device was not there: nothing on it was overwritten.")
 
 
