@@ -87,15 +87,16 @@ async def escrow_status(services: Services, call: Call) -> EscrowStatus:
 def live_generations(
     services: Services,
 ) -> tuple[Mapping[int, Generation], frozenset[int], frozenset[int]]:
-    """Return every generation by its number, those whose private halves are kept, and those of them
-    that are not destroyed: they can recover keys.
+    """Return every generation by its number, those both of whose private halves are kept, and those
+    that can recover keys of meetings: not destroyed, and their private half for that is kept.
     """
     services.escrow_log.read(services.store)
     known, state = services.escrow_log.generations, services.settings.paths.state
-    blobs = frozenset(
-        n for n in known if all((state / one.format(n)).is_file() for one in archive.ESCROW_BLOBS)
+    opens, disks = (
+        frozenset(n for n in known if (state / name.format(n)).is_file())
+        for name in archive.ESCROW_BLOBS
     )
-    return known, blobs, frozenset(n for n in blobs if not known[n].destroyed)
+    return known, opens & disks, frozenset(n for n in opens if not known[n].destroyed)
 
 
 def _holders(register: Register, now: int) -> tuple[Holder, ...]:

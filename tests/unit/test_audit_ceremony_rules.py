@@ -9,10 +9,15 @@ from kms.audit.checks import Check, Verdict
 from kms.domain.models import RecipientKind
 from kms.statements.addendum import keeper
 from kms.statements.canonical import digest
+from tests.fixtures import evidence
 from tests.fixtures.evidence import named
 from tests.fixtures.verdicts import SPACE, alter, failed, find, retell, sealed, small_site, verified
 
-TOLD = {"generation": 1, "spki": named("escrow")}
+TOLD = {"generation": 1, "spki": named("escrow"), "disk_spki": named("disk escrow")}
+DISK = {
+    "disk": "0193a5b0-7c3e-7000-8000-00000000d15c", "appliance": "key", "generations": [1],
+    "offline_image": False,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -49,6 +54,30 @@ def test_a_ceremonys_leaves_pass(verify):
     site.told_by_officers("key-list.issue", resource="key-list/2", version=2, sha256=digest(b"k"))
     report = verify(sealed(site), earlier=site.notes())
     assert report.verdict is Verdict.PASS, report.to_text()
+
+
+def recover_disk(site, **told):
+    where = f"spaces/{SPACE}/disks/{DISK['disk']}"
+    site.told_by_officers("escrow.recover-disk", SPACE, where, **{**DISK, **told})
+
+
+def test_a_recovered_disk_passes(verify):
+    site, _ = begun()
+    recover_disk(site)
+    assert verify(sealed(site), earlier=site.notes()).verdict is Verdict.PASS
+
+
+def test_details_that_no_recovery_of_a_disk_writes_are_found(verify):
+    site, _ = begun()
+    recover_disk(site, recipient=named("r"))
+    assert failed(verify(sealed(site))) == {Check.ACTIONS}
+
+
+def test_a_disk_is_recovered_by_its_own_kind_of_ceremony_alone(verify, monkeypatch):
+    site, _ = begun()
+    monkeypatch.delitem(evidence._KINDS, "escrow.recover-disk")  # so it is told in a drill
+    recover_disk(site)
+    assert failed(verify(sealed(site))) == {Check.APPROVALS}
 
 
 def test_recipients_come_and_go_by_their_own_row(verify):

@@ -24,7 +24,7 @@ from kms.domain.people import Credential, CredentialKind, Group, Part, Person, R
 from kms.domain.rows import Record, SealedRow
 from kms.domain.states import KeyState, MeetingState
 from kms.ports import PutEnvelopes, PutRow, Unit
-from kms.statements import jws
+from kms.statements import archive, jws
 from kms.statements.addendum import Addendum, keeper, sign_addendum
 from kms.statements.canonical import b64u, digest, make_row
 from kms.statements.manifest import TYP, Manifest, ManifestRecipient, media_of, subject
@@ -119,7 +119,8 @@ def _person(name: str, part: Part, due: int, group: str = "", share: int = 0) ->
 
 def blob_kept(site: FakeSite, *generations: int) -> None:
     for number in generations:
-        (site.services.settings.paths.state / f"escrow-{number}.kwp").write_bytes(b"wrapped")
+        for name in archive.ESCROW_BLOBS:
+            (site.services.settings.paths.state / name.format(number)).write_bytes(b"wrapped")
 
 
 Work = Callable[[FakeSite], Awaitable[None]]
@@ -230,6 +231,17 @@ def test_a_generation_whose_private_half_is_lost_covers_nothing() -> None:
     assert [gap.reason for gap in found.gaps] == ["generation gone"]
 
 
+def test_a_lost_private_half_for_disks_asks_for_attention_and_leaves_meetings_covered() -> None:
+    async def prepare(site: FakeSite) -> None:
+        (site.services.settings.paths.state / "disk-escrow-1.kwp").unlink()
+        await keep(site, [epoch(0)], [envelope(0)])
+
+    found = status(prepare)
+    assert found.attention
+    assert not found.generations[0].blob
+    assert (found.covered, found.gaps) == (1, ())
+
+
 def test_a_drill_that_is_overdue_is_told_with_its_officer() -> None:
     async def prepare(site: FakeSite) -> None:
         await found_people(site, due=NOW - 1, version=2)
@@ -269,6 +281,15 @@ def test_a_recovery_in_the_offline_image_owes_nothing() -> None:
         await tell(site, leaf("escrow.recover", **RECOVERY, offline_image=True))
 
     assert not status(prepare).attention
+
+
+def test_a_recovered_disk_is_owed_a_new_generation_too() -> None:
+    told = {"ceremony": "c-9", "disk": "d", "appliance": "a", "generations": [1]}
+
+    async def prepare(site: FakeSite) -> None:
+        await tell(site, leaf("escrow.recover-disk", **told, offline_image=False))
+
+    assert [(one.ceremony, one.generation) for one in status(prepare).obligations] == [("c-9", 1)]
 
 
 def test_without_a_register_of_people_the_status_is_refused() -> None:
