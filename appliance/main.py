@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Event
 from types import FrameType
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -81,7 +82,7 @@ def _run(settings: Settings) -> int:
     link = _link(settings)
     _make_folders(settings)
     reports = Reports(link)
-    doer = Doer(lambda programs, told: _bench(settings, link, programs, told), reports)
+    doer = Doer(lambda cancel, told: _bench(settings, link, cancel, told), reports)
     daemon = Daemon(link.disks, doer, reports, Notifier())
     _stop_on_signals(daemon)
     hotplug, watch = Hotplug(settings), OrderWatch(link, daemon.tell)
@@ -142,9 +143,11 @@ def _root(path: Path) -> EllipticCurvePublicKey:
 
 
 def _bench(
-    settings: Settings, link: Link, programs: Programs, told: Callable[[int, str], None]
+    settings: Settings, link: Link, cancel: Event, told: Callable[[int, str], None]
 ) -> Bench:
+    programs = Programs(cancel, dm_udev=settings.dm_udev)
     return Bench(
+        programs=programs,
         link=link,
         luks=Luks(programs),
         systems=FileSystems(programs),

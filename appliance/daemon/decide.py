@@ -99,7 +99,7 @@ def held_by(state: DiskState | None, code: str) -> DiskState | None:
 
 def decide(sight: Sight) -> Action:
     """Return what to do next with a device."""
-    if sight.opened and (sight.sealed or sight.stale or not sight.present):
+    if sight.opened and _must_close(sight):
         return NOTHING if sight.waits else _close(sight)
     if not sight.present:
         return _absent(sight)
@@ -122,9 +122,17 @@ def interrupts(sight: Sight, running: Action) -> bool:
     return put_aside and sight.order != running.order
 
 
+def _must_close(sight: Sight) -> bool:
+    """Whether an open disk may not be open."""
+    locked = sight.held is DiskState.LOCKED
+    return sight.sealed or sight.stale or locked or not sight.present
+
+
 def _close(sight: Sight) -> Action:
     if sight.sealed:
         return Action(Step.CLOSE, DiskState.LOCKED, "sealed", "its space is sealed")
+    if sight.held is DiskState.LOCKED:
+        return Action(Step.CLOSE, DiskState.LOCKED, "locked", "until people unlock it")
     return Action(Step.CLOSE, DiskState.SEEN)
 
 

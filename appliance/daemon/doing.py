@@ -12,12 +12,11 @@ from threading import Event
 from appliance.daemon.decide import Action, Step
 from appliance.daemon.reports import Reports, Word
 from appliance.daemon.strangers import look_at_stranger, stranger_after
-from appliance.run import ProgramCancelled, Programs
+from appliance.run import ProgramCancelled
 from appliance.storage.device import DeviceChanged, DeviceRef
 from appliance.storage.luks import mapping
 from appliance.storage.metadata import HeaderRefused
-from appliance.work import Bench, Outcome, carry_out, close_at_once, go_on, look
-from appliance.work.unlock import unlock
+from appliance.work import Bench, Outcome, carry_out, close_at_once, go_on, look, unlock
 from kms.domain.disks import DiskState, OrderKind, OrderState
 from kms.domain.ids import DiskId
 from kms.errors import ConclaveError, EnvelopeRefused, Unavailable, VerificationFailed
@@ -50,7 +49,8 @@ _LOOKED_AT = frozenset({OrderKind.PREPARE, OrderKind.RELEASE, OrderKind.RESTORE_
 """Orders after which a disk is looked at as if it had just appeared, and so opened."""
 _TRUST = (VerificationFailed, EnvelopeRefused)
 
-MakeBench = Callable[[Programs, Callable[[int, str], None]], Bench]
+MakeBench = Callable[[Event, Callable[[int, str], None]], Bench]
+"""Makes the tools for one device: setting the event ends their programs; who hears of progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +244,8 @@ class Doer:
     def _bench(self, task: Task | None = None) -> Bench:
         """Return the tools: those of a task are put down when it is cancelled."""
         if task is None:
-            return self._make(Programs(), lambda _percent, _sentence: None)
-        return self._make(Programs(task.cancel), self._teller(task))
+            return self._make(Event(), lambda _percent, _sentence: None)
+        return self._make(task.cancel, self._teller(task))
 
     def _teller(self, task: Task) -> Callable[[int, str], None]:
         """Return who hears of progress: about once a second kms does, if there is an order."""
