@@ -145,9 +145,9 @@ def _device(client: "Client", serial: str) -> "DeviceOut":
 def _check_device(device: "DeviceOut", how: Preparation, *, overwrite: bool) -> None:
     """Raise why a device cannot be prepared so, before anybody signs; the service checks again."""
     check_size(device.size)
-    if device.state is not DiskState.UNKNOWN:
+    if device.state is not DiskState.UNKNOWN or device.code:
         raise StateNotAllowed(
-            f"the device is {device.state.value}, not unknown",
+            f"the device cannot be enrolled: {device.code or device.state.value}",
             hint="conclave disk list tells what it is; one that is gone has to be plugged in",
         )
     if how is Preparation.ENCRYPT and device.content != _IN_PLACE:

@@ -57,8 +57,8 @@ def device(found: ErasureCertificate) -> str:
     """Return what became of the key slots on the device."""
     if found.slots is Slots.ERASED:
         return _(
-            "The key slots are overwritten; no key in the HSM or the store opens the device or a copy "
-            "of its header."
+            "The key slots are overwritten; no key in the HSM or the store opens the device or a "
+            "copy of its header."
         )
     return _("The device was not there: nothing on it was overwritten.")
 
