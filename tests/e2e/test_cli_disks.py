@@ -226,3 +226,11 @@ def test_an_erased_disk_has_a_certificate_and_no_key(
     }  # fmt: skip
     with pytest.raises(ConclaveError):
         appliance.client.rotate_kek(enrolled)
+
+
+def test_the_log_of_a_disks_life_holds(desk: Desk, enrolled: str, tmp_path: Path) -> None:
+    bundle, root = tmp_path / "evidence.db", str(desk.service.site.site_root)
+    exported = desk.run("audit", "export", str(bundle))
+    assert exported.code == 0, exported.err
+    verified = desk.run("audit", "verify", str(bundle), "--site-root", root)
+    assert verified.code == 0, verified.out + verified.err
