@@ -6,6 +6,7 @@ Secrets go through pipes: never in an argument, the environment, a file or the l
 
 import logging
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -21,11 +22,13 @@ from kms.errors import ConclaveError, ConfigurationError
 
 _PATH = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": ":".join(_PATH)}
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*", re.ASCII)
 _PIPE_BYTES = 4096
 """What a pipe takes without a reader (pipe(7)): so secrets are written before the start."""
 _TICK_SECONDS = 0.1
 _GRACE_SECONDS = 2.0
 """How long a cancelled program may put its metadata in order before it is killed."""
+_BURY_SECONDS = 5.0
 _MIB = 1 << 20
 _SAID_BYTES = 300
 
@@ -133,10 +136,11 @@ class Programs:
 
 def find_program(name: str) -> str:
     """Return the absolute path of a program; raise ConfigurationError if it is not installed."""
-    for folder in _PATH:
-        path = os.path.join(folder, name)  # noqa: PTH118 -- a plain name, checked below
-        if "/" not in name and os.access(path, os.X_OK):
-            return path
+    if _NAME.fullmatch(name):
+        for folder in _PATH:
+            path = f"{folder}/{name}"
+            if os.access(path, os.X_OK):
+                return path
     raise ConfigurationError(
         f"the program {name} is not installed",
         hint="install the packages cryptsetup-bin, e2fsprogs, mount, util-linux",
@@ -219,13 +223,14 @@ class _Running:
         finally:
             # Whatever happened, nothing of it goes on: also not a child that it left behind.
             self._signal(signal.SIGKILL)
-            self._process.wait()
+            if not self._ended(_BURY_SECONDS):  # it waits for a device that does not answer
+                _log.error("%s cannot be ended", self._name)
             for pipe in (self._process.stdout, self._process.stderr):
                 if pipe:
                     pipe.close()
         if self._on_line and self._line:
             self._on_line(bytes(self._line))
-        return Result(self._process.returncode, bytes(self._out), bytes(self._err))
+        return Result(self._process.wait(), bytes(self._out), bytes(self._err))
 
     def _hear(self) -> None:
         with selectors.DefaultSelector() as selector:

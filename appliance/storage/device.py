@@ -116,6 +116,27 @@ def read_at(descriptor: int, offset: int, size: int) -> bytes:
     return b"".join(parts)
 
 
+def size_of(target: Path) -> int:
+    """Return the size of a node or image file in bytes; raise OSError."""
+    descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        return _size(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_start(target: Path, content: bytes) -> None:
+    """Put content at a device's beginning, durably; raise OSError."""
+    descriptor = os.open(target, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        written = 0
+        while written < len(content):
+            written += os.pwrite(descriptor, content[written:], written)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def udev_device(properties: Mapping[str, str], sysfs: Path) -> DeviceRef:
     """Return the disk that a udev event tells of; raise DeviceChanged if it is gone already, and
     InvalidInput for a node that is none of a whole disk.

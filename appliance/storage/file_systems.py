@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from appliance.run import Limits, ProgramFailed, Programs
+from appliance.storage.device import size_of
 from appliance.storage.luks import REDUCTION
 from kms.errors import InvalidInput, StateNotAllowed
 
@@ -37,7 +38,7 @@ class FileSystems:
         """
         if not has_ext4(target):
             raise InvalidInput("there is no ext4 file system to encrypt in place")
-        size = _size(target)
+        size = size_of(target)
         self.check(target)
         try:
             self._programs.run(
@@ -62,13 +63,5 @@ def has_ext4(target: Path) -> bool:
     descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         return os.pread(descriptor, _SUPERBLOCK.stop, 0)[_SUPERBLOCK] == _MAGIC
-    finally:
-        os.close(descriptor)
-
-
-def _size(target: Path) -> int:
-    descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        return os.lseek(descriptor, 0, os.SEEK_END)
     finally:
         os.close(descriptor)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from appliance.run import Argument, Limits, ProgramFailed, Programs, Result, Secret
+from appliance.storage.device import size_of, write_start
 from appliance.storage.header import REGION_BYTES, Header, header_of
 from appliance.storage.header_policy import KEY_BYTES, TOKEN
 from kms.domain.ids import DiskId
@@ -127,13 +128,9 @@ class Luks:
         # A damaged header, or one amid a reencryption, is refused: it is overwritten all the same.
         with suppress(ProgramFailed):
             self._run("erase", target)
-        descriptor = os.open(target, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            size = min(REGION_BYTES, os.lseek(descriptor, 0, os.SEEK_END))
-            for content in (os.urandom(size), bytes(size)):
-                _write(descriptor, content)
-        finally:
-            os.close(descriptor)
+        size = min(REGION_BYTES, size_of(target))
+        for content in (os.urandom(size), bytes(size)):
+            write_start(target, content)
 
     # --- reencryption ----------------------------------------------------------------------------
 
@@ -302,10 +299,3 @@ def _hear(line: bytes, on_progress: Progress) -> None:
     except (ValueError, KeyError, TypeError):
         return
     on_progress(min(100, 100 * done // whole) if whole else 100)
-
-
-def _write(descriptor: int, content: bytes) -> None:
-    written = 0
-    while written < len(content):
-        written += os.pwrite(descriptor, content[written:], written)
-    os.fsync(descriptor)
