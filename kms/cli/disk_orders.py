@@ -277,6 +277,11 @@ def _todo(code: str) -> str:
         "device_changed": _("The device was pulled out meanwhile: plug it in and order it again."),
         "program_failed": _("The appliance's log tells which program failed and what it said."),
         "program_too_slow": _("The device does not answer in time: look at it and its cable."),
+        "disk_busy": _("Somebody still uses what lies on the disk: end that and order it again."),
+        "header_refused": _(
+            "The header is not the registered one, and nothing was touched: look at the disk, then "
+            "have the header restored from its copy, or recover or erase the disk."
+        ),
         "sealed": _("The ceremony unseal opens the space again."),
     }
     other = _("To see how the disk stands: {command}").format(command="conclave disk show")
