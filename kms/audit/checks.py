@@ -31,6 +31,7 @@ class Check(StrEnum):
     ACCESS = "AV-16"
     APPROVALS = "AV-17"
     DESTRUCTION = "AV-18"
+    DISKS = "AV-19"
 
 
 class Verdict(StrEnum):
@@ -103,6 +104,12 @@ SENTENCES: dict[Check, Said] = {
         "销毁均不违反法律保全与保存期限，并有与请求和日志相符的已签名证书",
         "Destructions kept to legal holds and retention and have signed certificates that tell of "
         "them as request and log do",
+    ),
+    Check.DISKS: Said(
+        "磁盘密钥只为已登记且未擦除的磁盘生成和释放，工序次序正确；擦除均有与请求和日志相符的已签名证书",
+        "Disk keys were made and released only for disks that were enrolled and not erased, in the "
+        "order of their works; erasures have signed certificates that tell of them as request and "
+        "log do",
     ),
 }
 

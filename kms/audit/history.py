@@ -7,6 +7,7 @@ from kms.audit.actions import MINTING, SERVING
 from kms.audit.approvals import Approvals
 from kms.audit.ceremonies import Ceremonies
 from kms.audit.checks import Broken, Check, Tally
+from kms.audit.disks import Disks
 from kms.audit.facts import (
     EpochFacts,
     MeetingFacts,
@@ -14,6 +15,7 @@ from kms.audit.facts import (
     check_roster,
     check_rows,
 )
+from kms.audit.governance import Step  # noqa: TC001  with the other parts of the replay
 from kms.audit.leaf import Leaf, Outcome, seconds
 from kms.audit.life import LifeCycle
 from kms.audit.officers import Officers
@@ -38,7 +40,9 @@ _SERVED_BY = {"envelope.fetch": ReleaseClass.TRUSTED, "envelope.relay": ReleaseC
 class History:
     """Every succeeded leaf is applied in order; what cannot have been is tallied."""
 
-    def __init__(self, manifests: Manifests, approvals: Approvals, tally: Tally) -> None:
+    def __init__(
+        self, manifests: Manifests, approvals: Approvals, disks: Disks, tally: Tally
+    ) -> None:
         self._manifests = manifests
         self._tally = tally
         self._meetings: dict[tuple[str, str], MeetingFacts] = {}
@@ -48,34 +52,46 @@ class History:
         self._ceremonies = Ceremonies()
         self._officers = Officers(self._meetings, manifests, tally)
         self._life = LifeCycle(self._meetings, approvals, tally)
+        self._disks = disks
+        self._steps: dict[str, Step] = {
+            **dict.fromkeys(SERVING, self._serve),
+            **dict.fromkeys(MINTING, self._mint),
+            "epoch.activate": self._activate,
+            "meeting.close": self._close,
+            "meeting.destroy": self._destroy,
+        }
 
     def apply(self, leaf: Leaf) -> None:
         """Apply one leaf; raise Broken at what stops the rest of it from being checked."""
         self._ceremonies.follow(leaf)
         self._tally.guard(lambda: self._life.check_grant(leaf), leaf.seq)
+        if self._disks.announces(leaf):
+            self._tally.guard(lambda: self._life.check_in_service(leaf.space), leaf.seq)
+            self._disks.announce(leaf)
         if leaf.outcome is not Outcome.SUCCEEDED:
             return
         self._ceremonies.check(leaf)
-        if leaf.action in SERVING:
-            self._serve(leaf)
-        elif leaf.action in MINTING:
-            self._mint(leaf)
-        elif leaf.action == "epoch.activate":
-            self._activate(leaf)
-        elif leaf.action == "meeting.close":
-            self._close(leaf)
-        elif leaf.action == "meeting.destroy":
-            self._destroy(leaf)
+        step = self._steps.get(leaf.action)
+        if step is not None:
+            step(leaf)
         elif self._life.knows(leaf):
             self._life.apply(leaf)
+        elif self._disks.knows(leaf):
+            self._disks.apply(leaf)
         else:
-            self._officers.apply(leaf)
-            self._approvals.apply(leaf)
+            self._by_officers(leaf)
+
+    def _by_officers(self, leaf: Leaf) -> None:
+        self._officers.apply(leaf)
+        self._approvals.apply(leaf)
+        if leaf.action == "space.destroy":
+            self._disks.check_gone(leaf.space)
 
     def end(self) -> None:
         """Note what the log leaves open."""
         self._approvals.end(self._tally)
         self._life.end()
+        self._disks.end()
 
     def count_rows(self, leaf: Leaf) -> None:
         """Raise Broken unless every row's version is one more than the last."""

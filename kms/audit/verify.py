@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from kms.audit.approvals import Approvals
 from kms.audit.bundle import Bundle
 from kms.audit.checks import Broken, Check, Said, Tally
+from kms.audit.disks import Disks
+from kms.audit.erasures import Erasures
 from kms.audit.history import History
 from kms.audit.leaf import Leaf, Outcome, Phase, decode_exact_leaf
 from kms.audit.merkle import CompactRange, leaf_hash
@@ -70,7 +72,8 @@ class _Run:
         heads.expect_earlier(earlier)
         manifests = Manifests(bundle, keys)
         approvals = Approvals(bundle, keys, root_key)
-        history = History(manifests, approvals, self.tally)
+        disks = Disks(approvals, Erasures(bundle, keys), self.tally)
+        history = History(manifests, approvals, disks, self.tally)
         self._read_log(bundle, heads, _Log(history, self.tally))
         heads.end(len(self._tree))
         self._check_tail(heads.newest)

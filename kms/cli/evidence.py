@@ -76,7 +76,11 @@ def _export(
 
 _MARKS = (b'"manifest"', b'"addenda"', b'"digest"', b'"sha256"', b'"certificate"')
 """A leaf without any of these names nothing that is taken away beside the log."""
-_NAMING = {"register.change": "sha256", "destruction.certify": "certificate"}
+_NAMING = {
+    "register.change": "sha256",
+    "destruction.certify": "certificate",
+    "erasure.certify": "certificate",
+}
 """Actions whose details name a document by its digest, and where."""
 
 
