@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import pytest
 
-from kms.cli import disk, disk_orders, disk_requests
+from kms.cli import disk, disk_following, disk_requests
 from kms.cli.disk_view import find_disk, size
 from kms.cli.exits import Exit
 from kms.domain.disks import DiskState, OrderKind, OrderState, Work
@@ -100,7 +100,7 @@ Serve = Callable[[FakeClient], FakeClient]
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
     """A function that has command lines reach a fake client."""
-    monkeypatch.setattr(disk_orders, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(disk_following, "_LOOK_SECONDS", 0.0)
 
     def one(client: FakeClient) -> FakeClient:
         monkeypatch.setattr("kms.cli.connect.connect", lambda _session: client)
@@ -271,7 +271,7 @@ def test_who_stops_waiting_is_told_that_the_order_goes_on(
 def test_nobody_waits_for_an_appliance_that_is_not_there_without_being_told(
     cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(disk_orders, "_SOON", 0.0)
+    monkeypatch.setattr(disk_following, "_SOON", 0.0)
     serve(FakeClient(states=[order_out(), order_out(), order_out(state=OrderState.DONE)]))
     ended = cli("disk", "follow", ORDER)
     assert ended.code == Exit.OK
