@@ -5,6 +5,7 @@ from pathlib import Path
 
 from appliance.run import Limits, ProgramFailed, Programs
 from appliance.storage.device import size_of
+from appliance.storage.header import claims_luks, read_region
 from appliance.storage.luks import REDUCTION
 from kms.errors import InvalidInput, StateNotAllowed
 
@@ -56,6 +57,16 @@ class FileSystems:
         """Let a file system fill its device again."""
         self.check(target)
         self._programs.run(("resize2fs", target), limits=_LONG)
+
+
+def content_of(target: Path) -> str:
+    """Return what lies on an image file, in udev's words (ID_FS_TYPE); raise OSError."""
+    descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        luks = claims_luks(read_region(descriptor))
+    finally:
+        os.close(descriptor)
+    return "crypto_LUKS" if luks else "ext4" if has_ext4(target) else ""
 
 
 def has_ext4(target: Path) -> bool:

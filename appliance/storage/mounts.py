@@ -21,7 +21,7 @@ _SYNC = Limits(seconds=2.0)
 _MOUNT = Limits(seconds=60.0)
 """ext4 may have a journal to replay."""
 _ESCAPE = re.compile(r"\\([0-7]{3})")
-_MAPPER = Path("/dev/mapper")
+_TABLE = Path("/proc/self/mountinfo")
 _SHOWN = 5
 
 
@@ -33,8 +33,9 @@ class DiskBusy(ConclaveError):  # noqa: N818 -- named as in kms/errors.py
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A mounted file system."""
+    """A mounted file system; ``number`` is its device's, as ``major:minor``."""
 
+    number: str
     source: str
     point: Path
     kind: str
@@ -44,10 +45,8 @@ class Mount:
 class Mounts:
     """Mounts below ``root``, which root alone may write to."""
 
-    def __init__(
-        self, programs: Programs, root: Path, table: Path = Path("/proc/self/mountinfo")
-    ) -> None:
-        self._programs, self._root, self._table = programs, root, table
+    def __init__(self, programs: Programs, root: Path, mapper: Path = Path("/dev/mapper")) -> None:
+        self._programs, self._root, self._mapper = programs, root, mapper
 
     def mount(self, mapping: str, name: str, *, read_only: bool = False) -> Path:
         """Mount an open disk and return where. Nothing is done if it is mounted there already.
@@ -58,11 +57,11 @@ class Mounts:
         point = self._point(name)
         there = self.at(point)
         if there is not None:
-            if there.source != str(_MAPPER / mapping):
+            if there not in self.of(mapping):
                 raise DiskBusy(f"another disk is mounted at {point}")
             return point
         options = ("nosuid", "nodev", "noexec", *(("ro",) if read_only else ()))
-        words = ("-i", "-t", "ext4", "-o", ",".join(options), "--source", _MAPPER / mapping)
+        words = ("-i", "-t", "ext4", "-o", ",".join(options), "--source", self._mapper / mapping)
         self._programs.run(("mount", *words, "--target", point), limits=_MOUNT)
         return point
 
@@ -91,17 +90,17 @@ class Mounts:
 
     def at(self, point: Path) -> Mount | None:
         """Return what is mounted at a place, the uppermost if several are."""
-        found = [one for one in self._all() if one.point == point]
+        found = [one for one in _mounted() if one.point == point]
         return found[-1] if found else None
 
     def of(self, mapping: str) -> tuple[Mount, ...]:
         """Return where an open disk is mounted, the uppermost first."""
-        source = str(_MAPPER / mapping)
-        return tuple(one for one in reversed(tuple(self._all())) if one.source == source)
-
-    def sources(self) -> frozenset[str]:
-        """Return the sources of everything that is mounted."""
-        return frozenset(one.source for one in self._all())
+        try:
+            device = (self._mapper / mapping).stat().st_rdev
+        except FileNotFoundError:
+            return ()
+        number = f"{os.major(device)}:{os.minor(device)}"
+        return tuple(one for one in reversed(tuple(_mounted())) if one.number == number)
 
     def _point(self, name: str) -> Path:
         """Return the mount point of a name, made if it is not there."""
@@ -123,12 +122,10 @@ class Mounts:
             os.close(root)
         return self._root / name
 
-    def _all(self) -> Iterator[Mount]:
-        for line in self._table.read_text(errors="surrogateescape").splitlines():
-            before, _, after = line.partition(" - ")
-            fields, (kind, source, *_) = before.split(" "), after.split(" ")
-            options = frozenset(fields[5].split(","))
-            yield Mount(_plain(source), Path(_plain(fields[4])), kind, options)
+
+def mounted_numbers() -> frozenset[str]:
+    """Return the numbers (``major:minor``) of all devices that something is mounted from."""
+    return frozenset(one.number for one in _mounted())
 
 
 def holders(point: Path, proc: Path = Path("/proc")) -> tuple[str, ...]:
@@ -155,6 +152,14 @@ def _check_own(descriptor: int, place: Path) -> None:
         raise ConfigurationError(
             f"others may write to {place}", hint="chown it to root and chmod it to 0755"
         )
+
+
+def _mounted(table: Path = _TABLE) -> Iterator[Mount]:
+    for line in table.read_text(errors="surrogateescape").splitlines():
+        before, _, after = line.partition(" - ")
+        fields, (kind, source, *_) = before.split(" "), after.split(" ")
+        options = frozenset(fields[5].split(","))
+        yield Mount(fields[2], _plain(source), Path(_plain(fields[4])), kind, options)
 
 
 def _plain(text: str) -> str:
