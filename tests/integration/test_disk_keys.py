@@ -93,7 +93,7 @@ def test_a_work_replaces_what_it_is_for_and_nothing_else(site: ManySpaces, work:
     tell(site, story)
 
 
-@pytest.mark.parametrize("work", [Work.SLOT, Work.RECOVERY, Work.VOLUME, Work.RECOVER])
+@pytest.mark.parametrize("work", [Work.SLOT, Work.RECOVERY, Work.VOLUME])
 def test_every_step_of_a_work_may_be_asked_for_again(site: ManySpaces, work: Work) -> None:
     async def story(one: DiskStory) -> None:
         disk = await one.prepared(new_serial())
@@ -104,11 +104,25 @@ def test_every_step_of_a_work_may_be_asked_for_again(site: ManySpaces, work: Wor
         before = size()
         await one.begin(disk, work)
         assert await one.finish(disk) == await one.finish(disk)
-        assert (
-            len(one.leaves("disk.begin", disk)) == 4
-        )
+        assert len(one.leaves("disk.begin", disk)) == 4
         assert len(one.leaves("disk.commit", disk)) == len(one.leaves("disk.finish", disk)) == 2
         assert size() == before + 1
+
+    tell(site, story)
+
+
+def test_a_recovery_begins_anew_since_the_kek_of_the_last_one_may_be_lost(
+    site: ManySpaces,
+) -> None:
+    async def story(one: DiskStory) -> None:
+        disk = await one.prepared(new_serial())
+        first = await one.begin(disk, Work.RECOVER)
+        second = await one.begin(disk, Work.RECOVER)
+        assert first.next_key != second.next_key
+        assert len(await one.keks(disk)) == 3
+        await one.commit(disk)
+        await one.finish(disk)
+        assert await one.keks(disk) == [f"disk-kek/{disk}/3"]
 
     tell(site, story)
 

@@ -11,10 +11,13 @@ from kms.usecases.disks.keys import drop_old, old_keks
 from kms.usecases.disks.views import DiskView, view_of
 from kms.usecases.services import Call, Services, uninterrupted
 
+_NEVER_UNDER_WAY = frozenset({Work.NONE, Work.RECOVER})
+
 
 @uninterrupted
 async def begin(services: Services, call: Call, disk: DiskId, work: Work) -> DiskView:
-    """Begin a work, for which the worker makes keys; the same one under way is returned as it is.
+    """Begin a work, for which the worker makes keys; the same one under way is returned as it is,
+    but for a recovery, which is asked for anew where the KEK of the last one is lost.
 
     Raise NotFound, Sealed, StateNotAllowed, IntegrityFailure, HsmUnavailable, AuditUnavailable.
     """
@@ -34,7 +37,7 @@ def _is_under_way(found: Found, work: Work) -> bool:
     """Whether a work has begun: an enrolled disk waits for its first one, without keys."""
     disk = found.disk
     begun = disk.key or disk.next_key or disk.next_recovery
-    return disk.work is work and work is not Work.NONE and not disk.erased and bool(begun)
+    return disk.work is work and work not in _NEVER_UNDER_WAY and not disk.erased and bool(begun)
 
 
 @uninterrupted
