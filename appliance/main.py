@@ -26,7 +26,7 @@ from appliance.orders import OrderWatch
 from appliance.own_key import load_key, make_key, public_text
 from appliance.run import Programs
 from appliance.settings import DEFAULT_PATH, Settings, load
-from appliance.storage.backups import Backups
+from appliance.storage.backups import HeaderBackups
 from appliance.storage.file_systems import FileSystems
 from appliance.storage.luks import Luks
 from appliance.storage.mounts import Mounts
@@ -152,7 +152,7 @@ def _bench(
         luks=Luks(programs),
         systems=FileSystems(programs),
         mounts=Mounts(programs, settings.mount_root),
-        backups=Backups(settings.state / "headers"),
+        backups=HeaderBackups(settings.state / "headers"),
         run=settings.run,
         told=told,
     )

@@ -12,6 +12,8 @@ from kms.wire.disks import DiskOut, OrderToDo
 
 HELD = frozenset({DiskState.LOCKED, DiskState.QUARANTINED})
 """States that stay until people end them, also while the device is away."""
+STOPPING = frozenset({OrderKind.LOCK, OrderKind.QUARANTINE})
+"""Orders that wait for nothing."""
 _WITHOUT_KEYS = frozenset(
     {
         OrderKind.LOCK,
@@ -111,15 +113,15 @@ def decide(sight: Sight) -> Action:
 
 
 def interrupts(sight: Sight, running: Action) -> bool:
-    """Whether what runs on a device is cut short: it is gone, sealed or to be put aside."""
+    """Whether what runs on a device is cut short: it is gone, sealed or to be stopped."""
     if running.step in {Step.CLOSE, Step.REST, Step.REFUSE}:
         return False
     if not sight.present:
         return True
     if sight.sealed and (running.order is None or running.order.kind not in _WITHOUT_KEYS):
         return True
-    put_aside = sight.order is not None and sight.order.kind is OrderKind.QUARANTINE
-    return put_aside and sight.order != running.order
+    stopped = sight.order is not None and sight.order.kind in STOPPING
+    return stopped and sight.order != running.order
 
 
 def _must_close(sight: Sight) -> bool:

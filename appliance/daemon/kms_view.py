@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kms.domain.disks import OrderKind
+from appliance.daemon.decide import STOPPING
 from kms.wire.disks import DiskList, DiskOut, Orders, OrderToDo
 
 
@@ -36,10 +36,10 @@ class KmsView:
         return self.box or (disk is not None and disk.space in spaces)
 
     def order(self, serial: str, is_over: Callable[[str], bool]) -> OrderToDo | None:
-        """Return the order about a device that is next: to put it in quarantine before others,
-        else the oldest that has not ended.
+        """Return the order about a device that is next: one that stops before all others, else
+        the oldest that has not ended.
         """
         orders = self.orders.orders if self.orders else ()
         waiting = [one for one in orders if one.serial == serial and not is_over(one.order)]
-        urgent = (one for one in waiting if one.kind is OrderKind.QUARANTINE)
+        urgent = (one for one in waiting if one.kind in STOPPING)
         return next(urgent, waiting[0] if waiting else None)

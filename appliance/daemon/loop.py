@@ -68,9 +68,9 @@ class Daemon:
         """Decide until told to stop; then running programs end, and open disks stay open."""
         while self._hear():
             self._keep_alive()
-            self._see_to_seals()
+            self._see_to_urgent()
             self._ask()
-            if self._kms.disks is None or self._kms.box:
+            if self._kms.disks is None or self._changed or self._kms.box:
                 continue
             for serial in self._kms.serials():
                 self._table.entry(serial)
@@ -133,14 +133,14 @@ class Daemon:
 
     # --- deciding --------------------------------------------------------------------------------
 
-    def _see_to_seals(self) -> None:
-        """Close the disks of sealed spaces before anything is asked."""
+    def _see_to_urgent(self) -> None:
+        """Close what was pulled out, and disks of sealed spaces, before kms is asked anything."""
         if self._kms.box and self._kms.disks is None:
             for name in self._doer.opened():
                 self._doer.close(name)
         for entry in self._table.all():
             disk = self._kms.disk(entry.serial)
-            if disk is not None and self._kms.sealed(disk):
+            if disk is not None and (entry.ref is None or self._kms.sealed(disk)):
                 self._see_to(entry, disk)
 
     def _see_to(self, entry: Entry, disk: DiskOut | None) -> None:

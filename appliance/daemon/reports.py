@@ -108,8 +108,9 @@ class Reports:
         """Report that a device was unplugged; nothing of one that was never reported."""
         if (told := self._devices.get(serial)) is None:
             return
-        word = Word(DiskState.GONE, disk=told.wanted.disk)
-        changes = {"state": word.state, "code": self._code(serial, word), "mounted": ""}
+        code = self._code(serial, Word(DiskState.GONE))
+        reason = told.wanted.reason if code else ""
+        changes = {"state": DiskState.GONE, "code": code, "reason": reason, "mounted": ""}
         self._say(serial, told.wanted.model_copy(update=changes))
 
     def running(self, order: str, progress: int, message: str) -> None:
@@ -145,8 +146,8 @@ class Reports:
                 self._send(serial, told)
         for order in list(self._ends):
             self._send_end(order)
-        told, ends = list(self._devices.values()), list(self._ends.values())
-        return all(one.heard for one in told) and all(one.heard for one in ends)
+        devices, ends = list(self._devices.values()), list(self._ends.values())
+        return all(one.heard for one in devices) and all(one.heard for one in ends)
 
     def _code(self, serial: str, word: Word) -> str:
         held = self.held(serial)
