@@ -104,6 +104,7 @@ def _wonder(session: Session) -> None:
 
 
 def show_order(session: Session, order: "OrderOut") -> None:
+    """Print an order; of one that was only to say what it would do, what it said."""
     document = order.model_dump(mode="json")
     if order.dry_run and order.state is OrderState.DONE:
         session.output.document(document, _(order.message))

@@ -142,11 +142,11 @@ class Output:
     @contextmanager
     def bar(self, what: str) -> Iterator[Callable[[int, str], None]]:
         """Yield a function that shows how far something is, in percent and in a word; silent unless
-        stderr is a terminal.
+        stderr is a terminal that can show it.
         """
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn  # noqa: PLC0415 -- for orders alone
 
-        if self._quiet or self._json or not self._err.is_terminal:
+        if self._quiet or self._json or not self._err.is_interactive:
             yield lambda _percent, _word: None
             return
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
@@ -155,7 +155,7 @@ class Output:
 
             def tell(percent: int, word: str) -> None:
                 text = escape(visible(f"{what}: {word}"))
-                progress.update(task, completed=percent, description=text)
+                progress.update(task, completed=percent, description=text, refresh=True)
 
             yield tell
 

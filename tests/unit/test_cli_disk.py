@@ -11,11 +11,13 @@ import pytest
 from kms.cli import disk, disk_following, disk_requests
 from kms.cli.disk_view import find_disk, size
 from kms.cli.exits import Exit
+from kms.cli.output import Output
 from kms.domain.disks import DiskState, OrderKind, OrderState, Work
 from kms.errors import InvalidInput, NotFound
 from kms.statements.recovered import RecoveredDisk, encode_recovered_disk
 from kms.wire.disks import DeviceOut, DiskList, DiskOut, MountOut, OrderOut, OrderPage
 from tests.fixtures.cli import Cli, Ended
+from tests.unit.test_cli_conventions import terminal
 
 LEDGER = "01930000-0000-7000-8000-00000000000a"
 OLD = "01930000-0000-7000-8000-00000000000b"
@@ -276,6 +278,21 @@ def test_nobody_waits_for_an_appliance_that_is_not_there_without_being_told(
     ended = cli("disk", "follow", ORDER)
     assert ended.code == Exit.OK
     assert ended.err.count("Does conclave-appliance run there?") == 1
+
+
+def test_progress_is_a_bar_on_a_terminal_and_what_it_says_cannot_steer_that(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal(80, monkeypatch)
+    monkeypatch.setenv("TERM", "xterm")
+    with Output().bar("lock WD-1") as tell:
+        tell(40, "\x1b[2Jcopying\u202e [bold]files[/]")
+    shown = capsys.readouterr()
+    assert "40%" in shown.err
+    assert "[bold]files[/]" in shown.err
+    assert "\x1b[2J" not in shown.err
+    assert "\u202e" not in shown.err
+    assert shown.out == ""
 
 
 def test_a_device_that_is_no_disk_can_be_quarantined_but_not_unlocked(
