@@ -107,8 +107,10 @@ class Programs:
         limits: Limits = Limits(),
         ok: Collection[int] = (0,),
         on_line: Callable[[bytes], None] | None = None,
+        folder: Path = Path("/"),
     ) -> Result:
-        """Run a program to its end and return what it said; ``on_line`` hears stdout by lines.
+        """Run a program in ``folder`` to its end and return what it said; ``on_line`` hears stdout
+        by lines.
 
         Raise ProgramFailed unless it ends with a code of ``ok``, ProgramTooSlow or
         ProgramCancelled if it was killed, ConfigurationError if it is not installed.
@@ -119,7 +121,7 @@ class Programs:
         with _pipes((stdin, *secrets)) as pipes:
             words = [_word(argument, pipes[1:]) for argument in argv[1:]]
             began = time.monotonic()
-            started = _start([str(program), *words], pipes, limits, self._environment)
+            started = _start([str(program), *words], pipes, limits, self._environment, folder)
         result = _Running(program.name, started, limits, self._cancel, on_line).result()
         _log.info(
             "%s ended with %d after %.2f s",
@@ -182,7 +184,11 @@ def _pipes(contents: Sequence[bytes]) -> Iterator[list[int]]:
 
 
 def _start(
-    words: list[str], pipes: Sequence[int], limits: Limits, environment: dict[str, str]
+    words: list[str],
+    pipes: Sequence[int],
+    limits: Limits,
+    environment: dict[str, str],
+    folder: Path,
 ) -> subprocess.Popen[bytes]:
     # prlimit(1) sets the bounds and becomes the program: a hook between fork and exec could
     # deadlock in a process with threads.
@@ -193,7 +199,7 @@ def _start(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
-        cwd="/",
+        cwd=folder,
         pass_fds=pipes[1:],
         start_new_session=True,
         umask=0o077,

@@ -21,14 +21,14 @@ class HeaderBackups:
     """Copies below ``folder``: ``<disk>/<digest>``. All methods raise OSError as files do."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def save(self, disk: DiskId, region: bytes) -> str:
         """Keep a header region, durably, in place of older ones; return its digest."""
         if len(region) != REGION_BYTES:
             raise InvalidInput(f"a header region has {REGION_BYTES} bytes")
         digest = region_digest(region)
-        place = self._folder / parse_disk(disk)
+        place = self.folder / parse_disk(disk)
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (place / digest).exists():
             _write(place / f"{digest}.new", region)
@@ -44,7 +44,7 @@ class HeaderBackups:
         if len(unb64u(digest)) != _DIGEST_BYTES:  # so it is a name, no path
             raise InvalidInput("a header is named by its SHA-256 in base64url")
         try:
-            region = (self._folder / parse_disk(disk) / digest).read_bytes()
+            region = (self.folder / parse_disk(disk) / digest).read_bytes()
         except FileNotFoundError as error:
             raise NotFound(
                 "there is no copy of the registered header",
@@ -60,7 +60,7 @@ class HeaderBackups:
 
     def forget(self, disk: DiskId) -> None:
         """Remove the copies of an erased disk."""
-        shutil.rmtree(self._folder / parse_disk(disk), ignore_errors=True)
+        shutil.rmtree(self.folder / parse_disk(disk), ignore_errors=True)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -50,8 +50,9 @@ class FileSystems:
                 "the file system is too full to be encrypted in place",
                 hint=f"free at least {REDUCTION >> 20} MiB, or format another disk and copy",
             ) from error
-        if target.is_file():  # an image file is cut off at the file system's new end
-            os.truncate(target, size)
+        finally:
+            if target.is_file():  # an image file is cut off at the file system's new end
+                os.truncate(target, size)
 
     def grow(self, target: Path) -> None:
         """Let a file system fill its device again."""

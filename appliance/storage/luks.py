@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from appliance.run import Argument, Limits, ProgramFailed, Programs, Result, Secret
-from appliance.storage.device import size_of, write_start
+from appliance.storage.device import size_of, write_at
 from appliance.storage.header import REGION_BYTES, Header, header_of
 from appliance.storage.header_policy import KEY_BYTES, TOKEN
 from kms.domain.ids import DiskId
@@ -35,7 +35,9 @@ REDUCTION = 2 * REGION_BYTES
 """What a file system gives up to be encrypted in place: the header, and as much to move through."""
 _NO_PERMISSION = 2
 """cryptsetup(8), exit codes: no slot opens by this passphrase."""
+_NOT_IN_USE = "No usable keyslot is available"
 _SLOT = re.compile(rb"^Key slot ([0-9]+) unlocked", re.MULTILINE)
+_BLOCK = 4096
 _CHANGE = Limits(seconds=60.0)
 _LONG = Limits(seconds=None, memory=1 << 30)
 CONTROL = Path("/dev/mapper/control")
@@ -51,6 +53,11 @@ class NoDeviceMapper(ConclaveError):  # noqa: N818 -- named as in kms/errors.py
 def mapping(disk: DiskId) -> str:
     """Return the name under which a disk is open: below /dev/mapper."""
     return f"{_PREFIX}{disk}"
+
+
+def node_of(name: str) -> Path:
+    """Return the node of an open disk: where udev runs the name below /dev/mapper is a link."""
+    return Path("/dev/mapper", name).resolve()
 
 
 class Luks:
@@ -90,11 +97,15 @@ class Luks:
             Secret(0),
             target,
         )
-        result = self._run(
-            "open", *words, secrets=(passphrase,), limits=Limits(), ok=(0, _NO_PERMISSION)
-        )
+        try:
+            result = self._run("open", *words, secrets=(passphrase,), limits=Limits())
+        except ProgramFailed as error:
+            # The second: it opens a slot, but one of a volume key that is not in use (yet).
+            if error.status == _NO_PERMISSION or _NOT_IN_USE in error.message:
+                return None
+            raise
         found = _SLOT.search(result.out)
-        return int(found[1]) if result.code == 0 and found else None
+        return int(found[1]) if found else None
 
     def kill_slots_but(self, target: Path, keep: Sequence[bytes]) -> int:
         """Wipe every slot but the one that each of the passphrases opens; return how many.
@@ -111,6 +122,16 @@ class Luks:
             words = ("--key-file", Secret(0), target, str(slot))
             self._run("luksKillSlot", *words, secrets=(keep[0],))
         return len(others)
+
+    def kill_slot(self, target: Path, passphrase: bytes, other: bytes) -> None:
+        """Wipe the slot that a passphrase opens, by another one's; raise StateNotAllowed, having
+        changed nothing, unless they open one each.
+        """
+        slot = self._slot(target, passphrase)
+        if slot == self._slot(target, other):
+            raise StateNotAllowed("the last slot is never wiped")
+        words = ("--key-file", Secret(0), target, str(slot))
+        self._run("luksKillSlot", *words, secrets=(other,))
 
     def set_token(self, target: Path, identifiers: Mapping[str, str]) -> None:
         """Have one token of type ``conclave`` with the identifiers, and no other token."""
@@ -129,8 +150,10 @@ class Luks:
         with suppress(ProgramFailed):
             self._run("erase", target)
         size = min(REGION_BYTES, size_of(target))
-        for content in (os.urandom(size), bytes(size)):
-            write_start(target, content)
+        # The first block goes last: until then the device says whose it is.
+        for content in (os.urandom(size - _BLOCK), bytes(size - _BLOCK)):
+            write_at(target, _BLOCK, content)
+        write_at(target, 0, bytes(_BLOCK))
 
     # --- reencryption ----------------------------------------------------------------------------
 
@@ -175,11 +198,12 @@ class Luks:
             secrets=(passphrase,),
         )
 
-    def encrypt_init(self, target: Path, disk: DiskId, passphrase: bytes) -> None:
+    def encrypt_init(self, target: Path, disk: DiskId, passphrase: bytes, folder: Path) -> None:
         """Begin to encrypt a file system in place: header and first slot are on the device after.
 
         The last REDUCTION bytes of the device have to be free (file_systems.shrink). cryptsetup
-        adds no slot before ``resume`` has come to its end.
+        adds no slot before ``resume`` has come to its end. It makes the header in ``folder``, which
+        has to outlast a power cut, and puts it onto the device last: see in_place.py.
         """
         shape = (*_SHAPE, *_DERIVATION, "--sector-size", "512", "--uuid", disk)
         words = ("--encrypt", "--init-only", "--reduce-device-size", str(REDUCTION), *shape)
@@ -189,6 +213,7 @@ class Luks:
             name=None,
             on_progress=lambda _percent: None,
             secrets=(passphrase,),
+            folder=folder,
         )
 
     # --- open devices ----------------------------------------------------------------------------
@@ -251,6 +276,7 @@ class Luks:
         on_progress: Progress,
         stdin: bytes = b"",
         secrets: Sequence[bytes] = (),
+        folder: Path = Path("/"),
     ) -> None:
         # Of a file cryptsetup cannot tell whether it is open somewhere; of a node it looks itself.
         file = () if target.is_block_device() else ("--force-offline-reencrypt",)
@@ -262,6 +288,7 @@ class Luks:
             secrets=secrets,
             limits=_LONG,
             on_line=lambda line: _hear(line, on_progress),
+            folder=folder,
         )
 
     def _run(
@@ -273,6 +300,7 @@ class Luks:
         limits: Limits = _CHANGE,
         ok: tuple[int, ...] = (0,),
         on_line: Callable[[bytes], None] | None = None,
+        folder: Path = Path("/"),
     ) -> Result:
         return self._programs.run(
             ("cryptsetup", action, *_QUIET, *words),
@@ -281,6 +309,7 @@ class Luks:
             limits=limits,
             ok=ok,
             on_line=on_line,
+            folder=folder,
         )
 
 

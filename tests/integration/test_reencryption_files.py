@@ -120,7 +120,7 @@ def test_a_file_system_is_encrypted_in_place(tmp_path: Path, interrupted: bool) 
     expected = Expected(DISK, path.stat().st_size, identifiers(), Work.ENCRYPT)
     files.shrink(path)
     assert path.stat().st_size == expected.size
-    luks.encrypt_init(path, DISK, key)
+    luks.encrypt_init(path, DISK, key, tmp_path)
     check_header(header_of(path), expected)
     assert header_of(path).reencrypts
     if interrupted:
