@@ -127,11 +127,16 @@ def size_of(target: Path) -> int:
 
 def write_start(target: Path, content: bytes) -> None:
     """Put content at a device's beginning, durably; raise OSError."""
+    write_at(target, 0, content)
+
+
+def write_at(target: Path, offset: int, content: bytes) -> None:
+    """Put content onto a device, durably; raise OSError."""
     descriptor = os.open(target, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         written = 0
         while written < len(content):
-            written += os.pwrite(descriptor, content[written:], written)
+            written += os.pwrite(descriptor, content[written:], offset + written)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

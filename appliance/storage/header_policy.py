@@ -35,12 +35,12 @@ _SHAPES = {
 """
 _SLOTS = {
     Work.NONE: range(2, 3),
-    Work.FORMAT: range(1, 3),
+    Work.FORMAT: range(3),
     Work.ENCRYPT: range(1, 3),
     Work.SLOT: range(2, 4),
     Work.RECOVERY: range(2, 4),
     Work.VOLUME: range(2, 5),
-    Work.RECOVER: range(2, 5),
+    Work.RECOVER: range(2, 6),
     Work.ERASE: range(5),
 }
 """How many key slots there may be during a work, whatever interrupted it."""

@@ -248,9 +248,7 @@ def test_a_mount_point_is_a_name(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "kind", ["missing", "link", "writable", "point is a link", "point is a file"]
-)
+@pytest.mark.parametrize("kind", ["missing", "link", "writable", "linked point", "file as point"])
 def test_mounts_lie_below_a_folder_that_is_ours_alone(tmp_path: Path, kind: str) -> None:
     root = tmp_path / "root"
     if kind == "link":

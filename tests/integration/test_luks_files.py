@@ -1,5 +1,6 @@
 """LUKS2 on image files by the real cryptsetup: slots, tokens, reencryption, erasure."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from appliance.storage.luks import NoDeviceMapper, mapping
 from kms.domain.disks import Work
 from kms.errors import StateNotAllowed
 from tests.fixtures.luks import ImageDisk, identifiers, image_disk, passphrase
+
+PBKDF = ("--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000")
 
 
 @pytest.fixture
@@ -30,6 +33,43 @@ def test_a_copy_of_the_header_opens_as_the_disk_does(disk: ImageDisk, tmp_path: 
         assert copy.stat().st_mode & 0o777 == 0o600
         assert disk.luks.opens(copy, disk.recovery) == 1
     assert not copy.exists()
+
+
+def test_a_slot_of_a_volume_key_that_is_not_in_use_does_not_open(disk: ImageDisk) -> None:
+    """As cryptsetup leaves it when it is killed while it begins a reencryption."""
+    unused = passphrase()
+    subprocess.run(
+        [
+            "/usr/sbin/cryptsetup",
+            "luksAddKey",
+            "-q",
+            "--unbound",
+            "--key-size",
+            "512",
+            *PBKDF,
+            disk.path,
+        ],
+        input=unused,
+        check=True,
+    )
+    assert header_of(disk.path).slots - header_of(disk.path).bound_slots == {2}
+    check_header(header_of(disk.path), disk.expected(Work.VOLUME))
+    assert disk.luks.opens(disk.path, unused) is None
+    assert disk.luks.kill_slots_but(disk.path, disk.keys) == 1
+    check_header(header_of(disk.path), disk.expected())
+
+
+def test_one_slot_is_killed_by_another(disk: ImageDisk) -> None:
+    disk.luks.kill_slot(disk.path, disk.key, disk.recovery)
+    assert disk.luks.opens(disk.path, disk.key) is None
+    assert header_of(disk.path).slots == {1}
+
+
+def test_the_last_slot_is_never_killed(disk: ImageDisk) -> None:
+    for passphrases in ((disk.key, disk.key), (disk.key, passphrase())):
+        with pytest.raises(StateNotAllowed):
+            disk.luks.kill_slot(disk.path, *passphrases)
+    assert header_of(disk.path).slots == {0, 1}
 
 
 def test_slots_are_added_and_all_others_killed(disk: ImageDisk) -> None:

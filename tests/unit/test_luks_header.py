@@ -136,12 +136,13 @@ def test_without_a_registered_digest_none_passes() -> None:
 @pytest.mark.parametrize(
     ("slots", "works"),
     [
-        (0, set()),
+        (0, {Work.FORMAT}),
         (1, {Work.FORMAT, Work.ENCRYPT}),
         (2, set(Work) - {Work.NONE}),
         (3, {Work.SLOT, Work.RECOVERY, Work.VOLUME, Work.RECOVER}),
         (4, {Work.VOLUME, Work.RECOVER}),
-        (5, set()),
+        (5, {Work.RECOVER}),
+        (6, set()),
     ],
 )
 def test_how_many_slots_there_may_be_depends_on_the_work(slots: int, works: set[Work]) -> None:
