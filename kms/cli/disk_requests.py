@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _IN_PLACE = "ext4"
 """The file system that can be encrypted in place."""
+_IN_USE = "device_in_use"
+"""The code of a device that the appliance's own machine uses for something else."""
 _WISH = (
     Column("Disk", "disk"),
     Column("Serial", "serial"),
@@ -145,7 +147,7 @@ def _device(client: "Client", serial: str) -> "DeviceOut":
 def _check_device(device: "DeviceOut", how: Preparation, *, overwrite: bool) -> None:
     """Raise why a device cannot be prepared so, before anybody signs; the service checks again."""
     check_size(device.size)
-    if device.state is not DiskState.UNKNOWN or device.code:
+    if device.state is not DiskState.UNKNOWN or device.code == _IN_USE:
         raise StateNotAllowed(
             f"the device cannot be enrolled: {device.code or device.state.value}",
             hint="conclave disk list tells what it is; one that is gone has to be plugged in",

@@ -418,6 +418,8 @@ def test_enrolling_asks_for_the_device_as_it_was_seen(
         (FRESH.model_copy(update={"size": 1 << 20}), (), Exit.INVALID),
         (FRESH.model_copy(update={"state": DiskState.QUARANTINED}), ("--overwrite",), Exit.LATER),
         (FRESH.model_copy(update={"state": DiskState.GONE}), (), Exit.LATER),
+        (FRESH.model_copy(update={"code": "device_in_use"}), ("--overwrite",), Exit.LATER),
+        (FRESH.model_copy(update={"code": "released"}), (), Exit.OK),
         (FRESH.model_copy(update={"serial": "other"}), (), Exit.NOT_FOUND),
         (FRESH, ("--mount", "../etc"), Exit.INVALID),
     ],
