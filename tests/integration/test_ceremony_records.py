@@ -26,6 +26,7 @@ from kms.errors import ConclaveError, IntegrityFailure, NotFound
 from kms.practice.ceremony import brief_of
 from kms.settings import load
 from kms.store.sqlite import SqliteStore
+from tests.fixtures.enrolled import bare
 from tests.fixtures.softhsm import SoftHsm
 from tests.fixtures.store import (
     blob,
@@ -98,7 +99,7 @@ def filled(desk: Desk) -> Desk:
 def governed(filled: Desk) -> Desk:
     """A store with a row of every kind, the site's own among them."""
     told = {"ceremony": "another-run"}
-    own = (policy(), grant(1), hold(1), hold(2, lifted=7), share(1))
+    own = (policy(), grant(1), hold(1), hold(2, lifted=7), share(1), bare())
     asked = tuple(request(n, state) for n, state in enumerate(RequestState, 1))
     filled.records.write(Entry("escrow.drill", TREASURY, "treasury", told, (*own, *asked)))
     ours = (site_policy(), request(9, space=""), request(8, RequestState.EXECUTED, ""))
@@ -247,6 +248,14 @@ def test_a_hold_that_somebody_removed_or_altered_is_missed(governed: Desk, sql: 
     tamper(governed.path, sql)
     with pytest.raises(IntegrityFailure):
         governed.records.holds(TREASURY)
+
+
+def test_disks_of_a_space_are_read_checked_and_missed(governed: Desk) -> None:
+    assert governed.records.disks(TREASURY) == (bare(),)
+    assert governed.records.disks(SpaceName("investment-banking")) == ()
+    tamper(governed.path, "DELETE FROM disk")
+    with pytest.raises(IntegrityFailure):
+        governed.records.disks(TREASURY)
 
 
 def test_a_policy_that_somebody_removed_is_missed(governed: Desk) -> None:

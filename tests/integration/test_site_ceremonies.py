@@ -171,7 +171,7 @@ def test_a_partner_is_registered_in_spite_of_every_interruption(practice_site: P
 def test_a_retired_space_trusts_its_keepers_alone(practice_site: PracticeSite):
     held = hold(practice_site, plan_of("retire-space"))
     kinds = {label.partition("/")[0] for label in labels(held, f"retire/dump/{TREASURY}")}
-    assert kinds == {"vault", "escrow", "manifest", "row-mac", "site-root"}
+    assert kinds == {"vault", "escrow", "disk-escrow", "manifest", "row-mac", "site-root"}
     assert spaces(practice_site)["treasury"].retired
     known = recipients(practice_site)
     assert {name for name, record in known.items() if record.revoked} == {"ms-a", "ms-b"}

@@ -51,8 +51,8 @@ def _script(brief: Brief) -> Script:
         id="retire/token",
         who=Part.ADMINISTRATOR,
         text="The officers' session destroys the keys of servers, recorders, roster authorities, "
-        "device anchors and partners on the token of the space {space}. Site root, vault and "
-        "escrow key stay.",
+        "device anchors and partners on the token of the space {space}. Site root, vault, escrow "
+        "key and disk escrow key stay.",
         values=values,
         act=partial(_distrust, label),
     )
