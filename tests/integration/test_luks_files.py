@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from appliance.run import ProgramFailed
+from appliance.run import ProgramFailed, Programs
 from appliance.storage.header import REGION_BYTES, HeaderRefused, copied, header_of
 from appliance.storage.header_policy import check_header
-from appliance.storage.luks import NoDeviceMapper, mapping
+from appliance.storage.luks import Luks, NoDeviceMapper, mapping
 from kms.domain.disks import Work
 from kms.errors import StateNotAllowed
 from tests.fixtures.luks import ImageDisk, identifiers, image_disk, passphrase
@@ -138,3 +138,15 @@ def test_without_device_mapper_opening_says_so(
     monkeypatch.setattr("appliance.storage.luks.CONTROL", tmp_path / "control")
     with pytest.raises(NoDeviceMapper, match="no device-mapper"):
         disk.luks.open(disk.path, disk.path, mapping(disk.disk), disk.key)
+
+
+def test_open_disks_are_those_that_the_kernel_lists(tmp_path: Path) -> None:
+    for number, name in enumerate(["conclave-b", "vg0-root", "conclave-a"]):
+        place = tmp_path / f"dm-{number}" / "dm"
+        place.mkdir(parents=True)
+        (place / "name").write_text(f"{name}\n")
+    (tmp_path / "sda").mkdir()
+    luks = Luks(Programs(), sysfs=tmp_path)
+    assert luks.active() == ("conclave-a", "conclave-b")
+    assert luks.is_open("conclave-a")
+    assert not luks.is_open("vg0-root")
