@@ -60,7 +60,8 @@ class Sight:
     attempt is to be repeated. ``waits``: it is to be repeated, but not yet. ``in_use``: something
     else of this machine uses it. ``opened``: it is open under its disk's name; ``stale``: and has
     been since before it was pulled out. ``state``: as last reported; ``held``: the state of HELD
-    that it is in, or was in before it went away. ``sealed``: its disk's space or the box is sealed.
+    that it is in, or was in before it went away. ``sealed``: its disk's space or the box is sealed,
+    or kms does not tell of the disk now (it leaves those of sealed spaces out).
     """
 
     present: bool
@@ -162,7 +163,7 @@ def _order(sight: Sight, order: OrderToDo) -> Action:
         return _refuse(order, "sealed", "its space is sealed")
     if sight.held is DiskState.QUARANTINED and order.kind not in _IN_QUARANTINE:
         return _refuse(order, "quarantined", "the disk is in quarantine: release it first")
-    if sight.disk is None and order.kind not in _OF_STRANGERS:
+    if sight.disk is None and not sight.sealed and order.kind not in _OF_STRANGERS:
         return _refuse(order, "not_enrolled", "the device is no disk of a space")
     return Action(Step.OBEY, order=order)
 
@@ -172,6 +173,10 @@ def _fresh(sight: Sight) -> Action:
         if sight.state is DiskState.QUARANTINED:
             return NOTHING
         return Action(Step.REST, DiskState.QUARANTINED, "quarantined", "until people release it")
+    if sight.sealed:
+        if sight.state is DiskState.UNKNOWN:
+            return NOTHING
+        return Action(Step.REST, DiskState.LOCKED, "sealed", "its space is sealed")
     if sight.disk is None or sight.disk.erased is not None:
         return Action(Step.LOOK)
     return _own(sight, sight.disk) or _closed(sight, sight.disk)
@@ -179,8 +184,6 @@ def _fresh(sight: Sight) -> Action:
 
 def _own(sight: Sight, disk: DiskOut) -> Action | None:
     """Return what an enrolled disk needs before anything else, if it does."""
-    if sight.sealed:
-        return Action(Step.REST, DiskState.LOCKED, "sealed", "its space is sealed")
     if disk.work in _FIRST and not disk.kek:
         return Action(Step.REST, DiskState.UNKNOWN, "not_prepared", "it waits for an order")
     if disk.work not in {Work.NONE, Work.ERASE}:

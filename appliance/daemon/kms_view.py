@@ -1,9 +1,10 @@
 """What kms said last: disks, orders and seals, and what follows for one device."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from appliance.daemon.decide import STOPPING
+from kms.domain.ids import DiskId
 from kms.wire.disks import DiskList, DiskOut, Orders, OrderToDo
 
 
@@ -20,9 +21,20 @@ class KmsView:
         found = [one for one in self.disks.disks if one.serial == serial] if self.disks else []
         return max(found, key=lambda one: (one.erased is None, one.enrolled), default=None)
 
+    def disk_id(self, serial: str) -> DiskId | None:
+        """Return the id of the disk that a device is, also of one that kms withholds now."""
+        if (disk := self.disk(serial)) is not None:
+            return DiskId(disk.disk)
+        devices = self.disks.devices if self.disks else ()
+        named = (one.disk for one in devices if one.serial == serial and one.disk)
+        return next((DiskId(one) for one in named), None)
+
     def ids(self) -> frozenset[str]:
-        """Return the ids of all disks, erased ones too."""
-        return frozenset(one.disk for one in self.disks.disks) if self.disks else frozenset()
+        """Return the ids of all disks, erased and withheld ones too."""
+        if self.disks is None:
+            return frozenset()
+        named = {one.disk for one in self.disks.devices if one.disk}
+        return frozenset(named | {one.disk for one in self.disks.disks})
 
     def serials(self) -> frozenset[str]:
         """Return the serial numbers that kms speaks of."""
@@ -30,10 +42,22 @@ class KmsView:
         orders = (one.serial for one in self.orders.orders) if self.orders else ()
         return frozenset((*devices, *orders))
 
-    def sealed(self, disk: DiskOut | None) -> bool:
-        """Whether no key of a disk may be used now."""
-        spaces = self.orders.sealed if self.orders else ()
-        return self.box or (disk is not None and disk.space in spaces)
+    def sealed(self, serial: str) -> bool:
+        """Whether no key of the disk that a device is may be used now."""
+        disk = self.disk(serial)
+        withheld = disk is None and self.disk_id(serial) is not None
+        return self.box or withheld or (disk is not None and disk.space in self._sealed)
+
+    def with_disks(self, disks: DiskList) -> "KmsView":
+        """Return the view with another list; kms leaves disks of sealed spaces out of it."""
+        listed = {one.disk for one in disks.disks}
+        before = self.disks.disks if self.disks else ()
+        kept = [one for one in before if one.disk not in listed and one.space in self._sealed]
+        return replace(self, disks=disks.model_copy(update={"disks": (*disks.disks, *kept)}))
+
+    @property
+    def _sealed(self) -> tuple[str, ...]:
+        return self.orders.sealed if self.orders else ()
 
     def order(self, serial: str, is_over: Callable[[str], bool]) -> OrderToDo | None:
         """Return the order about a device that is next: one that stops before all others, else

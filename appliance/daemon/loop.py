@@ -20,9 +20,8 @@ from appliance.daemon.table import Entry, Table
 from appliance.hotplug import Appeared, Vanished, in_use
 from appliance.orders import BoxSealed, News, Unheard
 from appliance.systemd import Notifier
-from kms.domain.ids import DiskId
 from kms.errors import ConclaveError, Sealed
-from kms.wire.disks import DiskList, DiskOut, Orders
+from kms.wire.disks import DiskList, Orders
 
 _LOG = logging.getLogger(__name__)
 _TICK_SECONDS = 0.5
@@ -75,7 +74,7 @@ class Daemon:
             for serial in self._kms.serials():
                 self._table.entry(serial)
             for entry in self._table.all():
-                self._see_to(entry, self._kms.disk(entry.serial))
+                self._see_to(entry)
             self._announce()
         self._end()
 
@@ -121,7 +120,7 @@ class Daemon:
         try:
             if self._changed:
                 disks = self._disks()
-                self._kms, self._changed = replace(self._kms, disks=disks), False
+                self._kms, self._changed = self._kms.with_disks(disks), False
                 self._reports.learn(disks.devices)
             if self._reports.repeat():
                 return
@@ -139,12 +138,13 @@ class Daemon:
             for name in self._doer.opened():
                 self._doer.close(name)
         for entry in self._table.all():
-            disk = self._kms.disk(entry.serial)
-            if disk is not None and (entry.ref is None or self._kms.sealed(disk)):
-                self._see_to(entry, disk)
+            if self._kms.disk_id(entry.serial) is not None and (
+                entry.ref is None or self._kms.sealed(entry.serial)
+            ):
+                self._see_to(entry)
 
-    def _see_to(self, entry: Entry, disk: DiskOut | None) -> None:
-        sight = self._sight(entry, disk)
+    def _see_to(self, entry: Entry) -> None:
+        sight = self._sight(entry)
         if entry.running is not None:
             if interrupts(sight, entry.running.action):
                 entry.running.cancel.set()
@@ -157,14 +157,14 @@ class Daemon:
         if action == NOTHING:
             entry.tried |= sight.fresh
         else:
-            self._start(entry, action, disk)
+            self._start(entry, action)
 
-    def _sight(self, entry: Entry, disk: DiskOut | None) -> Sight:
-        now = self._clock()
+    def _sight(self, entry: Entry) -> Sight:
+        now, name = self._clock(), self._kms.disk_id(entry.serial)
         waits = entry.due is not None and entry.due > now
         order = None if waits else self._kms.order(entry.serial, self._reports.is_over)
         asked = entry.running is None and (entry.fresh(now) or order is not None)
-        opened = disk is not None and self._doer.is_open(DiskId(disk.disk))
+        opened = name is not None and self._doer.is_open(name)
         entry.stale &= opened
         return Sight(
             present=entry.ref is not None,
@@ -175,8 +175,8 @@ class Daemon:
             stale=entry.stale,
             state=self._reports.state(entry.serial),
             held=self._reports.held(entry.serial),
-            disk=disk,
-            sealed=self._kms.sealed(disk),
+            disk=self._kms.disk(entry.serial),
+            sealed=self._kms.sealed(entry.serial),
             order=order,
         )
 
@@ -186,12 +186,12 @@ class Daemon:
 
     # --- doing -----------------------------------------------------------------------------------
 
-    def _start(self, entry: Entry, action: Action, disk: DiskOut | None) -> None:
+    def _start(self, entry: Entry, action: Action) -> None:
         task = Task(
             action=action,
             serial=entry.serial,
             ref=entry.ref,
-            disk=DiskId(disk.disk) if disk is not None else None,
+            disk=self._kms.disk_id(entry.serial),
             known=self._kms.ids(),
             held=self._reports.held(entry.serial),
         )

@@ -75,6 +75,10 @@ def sight(**changes: Any) -> Sight:
             {"sealed": True, "opened": True, "waits": True}, Step.REST, None, "",
             id="held open by a program after a seal",
         ),
+        pytest.param(
+            {"sealed": True, "disk": None},
+            Step.REST, DiskState.LOCKED, "sealed", id="plugged in while kms withholds its disk",
+        ),
         pytest.param({"disk": None}, Step.LOOK, None, "", id="stranger"),
         pytest.param({"disk": disk_out(erased=TIME)}, Step.LOOK, None, "", id="erased disk"),
         pytest.param(
