@@ -55,11 +55,6 @@ def mapping(disk: DiskId) -> str:
     return f"{_PREFIX}{disk}"
 
 
-def node_of(name: str) -> Path:
-    """Return the node of an open disk: where udev runs the name below /dev/mapper is a link."""
-    return Path("/dev/mapper", name).resolve()
-
-
 class Luks:
     """Changes headers and opens devices. A target is a Pinned's path: node or image file.
 
@@ -241,6 +236,10 @@ class Luks:
         """Give a suspended disk its key again."""
         words = ("--header", copy, "--key-file", Secret(0), name)
         self._run("luksResume", *words, secrets=(passphrase,), limits=Limits())
+
+    def node_of(self, name: str) -> Path:
+        """Return the node of an open disk: where udev runs the name below /dev/mapper is a link."""
+        return Path("/dev/mapper", name).resolve()
 
     def is_open(self, name: str) -> bool:
         """Whether a mapping of that name exists."""

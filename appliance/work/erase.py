@@ -31,6 +31,7 @@ def erase(bench: Bench, ref: DeviceRef, disk: DiskId) -> Outcome:
         _check_ours(pinned, disk)
         close_at_once(bench, disk)
         bench.told(20, "wiping slots and header")
+        pinned.check()
         bench.luks.erase(pinned.path)
         _check_blank(pinned)
         bench.backups.forget(disk)

@@ -10,7 +10,7 @@ from appliance.work.erase import erase
 from appliance.work.headers import back_up, restore
 from appliance.work.job import Job
 from appliance.work.lock import close_at_once, lock
-from appliance.work.unlock import unlock
+from appliance.work.opening import unlock
 from appliance.work.works import FIRST, look, prepare, recover, rotate
 from kms.domain.disks import DiskState, OrderKind, Work
 from kms.domain.ids import DiskId
@@ -32,7 +32,7 @@ def carry_out(bench: Bench, ref: DeviceRef, order: OrderToDo) -> Outcome:
         held = order.kind is OrderKind.QUARANTINE
         return Outcome(DiskState.QUARANTINED if held else DiskState.SEEN)
     if order.dry_run:
-        return _dry_run(bench, ref, DiskId(order.disk), order.kind)
+        return _dry_run(bench, ref, DiskId(order.disk), order)
     return _FUNCTIONS[order.kind](bench, ref, DiskId(order.disk), order)
 
 
@@ -119,18 +119,19 @@ _WITHOUT_HEADER = frozenset({OrderKind.ERASE, OrderKind.RESTORE_HEADER})
 """Orders for which the header on the device need not be the disk's own."""
 
 
-def _dry_run(bench: Bench, ref: DeviceRef, disk: DiskId, kind: OrderKind) -> Outcome:
+def _dry_run(bench: Bench, ref: DeviceRef, disk: DiskId, order: OrderToDo) -> Outcome:
     """Return what would be done, once all is checked that can be without changing anything."""
-    steps = _STEPS[kind]
-    if kind in _CLOSES:
+    kind, steps = order.kind, _STEPS[order.kind]
+    if kind is OrderKind.RECOVER:
+        bench.link.recovered(disk, order.sealed_key or "")  # kms may have no key of it any more
+    if kind in {*_CLOSES, OrderKind.RECOVER}:
         return standing(bench, disk, "\n".join(steps), steps)
     with pin(ref) as pinned:
         job = Job(bench, pinned, disk)
         check_device(ref, job.disk)
         if kind not in _WITHOUT_HEADER and job.disk.work not in FIRST:
             check(bench, pinned, job.disk)
-            if kind is not OrderKind.RECOVER:
-                job.opener((job.held.keys.key, job.held.keys.next_key))
+            job.opener((job.held.keys.key, job.held.keys.next_key))
         if kind is OrderKind.UNLOCK:
             check_device_mapper()
         if job.disk.work not in {Work.NONE, Work.ERASE, *FIRST}:

@@ -9,7 +9,7 @@ from pathlib import Path
 from appliance.storage.file_systems import has_ext4
 from appliance.storage.header import claimed_uuid, claims_luks, copied, parse_region, read_region
 from appliance.storage.in_place import mend_beginning
-from appliance.storage.luks import NoDeviceMapper, check_device_mapper, mapping, node_of
+from appliance.storage.luks import NoDeviceMapper, check_device_mapper, mapping
 from appliance.storage.metadata import HeaderRefused
 from appliance.work.bench import passphrase
 from appliance.work.checking import check, check_opens
@@ -27,6 +27,7 @@ def format_device(job: Job) -> None:
     if not job.disk.committed:
         if not _is_begun(job):
             job.tell(5, "writing the header")
+            job.pinned.check()
             job.bench.luks.format(job.pinned.path, job.disk.disk, _first(keys.next_key))
         check(job.bench, job.pinned, job.disk)
         job.bring((keys.next_key, keys.next_recovery), by=(keys.next_key,))
@@ -80,6 +81,7 @@ def _begin_encryption(job: Job) -> None:
             hint="copy the files to another disk and enrol this one with preparation format",
         )
     job.tell(1, "checking and shrinking the file system")
+    job.pinned.check()
     job.bench.systems.shrink(job.pinned.path)
     job.tell(2, "beginning to encrypt")
     first = _first(job.held.keys.next_key)
@@ -99,8 +101,9 @@ def _make_file_system(job: Job, source: Path | None) -> None:
     except NoDeviceMapper:
         job.notes.append("no file system was made: this host has no device-mapper")
         return
-    if not has_ext4(node_of(name)):
-        bench.systems.make(node_of(name))
+    node = bench.luks.node_of(name)
+    if not has_ext4(node):
+        bench.systems.make(node)
     if source is not None:
         take_over(bench, job.disk, source)
     bench.luks.close(name)

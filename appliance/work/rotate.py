@@ -5,6 +5,7 @@ Who has a copy of an older header and its key can still read the disk: only anot
 """
 
 from appliance.work.job import Job
+from kms.errors import StateNotAllowed
 
 
 def rotate_slot(job: Job) -> None:
@@ -39,6 +40,11 @@ def rekey(job: Job) -> None:
     """
     keys = job.held.keys
     if not job.disk.committed:
+        if job.recovered is None and not job.opens(keys.next_key):
+            raise StateNotAllowed(
+                "the recovery waits for the recovered key",
+                hint="order recover with the file that the ceremony wrote",
+            )
         job.bring((keys.next_key, keys.next_recovery), by=(job.recovered, keys.key))
         job.commit()
     job.tell(60, "wiping the old slots")

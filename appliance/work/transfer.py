@@ -4,6 +4,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from appliance.run import Limits, Programs
@@ -50,6 +51,8 @@ def take_over(bench: Bench, disk: Disk, source: Path) -> None:
         check_same(source, target)
     finally:
         bench.mounts.unmount(name)
+    with suppress(OSError):  # an empty folder does no harm
+        target.rmdir()
 
 
 def copy_files(programs: Programs, source: Path, target: Path) -> None:

@@ -1,10 +1,11 @@
 """Opens a disk by a checked copy of its header and mounts it."""
 
+from appliance.run import ProgramFailed
 from appliance.storage.device import DeviceRef, pin
 from appliance.storage.file_systems import has_ext4
 from appliance.storage.header import copied
-from appliance.storage.luks import check_device_mapper, mapping, node_of
-from appliance.work.bench import Bench, Outcome, standing
+from appliance.storage.luks import check_device_mapper, mapping
+from appliance.work.bench import Bench, Outcome, passphrase, standing
 from appliance.work.checking import check, check_opens
 from appliance.work.job import Job
 from appliance.work.works import FIRST, end
@@ -42,10 +43,13 @@ def _make_way(bench: Bench, disk: Disk) -> None:
 
 def _open(job: Job, region: bytes) -> None:
     policy, bench = job.disk.mount, job.bench
+    key, node, name = job.held.keys.key, job.pinned.path, mapping(job.disk.disk)
     with copied(region, bench.run) as copy:
-        key = check_opens(bench, copy, job.held.keys.key)
-        node, name = job.pinned.path, mapping(job.disk.disk)
-        bench.luks.open(copy, node, name, key, read_only=policy.read_only)
+        try:
+            bench.luks.open(copy, node, name, passphrase(key or b""), read_only=policy.read_only)
+        except ProgramFailed:
+            check_opens(bench, copy, key)  # says so if it is the key
+            raise
 
 
 def _mount(bench: Bench, disk: Disk) -> Outcome:
@@ -53,7 +57,7 @@ def _mount(bench: Bench, disk: Disk) -> Outcome:
     name, policy = mapping(disk.disk), disk.mount
     if not policy.name or bench.mounted(disk.disk) is not None:
         return standing(bench, disk.disk)
-    if not has_ext4(node_of(name)):
+    if not has_ext4(bench.luks.node_of(name)):
         return standing(bench, disk.disk, "there is no file system on the disk")
     bench.mounts.mount(name, policy.name, read_only=policy.read_only)
     return standing(bench, disk.disk)
