@@ -230,7 +230,7 @@ def test_the_user_destroys_secret_and_trusted_objects_without_the_so_pin(
     counts = [token.destroy(label) for label in ("vault/1", "vault/1/trusted", "manifest/1")]
     assert counts == [1, 1, 2]
     assert [token.destroy(label) for label in ("row-mac/1", "row-mac/1")] == [1, 0]
-    assert token.labels() == ("escrow/1", "server/one", "site-root/1")
+    assert token.labels() == ("disk-escrow/1", "escrow/1", "server/one", "site-root/1")
     assert ("so", LABEL) not in pins.asked
 
 
