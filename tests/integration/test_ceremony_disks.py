@@ -2,6 +2,7 @@
 disks when generations are replaced, a site is restored or a space destroyed.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from kms.audit.leaf import decode_leaf
 from kms.bootstrap.files import StateFiles
 from kms.ceremonies.steps.certificate import read_certificate
+from kms.client.api import Client
+from kms.domain.disks import Work
 from kms.domain.ids import DiskId
 from kms.errors import (
     ConclaveError,
@@ -27,12 +30,14 @@ from kms.practice import PracticeSite
 from kms.settings import load
 from kms.statements import archive
 from kms.statements.canonical import b64u, unb64u
-from kms.statements.diskkeys import unbind_recovery
+from kms.statements.diskkeys import DiskKeys, open_keys, unbind_recovery
+from kms.statements.keylist import verify_keylist
 from kms.statements.recovered import RecoveredDisk, decode_recovered_disk
+from kms.statements.release import verify_release
 from kms.store.sqlite import SqliteStore
 from tests.fixtures.enrolled import DISK, SPACE, bare, enrol, escrowed, opened, put_disk
 from tests.fixtures.escrow import OAEP_SHA1, recover_disk_escrow
-from tests.fixtures.escrowed import OFFICERS, hold, kill_at, look, order
+from tests.fixtures.escrowed import OFFICERS, hold, kill_at, look, order, site_root
 from tests.fixtures.softhsm import clone_site
 from tests.fixtures.store import TestClock
 from tests.practice.service import serving
@@ -200,6 +205,33 @@ def test_a_recovery_that_was_killed_again_and_again_is_ended_by_the_next_run(
     hold(site, plan)
     assert [opened(site, one) for one in delivered(site)] == [enrolled.key]
     assert len(details(site, "escrow.recover-disk")) == 1
+
+
+def test_the_key_that_the_hsm_worker_made_comes_back_on_another_hsm(site: PracticeSite) -> None:
+    put_disk(site, replace(bare(), work=Work.FORMAT))
+    with serving(site) as service, service.console() as daemon:
+        daemon.begin_work(DISK, Work.FORMAT)
+        given = _released(site, daemon)
+        daemon.commit_work(DISK)
+        daemon.finish_work(DISK, b64u(bytes(32)))
+    burn(site)
+    hold(site, order(site, "restore-site", restore_parameters(site)))
+    hold(site, recovery(site), root=2)
+    assert [opened(site, one) for one in delivered(site)] == [given.next_recovery]
+    site.site_root.write_bytes((site.state / "site-root-2.pem").read_bytes())
+    with serving(site) as service, service.console() as daemon:
+        with pytest.raises(StateNotAllowed, match="has no KEK 1"):
+            daemon.disk_keys(DISK, bytes(16))
+        daemon.begin_work(DISK, Work.RECOVER)
+        assert _released(site, daemon, root=2).next_key not in {None, given.next_key}
+
+
+def _released(site: PracticeSite, daemon: Client, root: int = 1) -> DiskKeys:
+    """Return the disk's keys as the appliance daemon opens them."""
+    keys, nonce = verify_keylist(daemon.key_list().key_list, site_root(site, root)), os.urandom(16)
+    release = verify_release(daemon.disk_keys(DISK, nonce).release, keys, DISK, nonce)
+    private = X25519PrivateKey.from_private_bytes(unb64u(site.appliance_key.read_text()))
+    return open_keys(unb64u(release.sealed), private, site.site_id, DISK, nonce)
 
 
 # --- what other ceremonies do to disks ------------------------------------------------------------
