@@ -58,8 +58,8 @@ def test_the_example_of_a_configuration_loads_and_names_every_table(tmp_path: Pa
     }
 
 
-def test_the_example_unit_starts_the_service_with_its_credential() -> None:
-    (unit,) = [block.text for block in blocks(DOCS / "operations.md") if block.language == "ini"]
+def test_the_unit_starts_the_service_with_its_credential() -> None:
+    unit = (ROOT / "image/units/conclave.service").read_text()
     assert "ExecStart=/usr/local/bin/conclave serve\n" in unit
     assert "LoadCredentialEncrypted=conclave-pins\n" in unit
     assert "RestartPreventExitStatus=78\n" in unit
