@@ -3,11 +3,13 @@ is destroyed, and the certificate that says so.
 """
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from kms.audit.checks import Check, Verdict
 from kms.domain.disks import (
     MIN_BYTES,
     DiskOrder,
@@ -36,7 +38,7 @@ from kms.statements.keylist import verify_keylist
 from kms.statements.request import peek_request
 from kms.usecases.approvals.execution import execute_request, finish_executed
 from kms.usecases.approvals.requests import submit_request
-from kms.usecases.disks import orders
+from kms.usecases.disks import keys, orders, views
 from kms.usecases.disks.devices import IN_USE
 from kms.usecases.lifecycle.certificates import read_certificate
 from tests.fixtures.approved import asked, root_key, wanted
@@ -51,6 +53,7 @@ from tests.fixtures.disk_site import (
     new_serial,
     site,
     tell,
+    verified,
     wish,
 )
 from tests.fixtures.many_spaces import ManySpaces
@@ -225,9 +228,9 @@ def test_an_erasure_takes_every_key_at_once(site: ManySpaces) -> None:
         assert record.recovery is not None
         assert record.recovery.escrowed == record.recovery.sealed == ""
         assert await one.keks(disk) == []
-        release, keys = await one.keys(disk)
+        release, left = await one.keys(disk)
         assert release.disk.erased
-        assert (keys.key, keys.next_key, keys.recovery, keys.next_recovery) == (None,) * 4
+        assert (left.key, left.next_key, left.recovery, left.next_recovery) == (None,) * 4
         before = len(one.leaves("disk.keys", disk))
         await one.keys(disk)
         assert len(one.leaves("disk.keys", disk)) == before
@@ -404,5 +407,44 @@ def test_an_erased_device_becomes_another_disk(site: ManySpaces) -> None:
         assert (await one.disk(old)).erased
         order = await one.order(OrderKind.LOCK, serial)
         assert order.disk == new
+
+    tell(site, story)
+
+
+# --- the log -------------------------------------------------------------------------------------
+
+
+async def lived(one: DiskStory) -> None:
+    """Let a disk go through everything that the log tells of."""
+    disk = await one.prepared(serial := new_serial())
+    for work in (Work.SLOT, Work.RECOVERY, Work.VOLUME, Work.RECOVER):
+        await one.keys(disk)
+        await one.work(disk, work)
+    one.workers.links[SPACE].lose_answers = 1
+    with pytest.raises(HsmUnavailable):
+        await one.keys(disk)
+    await keys.rotate_kek(one.services, by("disk.rotate-kek"), disk)
+    await views.change(one.services, by("disk.change"), disk, f"{serial.lower()}-b", None)
+    await one.end(await one.order(OrderKind.UNLOCK, serial), OrderState.FAILED, "sealed")
+    for state in (DiskState.OPEN, DiskState.MOUNTED, DiskState.GONE, DiskState.SEEN):
+        await one.report(serial, state, disk)
+    clone = new_serial()
+    await one.report(clone, DiskState.QUARANTINED, disk, code="disk_elsewhere")
+    await one.order(OrderKind.RELEASE, clone)
+    await one.erase(disk)
+    await one.keys(disk)
+    await one.end(open_order(one, serial))
+
+
+def test_the_verifier_finds_nothing_wrong_with_what_was_told(
+    site: ManySpaces, tmp_path: Path
+) -> None:
+    async def story(one: DiskStory) -> None:
+        await lived(one)
+        await one.parts.checkpointer.keep()
+        report = verified(one, tmp_path / "evidence.sqlite")
+        assert [result for result in report.results if result.verdict is Verdict.FAIL] == []
+        (disks,) = [result for result in report.results if result.check is Check.DISKS]
+        assert disks.checked > 40
 
     tell(site, story)

@@ -4,11 +4,10 @@ from dataclasses import replace
 
 from kms.audit.leaf import LeafDraft, Outcome, Phase
 from kms.domain.disks import Device, DiskState, check_disk_transition
-from kms.domain.ids import SpaceName
 from kms.errors import InvalidInput
 from kms.policy.authorizer import Target
 from kms.ports import PutDevice, Unit
-from kms.usecases.disks.common import disk_path, lock_of_device, space_of
+from kms.usecases.disks.common import disk_path, lock_of_device, told_disks
 from kms.usecases.disks.views import live_disk
 from kms.usecases.services import Call, Services, authorize, uninterrupted
 
@@ -67,8 +66,7 @@ def _told(device: Device) -> tuple[DiskState, str, str]:
 
 
 def _leaf(services: Services, call: Call, known: Device | None, device: Device) -> LeafDraft:
-    sealed = services.store.disk(device.disk) if device.disk else None
-    space = space_of(sealed) if sealed else SpaceName("")
+    space = _space(services, device)
     path = disk_path(space, device.disk) if space else f"devices/{device.serial}"
     details = {
         "serial": device.serial,
@@ -77,3 +75,9 @@ def _leaf(services: Services, call: Call, known: Device | None, device: Device) 
         "code": device.code,
     }
     return call.leaf(space, path, Phase.EVENT, Outcome.SUCCEEDED, details=details)
+
+
+def _space(services: Services, device: Device) -> str:
+    """Return whose disk a device is; nobody's (empty) if it only carries the header of one."""
+    named = (one for one in told_disks(services) if one.disk == device.disk)
+    return next((one.space for one in named if one.serial == device.serial), "")
