@@ -194,7 +194,7 @@ class Doer:
 
     def _failed(self, task: Task, error: ConclaveError) -> Done:
         _LOG.error("%s of %s failed: %s %s", task.action.step, task.serial, error.code, error)
-        text = f"{error.message}: {error.hint}" if error.hint else error.message
+        text = "\n".join(filter(None, (error.message, error.hint)))  # a sentence a line
         self._end(task, OrderState.FAILED, error.code, text)
         if task.ref is None or isinstance(error, DeviceChanged):
             return Done(task, later=True)
@@ -275,4 +275,4 @@ def _or_held(state: DiskState, task: Task) -> DiskState:
 
 
 def _refused(error: HeaderRefused) -> Word:
-    return Word(DiskState.QUARANTINED, error.code, f"{error.fault}: {error.message}")
+    return Word(DiskState.QUARANTINED, error.code, f"{error.message}\n({error.fault})")
