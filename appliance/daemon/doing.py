@@ -45,8 +45,8 @@ _ENDS_HOLD = frozenset(
     }
 )
 """Orders after which a device stands as they say, whatever held it before."""
-_LOOKED_AT = frozenset({OrderKind.PREPARE, OrderKind.RELEASE, OrderKind.RESTORE_HEADER})
-"""Orders after which a disk is looked at as if it had just appeared, and so opened."""
+_RELEASE = frozenset({OrderKind.RELEASE, OrderKind.RESTORE_HEADER})
+"""Orders that end a quarantine."""
 _TRUST = (VerificationFailed, EnvelopeRefused)
 
 MakeBench = Callable[[Event, Callable[[int, str], None]], Bench]
@@ -183,7 +183,9 @@ class Doer:
         if not order.dry_run:
             self._stands(task, outcome, order.kind)
         self._end(task, OrderState.DONE, "", outcome.message)
-        return Done(task, again=order.kind in _LOOKED_AT and not order.dry_run)
+        # A disk that a work has left closed is opened again if it opens by itself.
+        closed = self._reports.state(task.serial) is DiskState.ENROLLED
+        return Done(task, again=closed and not order.dry_run)
 
     # --- what came of it -------------------------------------------------------------------------
 
@@ -222,7 +224,7 @@ class Doer:
 
     def _stands(self, task: Task, outcome: Outcome, kind: OrderKind | None = None) -> None:
         state = outcome.state if kind in _ENDS_HOLD else _or_held(outcome.state, task)
-        if task.held is DiskState.QUARANTINED and kind in _LOOKED_AT:
+        if task.held is DiskState.QUARANTINED and kind in _RELEASE:
             self._say(task, Word(DiskState.SEEN, "released"))
         self._say(task, Word(state, mounted=outcome.mounted))
 

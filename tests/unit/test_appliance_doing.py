@@ -156,6 +156,14 @@ def test_a_disk_that_people_locked_is_locked_again_after_a_rotation(rig: Rig) ->
     assert rig.ear.states == [(S.LOCKED, ""), (S.ROTATING, "locked"), (S.LOCKED, "")]
 
 
+@pytest.mark.parametrize(("left", "again"), [(S.ENROLLED, True), (S.MOUNTED, False)])
+def test_a_disk_that_a_work_left_closed_is_looked_at_again(
+    rig: Rig, left: DiskState, again: bool
+) -> None:
+    rig.works(carry_out=lambda *_: Outcome(left))
+    assert rig.obey(OrderKind.ROTATE_SLOT).again is again
+
+
 def test_a_released_disk_is_looked_at_again(rig: Rig) -> None:
     rig.reports.device(device_ref(), Word(S.QUARANTINED, "header_refused", disk=DISK))
     rig.works(carry_out=lambda *_: Outcome(S.ENROLLED))
