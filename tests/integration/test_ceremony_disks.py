@@ -208,12 +208,7 @@ def test_a_recovery_that_was_killed_again_and_again_is_ended_by_the_next_run(
 
 
 def test_the_key_that_the_hsm_worker_made_comes_back_on_another_hsm(site: PracticeSite) -> None:
-    put_disk(site, replace(bare(), work=Work.FORMAT))
-    with serving(site) as service, service.console() as daemon:
-        daemon.begin_work(DISK, Work.FORMAT)
-        given = _released(site, daemon)
-        daemon.commit_work(DISK)
-        daemon.finish_work(DISK, b64u(bytes(32)))
+    given = _formatted(site)
     burn(site)
     hold(site, order(site, "restore-site", restore_parameters(site)))
     hold(site, recovery(site), root=2)
@@ -224,6 +219,17 @@ def test_the_key_that_the_hsm_worker_made_comes_back_on_another_hsm(site: Practi
             daemon.disk_keys(DISK, bytes(16))
         daemon.begin_work(DISK, Work.RECOVER)
         assert _released(site, daemon, root=2).next_key not in {None, given.next_key}
+
+
+def _formatted(site: PracticeSite) -> DiskKeys:
+    """Let the service's worker make a disk's first keys; return them."""
+    put_disk(site, replace(bare(), work=Work.FORMAT))
+    with serving(site) as service, service.console() as daemon:
+        daemon.begin_work(DISK, Work.FORMAT)
+        given = _released(site, daemon)
+        daemon.commit_work(DISK)
+        daemon.finish_work(DISK, b64u(bytes(32)))
+    return given
 
 
 def _released(site: PracticeSite, daemon: Client, root: int = 1) -> DiskKeys:
@@ -255,7 +261,7 @@ def test_a_burned_site_is_not_restored_under_another_disk_escrow_key(site: Pract
 
 
 def test_a_new_generation_names_the_disks_that_it_leaves_behind(site: PracticeSite) -> None:
-    enrol(site)
+    _formatted(site)
     put_disk(site, replace(bare(OTHER, "WD-2"), erased=5))
     facts = hold(site, order(site, "new-generation", 'reason = "schedule"\n'))
     assert facts["replace/disks"] == {"disks": [f"{SPACE}/{DISK}"]}
@@ -269,6 +275,17 @@ def test_a_new_generation_names_the_disks_that_it_leaves_behind(site: PracticeSi
     with pytest.raises(StateNotAllowed, match="which generation 2 has replaced") as refused:
         hold(site, recovery(site))
     assert "connect it to the appliance" in (refused.value.hint or "")
+
+
+def test_a_generation_that_alone_opens_a_disk_is_not_replaced(site: PracticeSite) -> None:
+    disk = enrol(site).disk
+    plan = order(site, "new-generation", 'reason = "distrust"\n')
+    with pytest.raises(StateNotAllowed, match="by the present escrow generation alone") as refused:
+        hold(site, plan)
+    assert "recover-disk" in (refused.value.hint or "")
+    assert (site.state / archive.DISK_ESCROW_BLOB.format(1)).exists()
+    put_disk(site, disk.erase(5))
+    assert hold(site, plan)["replace/disks"] == {"disks": []}
 
 
 def test_a_drill_opens_the_disk_escrow_key_too(site: PracticeSite) -> None:

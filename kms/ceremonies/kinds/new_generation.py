@@ -12,6 +12,7 @@ from kms.ceremonies.plan import Parameters
 from kms.ceremonies.ports import SharedSecret
 from kms.ceremonies.room import Brief, Facts, Room
 from kms.ceremonies.step import Script, Section, Step
+from kms.ceremonies.steps.disks import count_disks
 from kms.ceremonies.steps.escrow import make_escrow
 from kms.ceremonies.steps.generations import next_generation
 from kms.ceremonies.steps.holding import quorum, so_shares
@@ -21,7 +22,6 @@ from kms.ceremonies.steps.replacing import (
     announce,
     certify,
     count_cards,
-    count_disks,
     destroy_blob,
     distrust_old,
     forget_old,

@@ -17,6 +17,7 @@ from kms.ceremonies.steps.anchors import (
     trust_escrow_keys,
 )
 from kms.ceremonies.steps.certificate import Destroyed, write_certificate
+from kms.ceremonies.steps.disks import check_disks_open
 from kms.ceremonies.steps.generations import BookFinder, EscrowRecord, blob_names, own_book
 from kms.ceremonies.steps.issuing import log, log_generation
 from kms.ceremonies.steps.keepers import keeper, recipient_entry
@@ -95,20 +96,6 @@ def distrust_old(section: str, space: str, label: str) -> Step:
         "which is asked to wrap to the former and must refuse.",
         values={"token": label},
         act=partial(_distrust, space, label),
-    )
-
-
-def count_disks(section: str) -> Step:
-    """Return the step ``section/disks``, whose facts name every disk whose recovery key is under
-    another generation than the new one.
-    """
-    return Step(
-        id=f"{section}/disks",
-        who=Part.ADMINISTRATOR,
-        text="The program names the disks whose recovery keys the old disk escrow key protects. "
-        "No recovery opens them from here on until the appliance has brought a new recovery key "
-        "onto each: connect those disks as soon as the service runs.",
-        act=_count_disks,
     )
 
 
@@ -197,8 +184,11 @@ def _label(record: EscrowRecord) -> str:
 
 
 def _check_old(room: Room) -> None:
-    """Refuse to replace what the site's token does not trust: only that can be destroyed."""
+    """Refuse to replace what the site's token does not trust: only that can be destroyed. And what
+    alone opens a disk.
+    """
     escrow_in_force(room)
+    check_disks_open(room)
 
 
 def _announce(room: Room) -> Facts:
@@ -275,21 +265,6 @@ def _destroy_blob(room: Room) -> Facts:
     if left:
         raise IntegrityFailure(f"{min(left)} is still there")
     return {"files": list(names)}
-
-
-def _count_disks(room: Room) -> Facts:
-    new = _new(room).generation
-    due = [
-        f"{disk.space}/{disk.disk}"
-        for space in room.records.spaces()
-        if not space.destroyed
-        for disk in room.records.disks(space.space)
-        if disk.recovery and disk.recovery.escrowed and disk.recovery.generation != new
-    ]
-    if due:
-        text = _("Disks that no recovery opens until they have a new recovery key: {disks}")
-        room.people.say(text.format(disks=", ".join(due)))
-    return {"disks": due}
 
 
 def _count_cards(room: Room) -> Facts:

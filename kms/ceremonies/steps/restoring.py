@@ -21,6 +21,7 @@ from kms.ceremonies.steps.anchors import (
     own_vault,
     trust_escrow_keys,
 )
+from kms.ceremonies.steps.disks import name_disks
 from kms.ceremonies.steps.generations import read_escrow_blobs
 from kms.ceremonies.steps.holding import SWK
 from kms.ceremonies.steps.issuing import issue_key_list, issue_register, log
@@ -140,7 +141,7 @@ def restore_section(
         own += _space_steps(space, token, named, trusted)
     own += [
         _step("coverage", _COVERAGE, _prove),
-        _step("disks", _DISKS, _name_disks),
+        _step("disks", _DISKS, name_disks),
         _step("end", _END, partial(_tell, written)),
     ]
     return Section(
@@ -390,18 +391,6 @@ def _prove(room: Room) -> Facts:
             restored = RestoredSpace(space=space.space, release_class=space.release_class)
             counts[space.space] = prove_space(room, space, _vault(restored, space.token, room))
     return {"epochs": counts}
-
-
-def _name_disks(room: Room) -> Facts:
-    return {
-        "disks": [
-            f"{disk.space}/{disk.disk}"
-            for space in room.records.spaces()
-            if not space.destroyed
-            for disk in room.records.disks(space.space)
-            if not disk.erased
-        ]
-    }
 
 
 def _tell(written: WrittenLog, room: Room) -> Facts:
