@@ -2,6 +2,7 @@
 the log, and steps that its worker takes. Disks change under their lock, one step after the other.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from kms.usecases.services import Call, Services, authorize, log_refusal, store_
 
 NAMES = "disks"
 """The lock under which disks get serial numbers, labels and mount points that no other has."""
+_LOOKS = 500
+_PAUSE_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,17 @@ def space_of(sealed: SealedRow) -> SpaceName:
 
 
 async def load(services: Services, disk: DiskId) -> Found:
-    """Return a disk, checked; raise NotFound, Sealed, IntegrityFailure."""
-    record, version = await services.cache.disk(disk)
-    sealed = services.store.disk(disk)
-    if sealed is None or sealed.row.version != version:
-        raise IntegrityFailure("a disk's row is not the version that was checked")
-    return Found(record, sealed)
+    """Return a disk, checked; raise NotFound, Sealed, IntegrityFailure.
+
+    Whoever does not hold its lock may see a row that another is just making durable.
+    """
+    for _ in range(_LOOKS):
+        record, version = await services.cache.disk(disk)
+        sealed = services.store.disk(disk)
+        if sealed is not None and sealed.row.version == version:
+            return Found(record, sealed)
+        await asyncio.sleep(_PAUSE_SECONDS)
+    raise IntegrityFailure("a disk's row is not the version that was checked")
 
 
 async def disks_of(services: Services, space: SpaceName) -> list[Found]:
