@@ -16,6 +16,7 @@ from babel.messages import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
+import appliance
 import kms
 from kms.ceremonies.catalogue import CEREMONIES
 from kms.ceremonies.ceremony import Ceremony
@@ -42,6 +43,7 @@ from kms.usecases.coverage import Lack
 from kms.usecases.grants import Flag, GrantState
 
 SOURCE = Path(kms.__file__).parent
+APPLIANCE = Path(appliance.__file__).parent
 PO = LOCALE_DIR / CATALOGUES[Language.ZH] / "LC_MESSAGES" / f"{DOMAIN}.po"
 MO = PO.with_suffix(".mo")
 
@@ -86,6 +88,14 @@ _PATIENTS = (
     "client/transport.py", "client/keys.py", "statements/request.py", "usecases/approvals",
 )  # fmt: skip
 """Where errors arise that people read in the terminal."""
+_SAYING = frozenset(
+    {"Action", "Outcome", "Word", "_refuse", "_refuse_unless", "append", "standing", "tell", "told"}
+)
+"""Calls of the appliance some of whose arguments are sentences; beside its errors."""
+_SAID = frozenset(
+    {"_STEPS", "_REGISTER", "_ADD_SLOT", "_ADD_RECOVERY", "_IN_USE", "reason", "steps"}
+)
+"""Names under which the appliance keeps sentences."""
 _CONSTANTS = frozenset({"SUMMARY", "PANEL", "BACKUPS"})
 """Constants that are texts."""
 _TABLES = (DUTIES, CARRIES)
@@ -96,6 +106,7 @@ def source_texts() -> set[str]:
     """Return every text that is shown to people through the catalogue."""
     texts = {text for path in _files() for text in _of_file(path)}
     texts |= {text for path in sorted(SOURCE.rglob("*.py")) for text in _hints(path)}
+    texts |= {text for path in sorted(APPLIANCE.rglob("*.py")) for text in _of_appliance(path)}
     texts |= {
         error.__doc__.partition("\n")[0]
         for error in error_classes()
@@ -163,6 +174,30 @@ def _hints(path: Path) -> Iterator[str]:
                 yield from _text(keyword.value)
 
 
+def _of_appliance(path: Path) -> Iterator[str]:
+    """What the appliance reports to people: the sentences in its errors, orders and devices."""
+    yield from _hints(path)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func).rpartition(".")[2]
+            if name in _SAYING | _ERROR_NAMES or name in _ERRORS_OF_APPLIANCE:
+                for argument in (*node.args, *(one.value for one in node.keywords)):
+                    yield from _sentences(argument)
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(word in _SAID for one in targets for word in _names(one)):
+                yield from (text for part in ast.walk(node.value) for text in _sentences(part))
+
+
+def _names(target: ast.expr) -> Iterator[str]:
+    yield from (part.id for part in ast.walk(target) if isinstance(part, ast.Name))
+
+
+def _sentences(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+        yield node.value
+
+
 def _commands(tree: ast.Module) -> Iterator[str]:
     """The names of the functions that a module registers as commands."""
     for node in ast.walk(tree):
@@ -186,6 +221,9 @@ def _typer_texts() -> set[str]:
 
 
 _ERROR_NAMES = frozenset(error.__name__ for error in error_classes())
+_ERRORS_OF_APPLIANCE = frozenset(
+    {"DeviceChanged", "DiskBusy", "HeaderRefused", "NoDeviceMapper", "ProgramFailed"}
+)
 
 
 def read_catalogue() -> Catalog:

@@ -66,7 +66,8 @@ _FUNCTIONS: dict[OrderKind, _Function] = {
     OrderKind.ERASE: lambda bench, ref, disk, _order: erase(bench, ref, disk),
 }
 
-_ADD = "add a slot for the new {} key and see that it opens the disk"
+_ADD_SLOT = "add a slot for the new slot key and see that it opens the disk"
+_ADD_RECOVERY = "add a slot for the new recovery key and see that it opens the disk"
 _REGISTER = "register the new header and back it up"
 _STEPS: dict[OrderKind, tuple[str, ...]] = {
     OrderKind.PREPARE: (
@@ -80,21 +81,21 @@ _STEPS: dict[OrderKind, tuple[str, ...]] = {
     OrderKind.LOCK: ("unmount the disk", "close it"),
     OrderKind.ROTATE_SLOT: (
         "have kms make another slot key",
-        _ADD.format("slot"),
+        _ADD_SLOT,
         "wipe the slot of the present slot key",
         _REGISTER,
     ),
     OrderKind.ROTATE_VOLUME: (
         "have kms make another slot key and recovery key",
-        _ADD.format("slot"),
-        _ADD.format("recovery"),
+        _ADD_SLOT,
+        _ADD_RECOVERY,
         "wipe all other slots",
         "encrypt the whole disk by another volume key",
         _REGISTER,
     ),
     OrderKind.VERIFY_RECOVERY: (
         "have kms make another recovery key",
-        _ADD.format("recovery"),
+        _ADD_RECOVERY,
         "wipe the slot of the present recovery key",
         _REGISTER,
     ),
@@ -135,5 +136,5 @@ def _dry_run(bench: Bench, ref: DeviceRef, disk: DiskId, order: OrderToDo) -> Ou
         if kind is OrderKind.UNLOCK:
             check_device_mapper()
         if job.disk.work not in {Work.NONE, Work.ERASE, *FIRST}:
-            steps = (f"go on with the work {job.disk.work}", *steps)
+            steps = ("go on with the work that is under way first", *steps)
         return standing(bench, disk, "\n".join(steps), steps)

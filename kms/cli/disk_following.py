@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kms.cli.disk_view import ORDERS, find_disk, order_row
+from kms.cli.disk_view import ORDERS, find_disk, order_row, told
 from kms.cli.inputs import read_text
 from kms.cli.output import word
 from kms.cli.session import Session
@@ -74,7 +74,7 @@ def followed(session: Session, client: "Client", order: "OrderOut") -> "OrderOut
             raise
     if order.state is OrderState.FAILED:
         raise StateNotAllowed(
-            _("the order failed: {reason}").format(reason=f"[{order.code}] {_(order.message)}"),
+            _("the order failed: {reason}").format(reason=f"[{order.code}] {told(order.message)}"),
             hint=_todo(order.code),
         )
     return order
@@ -88,7 +88,7 @@ def _ended(
 ) -> "OrderOut":
     patience = time.monotonic() + _SOON
     while order.state not in ENDED:
-        tell(order.progress, _(order.message) or word(order.state))
+        tell(order.progress, told(order.message) or word(order.state))
         if order.state is OrderState.WAITING and patience <= time.monotonic():
             wonder()
             patience = float("inf")
@@ -107,7 +107,7 @@ def show_order(session: Session, order: "OrderOut") -> None:
     """Print an order; of one that was only to say what it would do, what it said."""
     document = order.model_dump(mode="json")
     if order.dry_run and order.state is OrderState.DONE:
-        session.output.document(document, _(order.message))
+        session.output.document(document, told(order.message))
         return
     session.output.record(document, order_row(order), ORDERS)
 

@@ -105,7 +105,7 @@ def device_row(device: "DeviceOut") -> dict[str, Any]:
 
 def order_row(order: "OrderOut") -> dict[str, Any]:
     """Return an order's fields as people read them."""
-    result = _why(order.code, _(order.message))
+    result = _why(order.code, order.message)
     return {**order.model_dump(mode="json"), "result": result}
 
 
@@ -150,5 +150,11 @@ def _ids(disks: Iterable["DiskOut"]) -> str:
 
 
 def _why(code: str, text: str) -> str | None:
-    """Return a code and its explanation; None for neither."""
-    return " ".join(filter(None, [f"[{code}]" if code else "", text])) or None
+    """Return a code and its explanation in one line; None for neither."""
+    said = "; ".join(told(text).splitlines())
+    return " ".join(filter(None, [f"[{code}]" if code else "", said])) or None
+
+
+def told(text: str) -> str:
+    """Return what the appliance said, a sentence a line, in the language of the screen."""
+    return "\n".join(_(line) for line in text.splitlines())
