@@ -12,9 +12,10 @@ import time
 from pathlib import Path
 
 from kms.practice import init_practice
-from tests.practice import evidence, roster_meeting, trusted_meeting
+from tests.practice import encrypted_disk, evidence, roster_meeting, trusted_meeting
 from tests.practice.account import Account
 from tests.practice.service import Service
+from tests.scenarios.bays import HostBay, host_bay
 
 HERE = Path(__file__).parents[2] / ".practice"
 
@@ -25,11 +26,15 @@ def main() -> int:
     account = Account()
     account.title()
     service = _start(account, options)
+    disks = options.site / "disks"
+    disks.mkdir(mode=0o700, exist_ok=True)
     try:
-        held = _main_job(service, account, options.site)
-        if options.once:
-            return 0 if held else 1
-        return _serve(service, account)
+        with host_bay(service, disks) as bay:
+            bay.start()
+            held = _main_job(service, bay, account, options.site)
+            if options.once:
+                return 0 if held else 1
+            return _serve(service, account)
     finally:
         service.stop()
 
@@ -64,7 +69,7 @@ def _start(account: Account, options: argparse.Namespace) -> Service:
     return service
 
 
-def _main_job(service: Service, account: Account, place: Path) -> bool:
+def _main_job(service: Service, bay: HostBay, account: Account, place: Path) -> bool:
     scratch = Path(tempfile.mkdtemp(prefix="conclave-"))
     earlier = scratch / "earlier.checkpoint"
     try:
@@ -72,6 +77,7 @@ def _main_job(service: Service, account: Account, place: Path) -> bool:
         evidence.keep_checkpoint(service, earlier)
         roster_meeting.run(service, account, scratch)
         trusted_meeting.run(service, account)
+        encrypted_disk.run(bay, account)
         evidence.run(service, account, earlier, place / "evidence.db")
     finally:
         shutil.rmtree(scratch)

@@ -103,6 +103,14 @@ class Bay:
             time.sleep(_STEP)
         raise AssertionError(f"{serial} is not {'/'.join(wanted)} but {last}")
 
+    def await_code(self, serial: str, code: str, seconds: float = _SECONDS) -> DeviceOut:
+        """Wait until the last word on a device bears a code; raise AssertionError."""
+        end = time.monotonic() + seconds
+        while (found := self.device(serial)).code != code:
+            assert time.monotonic() < end, f"{serial}: {found.code} {found.reason}"
+            time.sleep(_STEP)
+        return found
+
     def orders(self, serial: str) -> list[OrderOut]:
         """Return the orders about a device's disk, newest first."""
         with self.service.console() as client:
@@ -251,6 +259,11 @@ class HostBay(Bay):
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
+    def peak_kilobytes(self) -> int:
+        """Return the most memory that the daemon has had resident."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0])
+
     def stop(self) -> None:
         """End the daemon as systemd would."""
         if self.process is not None:
@@ -269,8 +282,9 @@ def host_bay(service: Service, folder: Path) -> Iterator[HostBay]:
     with tempfile.TemporaryDirectory(prefix="conclave-", dir="/dev/shm") as memory:
         bay = HostBay(service, folder, memory=Path(memory))
         for name in ("images", "state", "mounts"):
-            (folder / name).mkdir(mode=0o700)
-        write_new(folder / "state" / "key", service.site.appliance_key.read_bytes())
+            (folder / name).mkdir(mode=0o700, exist_ok=True)
+        if not (key := folder / "state" / "key").exists():
+            write_new(key, service.site.appliance_key.read_bytes())
         try:
             yield bay
         finally:
