@@ -167,7 +167,7 @@ def test_open_disks_wait_for_a_service_that_comes_back(bay: HostBay, serial: str
     time.sleep(1)
     bay.service.start()
     bay.obey(OrderKind.BACK_UP_HEADER, serial)
-    assert bay.device(serial).state in CLOSED_OR_OPEN
+    bay.await_state(serial, *CLOSED_OR_OPEN)
 
 
 def test_a_sealed_spaces_disks_are_locked_and_no_order_opens_them(
