@@ -96,7 +96,10 @@ class Service:
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         found = {}
         for pid in map(int, children.read_text().split()):
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            try:
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            except FileNotFoundError:
+                continue  # it has ended meanwhile
             if "kms.api.server" in words:
                 found["web"] = pid
             elif "--token" in words:
