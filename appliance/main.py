@@ -24,22 +24,34 @@ from appliance.hotplug import Hotplug
 from appliance.link import Link
 from appliance.orders import OrderWatch
 from appliance.own_key import load_key, make_key, public_text
-from appliance.run import Programs
+from appliance.run import Programs, find_program
 from appliance.settings import DEFAULT_PATH, Settings, load
 from appliance.storage.backups import HeaderBackups
 from appliance.storage.file_systems import FileSystems
-from appliance.storage.luks import Luks
+from appliance.storage.luks import Luks, check_device_mapper
 from appliance.storage.mounts import Mounts
 from appliance.systemd import Notifier
 from appliance.work import Bench
 from kms.client.api import Client
 from kms.errors import ConclaveError, ConfigurationError, Unavailable
-from kms.hardening import harden, lies_in_memory
+from kms.hardening import harden, lies_in_memory, swap_areas
 from kms.logs import configure
 
 _LOG = logging.getLogger(__name__)
 _OK, _UNAVAILABLE, _CONFIGURATION = 0, 69, 78
 _ANSWER_SECONDS = 15.0
+_PROGRAMS = (
+    "cp",
+    "cryptsetup",
+    "e2fsck",
+    "mke2fs",
+    "mount",
+    "prlimit",
+    "resize2fs",
+    "sync",
+    "umount",
+)
+"""What the works start."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,7 +117,12 @@ def _check(settings: Settings) -> int:
     link = _link(settings)
     _make_folders(settings)
     found = link.disks()
-    told = f"{len(found.disks)} disks, {len(found.devices)} devices; kms answers\n"
+    check_device_mapper()
+    for program in _PROGRAMS:
+        find_program(program)
+    if areas := swap_areas():
+        raise ConfigurationError(f"the machine swaps to {', '.join(areas)}", hint="swapoff -a")
+    told = f"{len(found.disks)} disks, {len(found.devices)} devices; all is as it should be\n"
     sys.stdout.write(told)
     return _OK
 
