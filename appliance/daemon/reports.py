@@ -159,7 +159,8 @@ class Reports:
         with self._lock:
             told = self._devices.setdefault(serial, _Told(device))
             told.wanted, told.heard = device, told.heard and told.wanted == device
-        _LOG.info("device %s is %s %s %s", serial, device.state, device.code, device.reason)
+        why = device.reason.replace("\n", "; ")
+        _LOG.info("device %s is %s %s %s", serial, device.state, device.code, why)
         if not told.heard:
             self._send(serial, told)
 
