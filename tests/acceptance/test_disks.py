@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.practice.service import serving
-from tests.scenarios import disks, erased_disks, many_disks, power_cuts
+from tests.scenarios import disks, erased_disks, many_disks, power_cuts, tampered
 from tests.scenarios.bays import host_bay, machine_bay
 from tests.scenarios.site import fresh_site
 from tests.vm.tools import require
@@ -46,6 +46,18 @@ def test_power_cuts(tmp_path: Path, figure: Figure) -> None:
         figure(text)
     assert told.cuts.total() == CUTS
     assert set(told.cuts) == set(power_cuts.WORKS)
+
+
+def test_forged_headers(tmp_path: Path, figure: Figure) -> None:
+    """Forged headers (null cipher, 4 GB and 2^31 passes of argon2, other slots, tokens, segments,
+    requirements, another disk's header, an old one): each is refused by the real daemon within 10 s
+    and 256 MB, quarantined, logged, not written to; names of devices that attack are inert."""
+    require(("cryptsetup",))
+    with serving(fresh_site(tmp_path)) as service, host_bay(service, tmp_path) as bay:
+        told = tampered.run(bay)
+    for text in told.figures():
+        figure(text)
+    tampered.check(told)
 
 
 def test_erased_means_erased(tmp_path: Path, figure: Figure) -> None:

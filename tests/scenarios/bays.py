@@ -103,14 +103,6 @@ class Bay:
             time.sleep(_STEP)
         raise AssertionError(f"{serial} is not {'/'.join(wanted)} but {last}")
 
-    def await_code(self, serial: str, code: str, seconds: float = _SECONDS) -> DeviceOut:
-        """Wait until the last word on a device bears a code; raise AssertionError."""
-        end = time.monotonic() + seconds
-        while (found := self.device(serial)).code != code:
-            assert time.monotonic() < end, f"{serial}: {found.code} {found.reason}"
-            time.sleep(_STEP)
-        return found
-
     def orders(self, serial: str) -> list[OrderOut]:
         """Return the orders about a device's disk, newest first."""
         with self.service.console() as client:

@@ -20,7 +20,9 @@ from tests.scenarios.stolen import Canaries
 SERIAL = "WD-CANARY-1"
 CONTROL = "WD-PLAIN-2"
 _MEGABYTES = 48
-_SEAL_SECONDS = 30.0
+_SEAL_SECONDS, _ALERT_SECONDS = 30.0, 60.0
+_QUIET_SECONDS = 3.0
+GONE_OPEN = "disk-gone-open"
 REPLUGGED = "mounted after udev's event"
 
 
@@ -42,7 +44,7 @@ class Story:
         """Raise AssertionError unless nothing was given away and everything came back."""
         assert (self.on_disk, self.on_control) == (0, self.canaries)
         assert self.opened_by == []
-        assert "disk.gone-while-open" in self.alerts
+        assert GONE_OPEN in self.alerts
         assert self.refused == "sealed"
 
 
@@ -57,6 +59,7 @@ def run(bay: MachineBay, seed: int, *, steal: bool = True) -> Story:
     pulled(bay, story)
     story.canaries = len(canaries.pieces())
     story.on_disk, story.on_control = (canaries.found_in(one) for one in (image, control))
+    alarmed(bay, story)
     if steal:
         steal_and_try(bay, image, story)
     replugged(bay, image, story)
@@ -120,8 +123,15 @@ def pulled(bay: MachineBay, story: Story) -> None:
     story.seconds["pulled out while mounted, reported as gone"] = time.monotonic() - begun
     assert MOUNTS not in bay.machine.run("cat /proc/mounts")
     assert bay.machine.run("dmsetup ls") == "No devices found"
-    with bay.service.console() as client:
-        story.alerts = {one.alert for one in client.alerts().items}
+
+
+def alarmed(bay: MachineBay, story: Story) -> None:
+    """People are told that an open disk was torn out."""
+    end = time.monotonic() + _ALERT_SECONDS
+    while GONE_OPEN not in story.alerts and time.monotonic() < end:
+        with bay.service.console() as client:
+            story.alerts = {one.alert for one in client.alerts().items}
+        time.sleep(1)
 
 
 def steal_and_try(bay: MachineBay, image: Path, story: Story) -> None:
@@ -170,3 +180,5 @@ def sealed(bay: MachineBay, story: Story) -> None:
     with pytest.raises(ConclaveError) as refusal:
         bay.obey(OrderKind.UNLOCK, SERIAL)
     story.refused = refusal.value.code
+    time.sleep(_QUIET_SECONDS)
+    assert bay.device(SERIAL).state is DiskState.LOCKED

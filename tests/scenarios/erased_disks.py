@@ -11,26 +11,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from kms.domain.disks import DiskState, OrderKind
+from kms.domain.disks import Disk, DiskState, OrderKind
 from kms.errors import ConclaveError
 from kms.practice import PracticeSite
 from kms.settings import load
-from kms.statements.canonical import unb64u
-from kms.statements.diskkeys import open_recovery
+from kms.statements.canonical import decode_record, unb64u
+from kms.statements.diskkeys import unbind_recovery
 from kms.statements.erasure import ErasureCertificate, Slots, verify_erasure
 from kms.statements.keylist import verify_keylist
-from kms.statements.recovered import decode_recovered_disk
+from tests.fixtures.escrow import OAEP_SHA1, recover_disk_escrow
 from tests.practice.service import serving
-from tests.scenarios import site_ceremonies, stolen
-from tests.scenarios.bays import SPACE, HostBay, blank, host_bay, passphrase
+from tests.scenarios import stolen
+from tests.scenarios.bays import HostBay, blank, host_bay, passphrase
 from tests.scenarios.stolen import Loot
 
 SERIAL = "WD-ERASED-1"
 _MEGABYTES = 24
-_EXAMPLE_DISK = "0193a5b0-7c3e-7000-8000-00000000d15c"
-_EXAMPLE_APPLIANCE = "hSDwCYkwp1R0i33ctD73Wg2_Og0mOBr066SpjqqbTmo"
 
 
 @dataclass
@@ -71,7 +68,7 @@ def run(site: PracticeSite, folder: Path) -> Report:
     try_everything(copied, disk, report)
     put_back(site, copied.database)
     report.release = ask_for_keys(site, disk, folder)
-    report.quorum_opens = by_quorum(site, copied.image, disk)
+    report.quorum_opens = by_quorum(site, copied, disk)
     return report
 
 
@@ -141,18 +138,18 @@ def ask_for_keys(site: PracticeSite, disk: str, folder: Path) -> str:
     return ""
 
 
-def by_quorum(site: PracticeSite, image: Path, disk: str) -> bool:
-    """Return whether the recovery key that a quorum takes out of escrow opens the copy."""
-    appliance = load(site.config).disks.appliance_key
-    plan = site_ceremonies.plan_of(
-        "recover-disk", (_EXAMPLE_DISK, disk), (_EXAMPLE_APPLIANCE, appliance)
-    )
-    assert f'space = "{SPACE}"' in plan
-    site_ceremonies.hold(site, plan)
-    (path,) = (site.state / "recovered").rglob("disk-*.json")
-    sealed = unb64u(decode_recovered_disk(path.read_bytes()).sealed)
-    private = X25519PrivateKey.from_private_bytes(unb64u(site.appliance_key.read_text("ascii")))
-    return stolen.opens(image, passphrase(open_recovery(sealed, private, site.site_id, disk)))
+def by_quorum(site: PracticeSite, copied: Copied, disk: str) -> bool:
+    """Return whether the recovery key that the copied database holds under escrow opens the copy,
+    once the officers' shares have decrypted it.
+    """
+    with closing(sqlite3.connect(copied.database)) as database:
+        rows = database.execute("SELECT body FROM disk WHERE disk = ?", (disk,)).fetchall()
+    record = decode_record(rows[0][0], Disk)
+    assert record.recovery is not None
+    sealed = unb64u(record.recovery.escrowed)
+    plain = recover_disk_escrow(site).decrypt(sealed, OAEP_SHA1)
+    key = unbind_recovery(plain, site.site_id, record, record.recovery.generation)
+    return stolen.opens(copied.image, passphrase(key))
 
 
 def check(report: Report) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from appliance.link import Held
+from appliance.storage.header import REGION_BYTES
 from kms.domain.disks import DiskState, OrderKind, OrderState, Work
 from kms.statements.diskkeys import DiskKeys
 from kms.statements.erasure import Slots, peek_erasure
@@ -49,14 +50,14 @@ class Report:
 
     cuts: Counter[Work] = field(default_factory=Counter)
     moments: Counter[str] = field(default_factory=Counter)
-    lost_sectors: int = 0
+    lost_bytes: int = 0
     usual: dict[Work, float] = field(default_factory=dict)
     longest: float = 0.0
 
     def figures(self) -> Iterator[str]:
         yield f"{self.cuts.total()} cuts: {_told(self.cuts)}"
         yield f"the record said at that moment: {_told(self.moments)}"
-        yield f"{self.lost_sectors} sectors were written and not flushed, and are lost"
+        yield f"{self.lost_bytes >> 10} KiB were written and not flushed, and are lost"
         usual = ", ".join(f"{work} {seconds:.1f} s" for work, seconds in self.usual.items())
         yield f"undisturbed: {usual}"
         yield f"longest time from power to a finished work, boot included: {self.longest:.0f} s"
@@ -113,7 +114,7 @@ class Cutter:
         self._prepare_for(point.work)
         order = self._begin(point.work)
         time.sleep(self.report.usual[point.work] * point.part)
-        self.report.lost_sectors += self.bay.machine.cut_power(point.seed)
+        self.report.lost_bytes += self.bay.machine.cut_power(point.seed)
         self._note(point.work, order)
         begun = time.monotonic()
         self.bay.boot()
@@ -138,7 +139,8 @@ class Cutter:
     def _next_disk(self) -> None:
         self.number += 1
         self.serial = f"WD-CUT-{self.number}"
-        self.disk = WriteCache(blank(self.bay.folder, self.serial, _MEGABYTES))
+        image = blank(self.bay.folder, self.serial, _MEGABYTES)
+        self.disk = WriteCache(image, torn=REGION_BYTES)
         self.known, self.canaries = {}, None
         self.bay.plug(self.serial, self.disk)
         self.bay.await_state(self.serial, DiskState.UNKNOWN)

@@ -28,7 +28,7 @@ def block(letter: bytes, sectors: int = 1) -> bytes:
 def disk(tmp_path: Path) -> WriteCache:
     image = tmp_path / "disk.img"
     image.write_bytes(block(b"-", 8))
-    cache = WriteCache(image)
+    cache = WriteCache(image, torn=8 * SECTOR)
     cache.power_on()
     return cache
 
@@ -45,7 +45,7 @@ def test_what_was_flushed_stays(disk: WriteCache) -> None:
     parts = (entry(2, block(b"a")), entry(0, flags=FLUSH), entry(2, block(b"b")))
     left = lose(disk, head(2), *parts)
     assert left == block(b"-", 2) + block(b"a") + block(b"-", 5)
-    assert disk.lost == 1
+    assert disk.lost == SECTOR
 
 
 def test_what_was_not_flushed_may_stay_sector_by_sector(disk: WriteCache) -> None:
@@ -78,3 +78,16 @@ def test_a_flush_behind_a_write_that_was_on_its_way_counts(disk: WriteCache) -> 
 
 def test_before_any_write_there_is_nothing(disk: WriteCache) -> None:
     assert lose(disk) == block(b"-", 8)
+
+
+def test_a_block_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    cache = WriteCache(image)
+    found = set()
+    for seed in range(64):
+        image.write_bytes(block(b"-", 24))
+        cache.power_on()
+        left = lose(cache, head(0), entry(4, block(b"a", 16)), kept=0.5, seed=seed)
+        found.add(bytes(left[at] for at in range(4 * SECTOR, 20 * SECTOR, SECTOR)))
+    parts = (b"aaaa", b"----"), (b"aaaaaaaa", b"--------"), (b"aaaa", b"----")
+    assert found == {a + b + c for a in parts[0] for b in parts[1] for c in parts[2]}

@@ -88,7 +88,7 @@ class Machine:
         self._caches.pop(serial, None)
 
     def cut_power(self, seed: int) -> int:
-        """End the machine at once, as when its power fails; return how many sectors of what was
+        """End the machine at once, as when its power fails; return how many bytes of what was
         not flushed its disks have lost.
         """
         self._kill()

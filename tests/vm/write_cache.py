@@ -2,7 +2,8 @@
 
 QEMU logs every write of the guest (blklogwrites, in the format of Linux's dm-log-writes). Whatever
 was written before the last flush is there; of what came after, some has reached the medium and some
-has not, each sector on its own account, as a seed says.
+has not, each block of 4 KiB on its own account, as a seed says: drives write their physical sectors
+whole, and ext4 relies on it. A LUKS header relies on nothing, and is torn at every 512 bytes.
 """
 
 import random
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-_SECTOR = 512
+_SECTOR, _BLOCK = 512, 4096
 _MAGIC, _VERSION = 0x6A736677736872, 1
 _SUPER = struct.Struct("<QQQI")
 _ENTRY = struct.Struct("<QQQQ")
@@ -34,10 +35,14 @@ class _Write:
 
 
 class WriteCache:
-    """The image of a disk, and the log of what the guest has written since power came on."""
+    """The image of a disk, and the log of what the guest has written since power came on.
 
-    def __init__(self, image: Path) -> None:
+    ``torn``: how many bytes at its beginning are torn at every sector.
+    """
+
+    def __init__(self, image: Path, torn: int = 0) -> None:
         self.image = image
+        self._torn = torn
         self._log = image.with_suffix(".writes")
         self._medium = image.with_suffix(".medium")
 
@@ -48,24 +53,20 @@ class WriteCache:
             file.truncate(_LOG_BYTES)
 
     def lose_power(self, seed: int, kept: float = 0.5) -> int:
-        """Make the image what the medium holds now; return how many sectors were lost. ``kept``:
-        the share of what was not flushed that has reached the medium nevertheless.
+        """Make the image what the medium holds now; return how many bytes were lost. ``kept``: the
+        share of what was not flushed that has reached the medium nevertheless.
         """
         chance = random.Random(seed)
         durable, pending = _parted(self._log)
-        sectors = [one for write in pending for one in _sectors(write)]
-        reached = [one for one in sectors if chance.random() < kept]
+        pieces = [one for write in pending for one in self._pieces(write)]
+        reached = [one for one in pieces if chance.random() < kept]
         with self._medium.open("r+b") as medium:
             for write in (*durable, *reached):
                 medium.seek(write.offset)
                 medium.write(write.data)
         self._medium.replace(self.image)
         self._log.unlink()
-        return len(sectors) - len(reached)
-
-    def written(self) -> int:
-        """Return how many bytes the log takes by now: how far the guest's writing has come."""
-        return self._log.stat().st_blocks * 512
+        return sum(len(one.data) for one in pieces) - sum(len(one.data) for one in reached)
 
     def node(self, name: str) -> dict[str, Any]:
         """Return the block device for QEMU's ``blockdev-add``."""
@@ -77,6 +78,14 @@ class WriteCache:
             "log-sector-size": _SECTOR,
             "log-super-update-interval": _RARELY,
         }
+
+    def _pieces(self, write: _Write) -> Iterator[_Write]:
+        """Yield the parts of a write that are each written whole or not at all."""
+        at, data = write.offset, write.data
+        while data:
+            size = _SECTOR if at < self._torn else _BLOCK - at % _BLOCK
+            yield _Write(at, data[:size])
+            at, data = at + size, data[size:]
 
 
 def _file(path: Path) -> dict[str, Any]:
@@ -118,8 +127,3 @@ def _entries(file: BinaryIO) -> Iterator[_Write]:
         sector, count, flags, _ = _ENTRY.unpack(head[: _ENTRY.size])
         data = b"" if flags & _DISCARD else file.read(count * _SECTOR)
         yield _Write(sector * _SECTOR, data, bool(flags & _FLUSH))
-
-
-def _sectors(write: _Write) -> Iterator[_Write]:
-    for at in range(0, len(write.data), _SECTOR):
-        yield _Write(write.offset + at, write.data[at : at + _SECTOR])
