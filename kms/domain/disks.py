@@ -135,6 +135,7 @@ class Disk:
     ``header`` is the SHA-256 (base64url) of the registered header region, empty while there is
     none. ``key`` and ``recovery`` open it; ``work`` is bringing those that begin with ``next`` onto
     it. ``volume`` counts volume keys from 1. ``replaces``: the disk (id) whose files it took over.
+    ``overwrite``: people knew that something lay on it, to be formatted over.
     ``keks``: the highest version of its KEK that there ever was. Times in seconds since 1970.
     """
 
@@ -153,6 +154,7 @@ class Disk:
     recovery: RecoveryKey | None = None
     next_recovery: RecoveryKey | None = None
     replaces: str = ""
+    overwrite: bool = False
     erased: int = 0
     keks: int = 0
 
@@ -238,7 +240,7 @@ class Preparation(StrEnum):
 @dataclass(frozen=True, slots=True)
 class DiskWish:
     """Parameters of ``disk.enroll``: which device becomes which disk. ``replaces``: the disk (id)
-    whose files it takes over, else empty.
+    whose files it takes over, else empty. ``overwrite``: also if something lies on the device.
     """
 
     disk: DiskId
@@ -248,6 +250,7 @@ class DiskWish:
     label: str
     mount: MountPolicy
     replaces: str = ""
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +275,7 @@ def disk_of(space: SpaceName, wish: DiskWish, now: int) -> Disk:
         work=Work(wish.preparation.value),
         enrolled=now,
         replaces=wish.replaces,
+        overwrite=wish.overwrite,
     )
 
 

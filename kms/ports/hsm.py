@@ -53,12 +53,14 @@ class Approved:
     """Rows that need approval: ``request`` is the row of the request that permits them, executed,
     and ``register`` the register of people (JWS) under which its approvals were given. ``policy``
     is the row of the space's policy, which says who must approve; None: it has none of its own.
+    ``before`` is the row that ``disk.erase`` erases, as it stands.
     """
 
     request: Row
     rows: tuple[Row, ...]
     register: str
     policy: SealedRow | None = None
+    before: SealedRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +122,20 @@ class BeginWork:
 
 @dataclass(frozen=True, slots=True)
 class CommitWork:
-    """The keys of the work open the disk and are its keys from now on (``Disk.commit``)."""
+    """The keys of the work open the disk and are its keys from now on (``Disk.commit``).
+
+    ``proof``: the appliance's word for it (``work_proof`` of statements/diskkeys.py).
+    """
+
+    proof: str
 
 
 @dataclass(frozen=True, slots=True)
 class FinishWork:
-    """The work is over and the disk has this header (``Disk.finish``)."""
+    """The work is over and the disk has this header (``Disk.finish``); ``proof`` as in CommitWork."""
 
     header: str
+    proof: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,19 @@ def open_keys(
         raise EnvelopeRefused("the sealed keys hold something else") from error
 
 
+def work_proof(keys: DiskKeys, site: str, disk: str, version: int, header: str = "") -> str:
+    """Return the appliance's word that a work came so far, which nobody gives without the keys:
+    HMAC-SHA256 (base64url) by all keys of the release whose row had ``version``. ``header`` is that
+    which the work ends with; empty for its commit.
+    """
+    purpose = "conclave-disk-finish-v1" if header else "conclave-disk-commit-v1"
+    told = canonical(
+        {"disk": disk, "header": header, "purpose": purpose, "site": site, "version": version}
+    )
+    by = (keys.key, keys.next_key, keys.recovery, keys.next_recovery)
+    return b64u(hmac.digest(msgspec.msgpack.encode(by), told, "sha256"))
+
+
 def seal_recovery(key: bytes, to: X25519PublicKey, site: str, disk: str) -> bytes:
     """Return a recovery key that a ceremony recovered, sealed to the appliance."""
     return _SUITE.encrypt(key, to, _recovery_info(site, disk))

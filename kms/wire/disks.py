@@ -180,7 +180,14 @@ class Begin(Wire):
     work: Work
 
 
+class Commit(Wire):
+    """The appliance's proof that the work's keys open the disk (statements/diskkeys.py)."""
+
+    proof: Sha256
+
+
 class Finish(Wire):
-    """The SHA-256 of the header region that the disk has now."""
+    """The SHA-256 of the header region that the disk has now, and the appliance's proof of it."""
 
     header: Sha256
+    proof: Sha256
