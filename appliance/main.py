@@ -49,6 +49,7 @@ _PROGRAMS = (
     "prlimit",
     "resize2fs",
     "sync",
+    "tune2fs",
     "umount",
 )
 """What the works start."""

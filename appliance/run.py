@@ -98,6 +98,13 @@ class Programs:
         self._cancel = cancel or Event()
         self._environment = _ENVIRONMENT | ({} if dm_udev else {"DM_DISABLE_UDEV": "1"})
 
+    def check(self) -> None:
+        """Raise ProgramCancelled if something more urgent has to be done: asked by whatever takes
+        long without a program.
+        """
+        if self._cancel.is_set():
+            raise ProgramCancelled("it was ended: the device is wanted")
+
     def run(
         self,
         argv: Sequence[Argument],

@@ -15,6 +15,7 @@ _CORRECTED = frozenset({0, 1})
 _BLOCK = 4096
 """As large as the largest sector of an encrypted disk."""
 _SUPERBLOCK, _MAGIC = slice(1080, 1082), b"\x53\xef"
+_LABEL, _UNFINISHED = slice(1144, 1160), b"conclave-copying"
 
 
 class FileSystems:
@@ -23,10 +24,17 @@ class FileSystems:
     def __init__(self, programs: Programs) -> None:
         self._programs = programs
 
-    def make(self, target: Path) -> None:
-        """Make an ext4 file system; whatever lay there is lost."""
+    def make(self, target: Path, *, unfinished: bool = False) -> None:
+        """Make an ext4 file system; whatever lay there is lost. ``unfinished``: it says so itself
+        until ``finish``.
+        """
         words = ("-q", "-F", "-t", "ext4", "-b", str(_BLOCK), "-m", "0", "-E", "nodiscard")
-        self._programs.run(("mke2fs", *words, target), limits=_LONG)
+        label = ("-L", _UNFINISHED.decode()) if unfinished else ()
+        self._programs.run(("mke2fs", *words, *label, target), limits=_LONG)
+
+    def finish(self, target: Path) -> None:
+        """Have a file system, which is not mounted, no longer say that it is unfinished."""
+        self._programs.run(("tune2fs", "-L", "", target))
 
     def check(self, target: Path) -> None:
         """Check a file system that is not mounted, and correct what is safe to correct."""
@@ -72,8 +80,18 @@ def content_of(target: Path) -> str:
 
 def has_ext4(target: Path) -> bool:
     """Whether the superblock of an ext file system is where it belongs; raise OSError."""
+    return _head(target)[_SUPERBLOCK] == _MAGIC
+
+
+def is_finished(target: Path) -> bool:
+    """Whether there is an ext file system that does not say it is unfinished; raise OSError."""
+    head = _head(target)
+    return head[_SUPERBLOCK] == _MAGIC and head[_LABEL] != _UNFINISHED
+
+
+def _head(target: Path) -> bytes:
     descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        return os.pread(descriptor, _SUPERBLOCK.stop, 0)[_SUPERBLOCK] == _MAGIC
+        return os.pread(descriptor, _LABEL.stop, 0)
     finally:
         os.close(descriptor)

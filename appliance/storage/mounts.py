@@ -48,6 +48,10 @@ class Mounts:
     def __init__(self, programs: Programs, root: Path, mapper: Path = Path("/dev/mapper")) -> None:
         self._programs, self._root, self._mapper = programs, root, mapper
 
+    def below(self, root: Path) -> "Mounts":
+        """Return the same below another folder."""
+        return Mounts(self._programs, root, self._mapper)
+
     def mount(self, mapping: str, name: str, *, read_only: bool = False) -> Path:
         """Mount an open disk and return where. Nothing is done if it is mounted there already.
 

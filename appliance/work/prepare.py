@@ -91,8 +91,8 @@ def _begin_encryption(job: Job) -> None:
 
 
 def _make_file_system(job: Job, source: Path | None) -> None:
-    """Make a file system on a disk that has none, and copy the replaced disk's files onto it; a
-    file system that is there is never made anew.
+    """Make a file system on a disk that has none, with the replaced disk's files on it; one that
+    is finished is never made anew.
     """
     name, bench = mapping(job.disk.disk), job.bench
     try:
@@ -102,10 +102,10 @@ def _make_file_system(job: Job, source: Path | None) -> None:
         job.notes.append("no file system was made: this host has no device-mapper")
         return
     node = bench.luks.node_of(name)
-    if not has_ext4(node):
-        bench.systems.make(node)
     if source is not None:
         take_over(bench, job.disk, source)
+    elif not has_ext4(node):
+        bench.systems.make(node)
     bench.luks.close(name)
 
 
