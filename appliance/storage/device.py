@@ -21,6 +21,8 @@ from kms.errors import ConclaveError, InvalidInput
 
 _BLKGETSIZE64 = 0x80081272
 _BLKGETDISKSEQ = 0x80081280
+_SECTOR = 512
+"""The kernel's unit of sizes in sysfs, whatever the device's sectors are."""
 _NODE = re.compile(r"/dev/[a-z0-9]{1,32}", re.ASCII)
 _CONTENT = re.compile(r"[A-Za-z0-9_.+-]{1,32}", re.ASCII)
 _NO_WORD = re.compile(r"[^\x20-\x7e]")
@@ -144,21 +146,15 @@ def write_at(target: Path, offset: int, content: bytes) -> None:
 
 def udev_device(properties: Mapping[str, str], sysfs: Path) -> DeviceRef:
     """Return the disk that a udev event tells of; raise DeviceChanged if it is gone already, and
-    InvalidInput for a node that is none of a whole disk.
+    InvalidInput for a node that is none of a whole disk. It is not opened: that can wait long for
+    a device that does not answer. It is compared again when it is pinned.
     """
     node = properties.get("DEVNAME", "")
     if not _NODE.fullmatch(node):
         raise InvalidInput("a disk's node is /dev/ and letters and digits")
     raw = properties.get("ID_SERIAL_SHORT") or properties.get("ID_SERIAL") or sysfs_serial(sysfs)
-    try:
-        descriptor = os.open(node, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise DeviceChanged(f"the device at {node} is gone") from error
-    try:
-        identity, size = _identity(descriptor), _size(descriptor)
-    finally:
-        os.close(descriptor)
-    if _sysfs(identity[0]) != sysfs.resolve():
+    identity, size = _kernel_says(sysfs)
+    if _node_number(node) != identity[0]:
         raise DeviceChanged(f"at {node} is another device")
     return DeviceRef(
         serial=_name(raw, str(sysfs)),
@@ -229,6 +225,27 @@ def _compare(ref: DeviceRef, descriptor: int) -> None:
         raise DeviceChanged(f"the device {ref.serial} is gone") from error
     if not same:
         raise DeviceChanged(f"at the place of {ref.serial} is another device")
+
+
+def _kernel_says(sysfs: Path) -> tuple[tuple[int, int], int]:
+    """Return a disk's identity and size as the kernel knows them, without asking the device."""
+    try:
+        major, minor = (sysfs / "dev").read_text().strip().split(":")
+        size = int((sysfs / "size").read_text()) * _SECTOR
+        number = os.makedev(int(major), int(minor))
+    except (OSError, ValueError) as error:
+        raise DeviceChanged(f"the device at {sysfs} is gone") from error
+    try:
+        return (number, int((sysfs / "diskseq").read_text())), size
+    except (OSError, ValueError):  # a kernel without
+        return (number, 0), size
+
+
+def _node_number(node: str) -> int:
+    try:
+        return Path(node).lstat().st_rdev
+    except OSError as error:
+        raise DeviceChanged(f"the device at {node} is gone") from error
 
 
 def _sysfs(number: int) -> Path:

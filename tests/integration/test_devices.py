@@ -97,6 +97,19 @@ def test_a_device_is_not_taken_for_another(loop: Path) -> None:
         udev_device({"DEVNAME": "/dev/null"}, Path("/sys/block/null"))
 
 
+def test_a_device_is_made_out_without_being_opened(
+    loop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """open(2) of a device that does not answer waits, and with it whoever hears udev's events."""
+    with monkeypatch.context() as closed:
+        closed.setattr("appliance.storage.device.os.open", None)
+        ref = found(loop)
+    with pin(ref) as pinned:
+        pinned.check()
+    with pytest.raises(DeviceChanged):
+        found(loop, DEVNAME="/dev/null")
+
+
 @pytest.mark.parametrize("raw", ["", *HOSTILE])
 def test_what_is_no_serial_number_gets_a_name_that_is_harmless(loop: Path, raw: str) -> None:
     ref = found(loop, ID_SERIAL="", ID_SERIAL_SHORT=raw, ID_FS_TYPE=raw)
