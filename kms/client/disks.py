@@ -86,10 +86,16 @@ class Disks(Calls):
         """Begin a work on a disk's keys; again while it goes on: the same answer."""
         return self._to.ask("disk.begin", wire.Begin(work=work), disk=disk).read(wire.DiskOut)
 
-    def commit_work(self, disk: str) -> wire.DiskOut:
-        """Say that the work's keys open the disk: from now on they are its keys."""
-        return self._to.ask("disk.commit", disk=disk).read(wire.DiskOut)
+    def commit_work(self, disk: str, proof: str) -> wire.DiskOut:
+        """Say that the work's keys open the disk: from now on they are its keys. ``proof``: that
+        whoever says so holds them (``work_proof`` of kms/statements/diskkeys.py).
+        """
+        body = wire.Commit(proof=proof)
+        return self._to.ask("disk.commit", body, disk=disk).read(wire.DiskOut)
 
-    def finish_work(self, disk: str, header: str) -> wire.DiskOut:
-        """End a work; ``header`` is the SHA-256 (base64url) of the header region by now."""
-        return self._to.ask("disk.finish", wire.Finish(header=header), disk=disk).read(wire.DiskOut)
+    def finish_work(self, disk: str, header: str, proof: str) -> wire.DiskOut:
+        """End a work; ``header`` is the SHA-256 (base64url) of the header region by now, ``proof``
+        as in ``commit_work``.
+        """
+        body = wire.Finish(header=header, proof=proof)
+        return self._to.ask("disk.finish", body, disk=disk).read(wire.DiskOut)

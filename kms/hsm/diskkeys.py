@@ -5,6 +5,7 @@ the TRUSTED disk escrow key, releases to the appliance that the worker's own con
 Nothing else of a disk key ever leaves this process in the clear.
 """
 
+import hmac
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -22,14 +23,14 @@ from kms.domain.disks import (
     check_may_begin,
 )
 from kms.domain.rows import SealedRow
-from kms.errors import InvalidInput, StateNotAllowed
+from kms.errors import InvalidInput, StateNotAllowed, VerificationFailed
 from kms.hsm.keks import RECOVERY, SLOT, Keks
 from kms.hsm.keyring import SpaceKeyring
 from kms.hsm.rows import RowSealer
 from kms.hsm.token import Found, Token
 from kms.ports import BeginWork, CommitWork, DescribeDisk, DiskStep, FinishWork, RotateKek
 from kms.statements.canonical import b64u, make_row, read_row, unb64u
-from kms.statements.diskkeys import KEY_BYTES, DiskKeys, bind_recovery, seal_keys
+from kms.statements.diskkeys import KEY_BYTES, DiskKeys, bind_recovery, seal_keys, work_proof
 from kms.statements.release import DiskRelease, sign_release
 
 
@@ -53,10 +54,11 @@ class DiskKeeper:
         """Return the disk's next row, sealed.
 
         Raise IntegrityFailure for a row that is not the service's or a key that does not open,
-        StateNotAllowed, InvalidInput.
+        VerificationFailed for a proof that does not hold, StateNotAllowed, InvalidInput.
         """
         disk = read_disk(keys, sealed)
-        row = make_row(self._next(keys, disk, step, now), sealed.row.version + 1)
+        version = sealed.row.version
+        row = make_row(self._next(keys, disk, version, step, now), version + 1)
         return RowSealer.seal_own(keys, (row,))[0]
 
     def release(self, keys: SpaceKeyring, sealed: SealedRow, nonce: bytes) -> str:
@@ -84,19 +86,34 @@ class DiskKeeper:
 
     # --- steps -----------------------------------------------------------------------------------
 
-    def _next(self, keys: SpaceKeyring, disk: Disk, step: DiskStep, now: int) -> Disk:
+    def _next(self, keys: SpaceKeyring, disk: Disk, version: int, step: DiskStep, now: int) -> Disk:
         match step:
             case BeginWork():
                 return self._begun(keys, disk, step.work, now)
             case CommitWork():
-                return disk.commit()
+                return self._proved(disk.commit(), disk, version, step)
             case FinishWork():
-                return disk.finish(_checked_digest(step.header), now)
+                done = disk.finish(_checked_digest(step.header), now)
+                return self._proved(done, disk, version, step, step.header)
             case DescribeDisk():
                 check_description(step.label, step.mount)
                 return replace(_at_rest(disk), label=step.label, mount=step.mount)
             case RotateKek():
                 return self._rotated(_at_rest(disk))
+
+    def _proved(
+        self, after: Disk, disk: Disk, version: int, step: CommitWork | FinishWork, header: str = ""
+    ) -> Disk:
+        """Return ``after`` if the appliance, which alone has the keys, says that it came to that:
+        whoever merely asks would otherwise have the only keys of a disk replaced by none of it.
+        """
+        wanted = work_proof(self._opened(disk), self._site, disk.disk, version, header)
+        if not hmac.compare_digest(wanted.encode(), step.proof.encode()):
+            raise VerificationFailed(
+                "the appliance did not say that of the disk's keys",
+                hint="the appliance fetches the keys anew and tells again how far the work is",
+            )
+        return after
 
     def _begun(self, keys: SpaceKeyring, disk: Disk, work: Work, now: int) -> Disk:
         check_may_begin(disk, work)

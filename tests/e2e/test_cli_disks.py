@@ -21,7 +21,7 @@ from kms.client.api import Client
 from kms.domain.disks import DiskState, OrderKind, OrderState, Work
 from kms.errors import ConclaveError, StateNotAllowed
 from kms.statements.canonical import b64u, unb64u
-from kms.statements.diskkeys import DiskKeys, open_keys
+from kms.statements.diskkeys import DiskKeys, open_keys, work_proof
 from kms.statements.keylist import verify_keylist
 from kms.statements.release import DiskRelease, verify_release
 from kms.wire.disks import DeviceIn, OrderToDo
@@ -56,6 +56,11 @@ class Appliance:
         release = verify_release(self.client.disk_keys(disk, nonce).release, keys, disk, nonce)
         sealed = unb64u(release.sealed)
         return release, open_keys(sealed, self._key, self.site.site_id, disk, nonce)
+
+    def proof(self, disk: str, header: str = "") -> str:
+        """Return what shows how far the work is."""
+        release, keys = self.keys(disk)
+        return work_proof(keys, self.site.site_id, disk, release.version, header)
 
     def take(self, kind: OrderKind) -> OrderToDo:
         """Return the one order that waits, of this kind."""
@@ -132,9 +137,9 @@ def enrolled(desk: Desk, appliance: Appliance) -> str:
     assert keys.key is None
     assert keys.next_key
     assert keys.next_recovery
-    appliance.client.commit_work(disk)
+    appliance.client.commit_work(disk, appliance.proof(disk))
     assert appliance.keys(disk)[1].key == keys.next_key
-    appliance.client.finish_work(disk, HEADER)
+    appliance.client.finish_work(disk, HEADER, appliance.proof(disk, HEADER))
     appliance.end(OrderKind.PREPARE)
     appliance.report(DiskState.ENROLLED, disk)
     return disk

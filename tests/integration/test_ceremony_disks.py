@@ -30,10 +30,10 @@ from kms.practice import PracticeSite
 from kms.settings import load
 from kms.statements import archive
 from kms.statements.canonical import b64u, unb64u
-from kms.statements.diskkeys import DiskKeys, open_keys, unbind_recovery
+from kms.statements.diskkeys import DiskKeys, open_keys, unbind_recovery, work_proof
 from kms.statements.keylist import verify_keylist
 from kms.statements.recovered import RecoveredDisk, decode_recovered_disk
-from kms.statements.release import verify_release
+from kms.statements.release import DiskRelease, verify_release
 from kms.store.sqlite import SqliteStore
 from tests.fixtures.enrolled import DISK, SPACE, bare, enrol, escrowed, opened, put_disk
 from tests.fixtures.escrow import OAEP_SHA1, recover_disk_escrow
@@ -227,17 +227,28 @@ def _formatted(site: PracticeSite) -> DiskKeys:
     with serving(site) as service, service.console() as daemon:
         daemon.begin_work(DISK, Work.FORMAT)
         given = _released(site, daemon)
-        daemon.commit_work(DISK)
-        daemon.finish_work(DISK, b64u(bytes(32)))
+        daemon.commit_work(DISK, _proof(site, daemon))
+        header = b64u(bytes(32))
+        daemon.finish_work(DISK, header, _proof(site, daemon, header))
     return given
+
+
+def _proof(site: PracticeSite, daemon: Client, header: str = "") -> str:
+    """Return the appliance's proof of how far a work is."""
+    release, keys = _told(site, daemon)
+    return work_proof(keys, site.site_id, DISK, release.version, header)
 
 
 def _released(site: PracticeSite, daemon: Client, root: int = 1) -> DiskKeys:
     """Return the disk's keys as the appliance daemon opens them."""
+    return _told(site, daemon, root)[1]
+
+
+def _told(site: PracticeSite, daemon: Client, root: int = 1) -> tuple[DiskRelease, DiskKeys]:
     keys, nonce = verify_keylist(daemon.key_list().key_list, site_root(site, root)), os.urandom(16)
     release = verify_release(daemon.disk_keys(DISK, nonce).release, keys, DISK, nonce)
     private = X25519PrivateKey.from_private_bytes(unb64u(site.appliance_key.read_text()))
-    return open_keys(unb64u(release.sealed), private, site.site_id, DISK, nonce)
+    return release, open_keys(unb64u(release.sealed), private, site.site_id, DISK, nonce)
 
 
 # --- what other ceremonies do to disks ------------------------------------------------------------

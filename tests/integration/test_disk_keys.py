@@ -308,8 +308,8 @@ def test_keys_are_for_the_appliance_alone(site: ManySpaces, role: Role) -> None:
         for asking in (
             keys.fetch(one.services, by("disk.keys", somebody), disk, os.urandom(16)),
             works.begin(one.services, by("disk.begin", somebody), disk, Work.SLOT),
-            works.commit(one.services, by("disk.commit", somebody), disk),
-            works.finish(one.services, by("disk.finish", somebody), disk, HEADER),
+            works.commit(one.services, by("disk.commit", somebody), disk, HEADER),
+            works.finish(one.services, by("disk.finish", somebody), disk, HEADER, HEADER),
         ):
             with pytest.raises(Forbidden):
                 await asking

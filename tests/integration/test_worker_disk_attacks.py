@@ -33,7 +33,7 @@ from kms.hsm.client import SpaceWorker
 from kms.hsm.labels import Kind as LabelKind
 from kms.hsm.labels import disk_kek, numbered
 from kms.ports import BeginWork, CommitWork, DescribeDisk, DiskStep, FinishWork, RotateKek
-from kms.statements.canonical import make_row, unb64u
+from kms.statements.canonical import b64u, make_row, unb64u
 from kms.statements.diskkeys import NONCE_BYTES, open_keys
 from kms.statements.release import verify_release
 from tests.fixtures.approvals import SECURITY, Board
@@ -59,10 +59,11 @@ from tests.fixtures.hsm import (
 )
 
 A = Attribute
+PROOF = b64u(bytes(32))
 STEPS: tuple[DiskStep, ...] = (
     BeginWork(Work.SLOT),
-    CommitWork(),
-    FinishWork(HEADER),
+    CommitWork(PROOF),
+    FinishWork(HEADER, PROOF),
     DescribeDisk("x", MountPolicy()),
     RotateKek(),
 )

@@ -1,5 +1,6 @@
 """Disk keys by the real worker on a real token: what it makes, releases, rotates and destroys."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -8,10 +9,16 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from kms.domain.approvals import Request
 from kms.domain.disks import MountPolicy, Work
-from kms.errors import Forbidden, IntegrityFailure, InvalidInput, StateNotAllowed
+from kms.errors import (
+    Forbidden,
+    IntegrityFailure,
+    InvalidInput,
+    StateNotAllowed,
+    VerificationFailed,
+)
 from kms.ports import BeginWork, CommitWork, DescribeDisk, DiskStep, FinishWork, RotateKek
-from kms.statements.canonical import read_row, unb64u
-from kms.statements.diskkeys import KEY_BYTES, DiskKeys, unbind_recovery
+from kms.statements.canonical import b64u, read_row, unb64u
+from kms.statements.diskkeys import KEY_BYTES, DiskKeys, unbind_recovery, work_proof
 from kms.statements.erasure import METHOD, Slots, check_erases, verify_erasure
 from kms.statements.jws import spki_der
 from kms.statements.request import peek_request
@@ -21,8 +28,11 @@ from tests.fixtures.disk_worker import (
     HEADER,
     OTHER,
     TOKEN,
+    Proved,
     Treasury,
+    commit,
     disk_in,
+    finish,
     recovered,
     treasury_site,
 )
@@ -65,9 +75,9 @@ def test_keys_become_the_disk_s_by_the_commit_and_the_recovery_key_is_then_under
 ) -> None:
     begun = treasury.advance(treasury.enrol(), BeginWork(Work.FORMAT))
     before = treasury.opened(begun)
-    committed = treasury.advance(begun, CommitWork())
+    committed = treasury.advance(begun, commit)
     assert treasury.opened(committed) == DiskKeys(before.next_key, None, before.next_recovery)
-    done = treasury.advance(committed, FinishWork(HEADER))
+    done = treasury.advance(committed, finish)
     disk = disk_in(done)
     assert treasury.opened(done) == DiskKeys(before.next_key)
     assert (disk.work, disk.header, disk.volume, done.row.version) == (Work.NONE, HEADER, 1, 4)
@@ -93,7 +103,7 @@ def test_a_work_brings_other_keys_beside_those_that_open_the_disk(
     keys = treasury.opened(begun)
     assert keys.key == old.key
     assert {name for name in ("next_key", "next_recovery") if getattr(keys, name)} == makes
-    done = treasury.advance(begun, CommitWork(), FinishWork(HEADER))
+    done = treasury.advance(begun, commit, finish)
     assert treasury.opened(done) == DiskKeys(keys.next_key or old.key)
     if keys.next_recovery:
         assert recovered(disk_in(done)) == keys.next_recovery
@@ -135,7 +145,7 @@ def test_no_kek_goes_that_a_row_still_names(treasury: Treasury) -> None:
     begun = treasury.advance(turned, BeginWork(Work.RECOVER))
     treasury.ask(lambda hsm: hsm.drop_keks(begun))
     assert treasury.kek_labels() == {kek(2), kek(3)}
-    done = treasury.advance(begun, CommitWork(), FinishWork(HEADER))
+    done = treasury.advance(begun, commit, finish)
     treasury.ask(lambda hsm: hsm.drop_keks(done))
     assert treasury.kek_labels() == {kek(3)}
 
@@ -154,7 +164,7 @@ def test_a_disk_whose_kek_is_gone_gets_others_by_a_recovery(treasury: Treasury) 
         assert keys.next_key
         assert keys.next_recovery
         assert (keys.key, keys.recovery) == (None, None)
-        done = treasury.advance(begun, CommitWork(), FinishWork(HEADER))
+        done = treasury.advance(begun, commit, finish)
         assert treasury.opened(done) == DiskKeys(keys.next_key)
         assert recovered(disk_in(done)) == keys.next_recovery
 
@@ -185,19 +195,44 @@ def test_no_two_keys_are_the_same_and_none_is_sealed_twice_alike(treasury: Treas
 # --- what is refused -----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("work", [Work.SLOT, Work.RECOVERY, Work.VOLUME, Work.RECOVER])
+def test_keys_are_committed_and_works_end_on_the_word_of_who_has_the_keys_alone(
+    treasury: Treasury, work: Work
+) -> None:
+    """Else a web process gone bad destroys the only keys of a disk with steps that are its own."""
+    rest = treasury.formatted()
+    begun = treasury.advance(rest, BeginWork(work))
+    right, keys, other = treasury.proof(begun), treasury.opened(begun), b64u(os.urandom(32))
+    older = work_proof(keys, SITE, DISK, rest.row.version)
+    elsewhere = work_proof(keys, SITE, OTHER, begun.row.version)
+    guessed = work_proof(DiskKeys(), SITE, DISK, begun.row.version)
+    for proof in ("", "\u00e9", other, right[:-1], older, elsewhere, guessed):
+        with pytest.raises(VerificationFailed, match="appliance"):
+            treasury.advance(begun, CommitWork(proof))
+    committed = treasury.advance(begun, CommitWork(right))
+    right = treasury.proof(committed, HEADER)
+    early = work_proof(keys, SITE, DISK, begun.row.version, HEADER)
+    for header, proof in ((HEADER, ""), (HEADER, early), (other, right)):
+        with pytest.raises(VerificationFailed, match="appliance"):
+            treasury.advance(committed, FinishWork(header, proof))
+    with pytest.raises(VerificationFailed, match="appliance"):
+        treasury.advance(committed, FinishWork(HEADER, treasury.proof(committed)))
+    assert disk_in(treasury.advance(committed, FinishWork(HEADER, right))).work is Work.NONE
+
+
 def test_steps_come_in_their_order_alone(treasury: Treasury) -> None:
     new = treasury.enrol()
     begun = treasury.advance(new, BeginWork(Work.FORMAT))
-    committed = treasury.advance(begun, CommitWork())
-    rest = treasury.advance(committed, FinishWork(HEADER))
-    steps: dict[str, DiskStep] = {
+    committed = treasury.advance(begun, commit)
+    rest = treasury.advance(committed, finish)
+    steps: dict[str, DiskStep | Proved] = {
         "format": BeginWork(Work.FORMAT),
         "encrypt": BeginWork(Work.ENCRYPT),
         "slot": BeginWork(Work.SLOT),
         "none": BeginWork(Work.NONE),
         "erase": BeginWork(Work.ERASE),
-        "commit": CommitWork(),
-        "finish": FinishWork(HEADER),
+        "commit": commit,
+        "finish": finish,
         "describe": DescribeDisk("x", MountPolicy()),
         "rotate": RotateKek(),
     }
@@ -215,9 +250,9 @@ def test_steps_come_in_their_order_alone(treasury: Treasury) -> None:
 
 @pytest.mark.parametrize("header", ["", "x", "../header", HEADER + "A", "A" * 42])
 def test_a_header_is_named_by_its_digest_alone(treasury: Treasury, header: str) -> None:
-    committed = treasury.advance(treasury.enrol(), BeginWork(Work.FORMAT), CommitWork())
+    committed = treasury.advance(treasury.enrol(), BeginWork(Work.FORMAT), commit)
     with pytest.raises(InvalidInput):
-        treasury.advance(committed, FinishWork(header))
+        treasury.advance(committed, FinishWork(header, treasury.proof(committed, header)))
 
 
 def test_without_an_appliance_no_key_leaves(treasury: Treasury) -> None:
@@ -257,7 +292,7 @@ def test_recovery_keys_go_to_the_newest_generation_that_officers_trust(
     assert disk_in(treasury.work(rest, Work.RECOVERY)).recovery != disk_in(rest).recovery
     treasury.site.restart(TOKEN)
     begun = treasury.advance(rest, BeginWork(Work.RECOVERY))
-    keys, disk = treasury.opened(begun), disk_in(treasury.advance(begun, CommitWork()))
+    keys, disk = treasury.opened(begun), disk_in(treasury.advance(begun, commit))
     assert disk.recovery
     assert disk.recovery.generation == 2
     plain = newer.decrypt(unb64u(disk.recovery.escrowed), OAEP_SHA1)
@@ -295,8 +330,8 @@ def test_no_row_of_an_erased_disk_releases_a_key_and_its_last_one_proves_the_end
     treasury: Treasury,
 ) -> None:
     begun = treasury.advance(treasury.enrol(), BeginWork(Work.FORMAT))
-    committed = treasury.advance(begun, CommitWork())
-    rest = treasury.advance(committed, FinishWork(HEADER))
+    committed = treasury.advance(begun, commit)
+    rest = treasury.advance(committed, finish)
     order = treasury.erased(rest)
     treasury.ask(lambda hsm: hsm.erase_disk(order))
     for row in (begun, committed, rest):
@@ -305,8 +340,8 @@ def test_no_row_of_an_erased_disk_releases_a_key_and_its_last_one_proves_the_end
     assert treasury.opened(order.disk) == DiskKeys()
     for step in (
         *map(BeginWork, Work),
-        CommitWork(),
-        FinishWork(HEADER),
+        commit,
+        finish,
         RotateKek(),
         DescribeDisk("x", MountPolicy()),
     ):

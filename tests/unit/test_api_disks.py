@@ -140,8 +140,8 @@ BY_DAEMON = [
     ("PUT", f"{DEVICES}/WD-1", DEVICE),
     ("POST", f"/v1/appliance/disks/{LEDGER}/keys", {"nonce": "A" * 22}),
     ("POST", f"/v1/appliance/disks/{LEDGER}/work:begin", {"work": "slot"}),
-    ("POST", f"/v1/appliance/disks/{LEDGER}/work:commit", None),
-    ("POST", f"/v1/appliance/disks/{LEDGER}/work:finish", {"header": "A" * 43}),
+    ("POST", f"/v1/appliance/disks/{LEDGER}/work:commit", {"proof": "A" * 43}),
+    ("POST", f"/v1/appliance/disks/{LEDGER}/work:finish", {"header": "A" * 43, "proof": "A" * 43}),
 ]
 BY_HAND = [
     ("PATCH", f"/v1/disks/{LEDGER}", {"label": "books"}),
@@ -357,8 +357,8 @@ def test_keys_and_works_reach_the_use_cases_as_they_were_asked_for(
         assert (
             await client.post(f"{path}/keys", json={"nonce": "A" * 21 + "B"})
         ).status_code == 400
-        for step, body in (("begin", {"work": "volume"}), ("commit", None),
-                           ("finish", {"header": "A" * 43})):  # fmt: skip
+        for step, body in (("begin", {"work": "volume"}), ("commit", {"proof": "A" * 43}),
+                           ("finish", {"header": "A" * 43, "proof": "B" * 42 + "A"})):  # fmt: skip
             answer = await client.post(f"{path}/work:{step}", json=body)
             assert answer.json()["disk"] == LEDGER, answer.text
 
@@ -369,6 +369,6 @@ def test_keys_and_works_reach_the_use_cases_as_they_were_asked_for(
     assert asked == [
         ("fetch", "disk.keys", LEDGER, bytes(range(16))),
         ("begin", "disk.begin", LEDGER, Work.VOLUME),
-        ("commit", "disk.commit", LEDGER),
-        ("finish", "disk.finish", LEDGER, "A" * 43),
+        ("commit", "disk.commit", LEDGER, "A" * 43),
+        ("finish", "disk.finish", LEDGER, "A" * 43, "B" * 42 + "A"),
     ]

@@ -8,7 +8,6 @@ from starlette.responses import Response
 from kms.api import disk_views as show
 from kms.api.context import Context
 from kms.api.endpoints import Endpoint, json_reply
-from kms.api.routes.meetings import Nothing
 from kms.domain.disks import Device
 from kms.errors import InvalidInput
 from kms.statements.canonical import unb64u
@@ -42,7 +41,7 @@ class Polls:
             Endpoint("device.report", _report_device, wire.DeviceOut, wire.DeviceIn),
             Endpoint("disk.keys", _keys, wire.KeysOut, wire.AskKeys),
             Endpoint("disk.begin", _begin, wire.DiskOut, wire.Begin),
-            Endpoint("disk.commit", _commit, wire.DiskOut, Nothing),
+            Endpoint("disk.commit", _commit, wire.DiskOut, wire.Commit),
             Endpoint("disk.finish", _finish, wire.DiskOut, wire.Finish),
         )
 
@@ -122,12 +121,15 @@ async def _begin(context: Context) -> Response:
 
 async def _commit(context: Context) -> Response:
     context.query()
-    context.message(Nothing)
-    return json_reply(show.disk(await works.commit(context.services, context.call, context.disk)))
+    proof = context.message(wire.Commit).proof
+    found = await works.commit(context.services, context.call, context.disk, proof)
+    return json_reply(show.disk(found))
 
 
 async def _finish(context: Context) -> Response:
     context.query()
-    header = context.message(wire.Finish).header
-    found = await works.finish(context.services, context.call, context.disk, header)
+    told = context.message(wire.Finish)
+    found = await works.finish(
+        context.services, context.call, context.disk, told.header, told.proof
+    )
     return json_reply(show.disk(found))

@@ -41,10 +41,13 @@ def _is_under_way(found: Found, work: Work) -> bool:
 
 
 @uninterrupted
-async def commit(services: Services, call: Call, disk: DiskId) -> DiskView:
+async def commit(services: Services, call: Call, disk: DiskId, proof: str) -> DiskView:
     """Make the work's keys, which open the disk, its keys; done before, nothing changes.
 
-    Raise NotFound, Sealed, StateNotAllowed, IntegrityFailure, HsmUnavailable, AuditUnavailable.
+    ``proof``: the appliance's word for it, which the worker checks (``work_proof``).
+
+    Raise NotFound, Sealed, StateNotAllowed, VerificationFailed, IntegrityFailure, HsmUnavailable,
+    AuditUnavailable.
     """
     await permit(services, call, disk)
     async with services.locks.of(lock_of(disk)):
@@ -54,15 +57,15 @@ async def commit(services: Services, call: Call, disk: DiskId) -> DiskView:
             return view_of(services, found)
         found.disk.commit()
         details = {"work": work.value}
-        return view_of(services, await take_step(services, call, found, CommitWork(), details))
+        return view_of(services, await take_step(services, call, found, CommitWork(proof), details))
 
 
 @uninterrupted
-async def finish(services: Services, call: Call, disk: DiskId, header: str) -> DiskView:
+async def finish(services: Services, call: Call, disk: DiskId, header: str, proof: str) -> DiskView:
     """End the work; ``header`` is the SHA-256 (base64url) of the header region that the disk has
-    from now on. Done before with that header, nothing changes.
+    from now on, ``proof`` as in ``commit``. Done before with that header, nothing changes.
 
-    Raise NotFound, Sealed, StateNotAllowed, IntegrityFailure, HsmUnavailable, AuditUnavailable.
+    Raise as ``commit``.
     """
     await permit(services, call, disk)
     async with services.locks.of(lock_of(disk)):
@@ -73,7 +76,7 @@ async def finish(services: Services, call: Call, disk: DiskId, header: str) -> D
             return view_of(services, found)
         found.disk.finish(header, services.seconds())
         details = {"work": work.value, "header": header}
-        after = await take_step(services, call, found, FinishWork(header), details)
+        after = await take_step(services, call, found, FinishWork(header, proof), details)
         await drop_old(services, after)
         return view_of(services, after)
 
