@@ -132,7 +132,7 @@ class CommitWork:
 
 @dataclass(frozen=True, slots=True)
 class FinishWork:
-    """The work is over and the disk has this header (``Disk.finish``); ``proof`` as in CommitWork."""
+    """The work is over, the disk has this header (``Disk.finish``); ``proof`` as in CommitWork."""
 
     header: str
     proof: str
