@@ -8,18 +8,18 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from threading import Lock
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from appliance.seen import Seen
 from kms.client.api import Client
 from kms.domain.disks import Disk, OrderState, Work
 from kms.errors import VerificationFailed
 from kms.statements.canonical import unb64u
-from kms.statements.diskkeys import NONCE_BYTES, DiskKeys, open_keys, open_recovery
+from kms.statements.diskkeys import NONCE_BYTES, DiskKeys, open_keys, open_recovery, work_proof
 from kms.statements.keylist import KeyList, verify_keylist
-from kms.statements.release import DiskRelease, verify_release
+from kms.statements.release import verify_release
 from kms.wire.disks import DeviceIn, DeviceOut, DiskList, Orders
 
 
@@ -49,13 +49,14 @@ class Link:
         private: X25519PrivateKey,
         site: str,
         root: EllipticCurvePublicKey,
+        seen: Seen,
     ) -> None:
-        """``private`` opens what is sealed to this appliance; ``site`` and ``root`` are pinned."""
+        """``private`` opens what is sealed to this appliance; ``site`` and ``root`` are pinned,
+        ``seen`` does not go back.
+        """
         self._connect, self._private = connect, private
         self._site, self._root = site, root
-        self._lock = Lock()
-        self._keys: KeyList | None = None
-        self._versions: dict[str, int] = {}
+        self._seen = seen
 
     @property
     def site(self) -> str:
@@ -72,7 +73,7 @@ class Link:
         with self._client() as client:
             token = client.disk_keys(disk, nonce).release
             release = verify_release(token, self._key_list(client), disk, nonce)
-        self._note_version(release)
+        self._seen.row(disk, release.version)
         sealed = unb64u(release.sealed)
         keys = DiskKeys()
         if sealed:
@@ -90,15 +91,15 @@ class Link:
         with self._client() as client:
             client.begin_work(disk, work)
 
-    def commit(self, disk: str) -> None:
-        """Say that the work's keys open the disk."""
+    def commit(self, held: Held) -> None:
+        """Say that the work's keys open the disk, and prove it by the keys."""
         with self._client() as client:
-            client.commit_work(disk)
+            client.commit_work(held.disk.disk, self._proof(held))
 
-    def finish(self, disk: str, header: str) -> None:
-        """End the work with the digest (base64url) of the header region."""
+    def finish(self, held: Held, header: str) -> None:
+        """End the work with the digest (base64url) of the header region, proved as a commit is."""
         with self._client() as client:
-            client.finish_work(disk, header)
+            client.finish_work(held.disk.disk, header, self._proof(held, header))
 
     # --- what the daemon itself reports and hears ------------------------------------------------
 
@@ -129,24 +130,13 @@ class Link:
         with self._connect() as client:
             yield client
 
+    def _proof(self, held: Held, header: str = "") -> str:
+        return work_proof(held.keys, self._site, held.disk.disk, held.version, header)
+
     def _key_list(self, client: Client) -> KeyList:
         """Return the site's newest key list; raise VerificationFailed if it went back."""
         newest = verify_keylist(client.key_list().key_list, self._root)
         if newest.iss != self._site:
             raise VerificationFailed("the key list is another site's")
-        with self._lock:
-            if self._keys is not None and newest.version < self._keys.version:
-                raise VerificationFailed("the site's key list went back")
-            self._keys = newest
+        self._seen.key_list(newest.version)
         return newest
-
-    def _note_version(self, release: DiskRelease) -> None:
-        """Raise VerificationFailed for a disk's row that is older than one seen."""
-        disk = release.disk.disk
-        with self._lock:
-            if release.version < self._versions.get(disk, 0):
-                raise VerificationFailed(
-                    "the release tells of an older state of the disk",
-                    hint="after a site was restored: restart the appliance daemon",
-                )
-            self._versions[disk] = release.version

@@ -25,6 +25,7 @@ from appliance.link import Link
 from appliance.orders import OrderWatch
 from appliance.own_key import load_key, make_key, public_text
 from appliance.run import Programs, find_program
+from appliance.seen import Seen
 from appliance.settings import DEFAULT_PATH, Settings, load
 from appliance.storage.backups import HeaderBackups
 from appliance.storage.file_systems import FileSystems
@@ -147,7 +148,8 @@ def _link(settings: Settings) -> Link:
     def connect() -> Client:
         return Client.over_socket(settings.api_socket, timeout=_ANSWER_SECONDS)
 
-    return Link(connect, load_key(settings.key), settings.site, _root(settings.site_root))
+    key, root = load_key(settings.key), _root(settings.site_root)
+    return Link(connect, key, settings.site, root, Seen(settings.state / "seen"))
 
 
 def _root(path: Path) -> EllipticCurvePublicKey:

@@ -28,7 +28,8 @@ class Settings(_Section, frozen=True):
     api_socket: Path = Path("/run/conclave/api.sock")
     """The key API's Unix socket; uid 0 needs a [[caller]] with the role appliance there."""
     state: Path = Path("/var/lib/conclave-appliance")
-    """Holds the daemon's private key and the newest backup of each disk's header."""
+    """Holds the daemon's private key, the newest backup of each disk's header, and what was seen of
+    kms and may not go back."""
     run: Path = Path("/run/conclave-appliance")
     """Holds copies of headers while they are checked and used; has to lie in memory."""
     mount_root: Path = Path("/srv/conclave")

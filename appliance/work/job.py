@@ -97,7 +97,7 @@ class Job:
 
     def commit(self) -> None:
         """Have the work's keys become the disk's."""
-        self.bench.link.commit(self.disk.disk)
+        self.bench.link.commit(self.held)
         self.held = self.held.committed()
 
     def finish(self) -> None:
@@ -108,5 +108,5 @@ class Job:
             if key is not None:
                 check_opens(self.bench, self.pinned.path, key)
         digest = check_settled(self.bench, self.pinned, self.disk)
-        self.bench.link.finish(self.disk.disk, digest)
+        self.bench.link.finish(self.held, digest)
         self.bench.backups.save(self.disk.disk, read_region(self.pinned.descriptor))

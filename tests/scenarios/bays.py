@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from uuid_utils import uuid7
 
 from appliance.link import Held, Link
+from appliance.seen import Seen
 from kms.domain.disks import ENDED, DiskState, OrderKind, OrderState
 from kms.practice.files import write_new
 from kms.statements.canonical import b64u, unb64u
@@ -126,7 +127,9 @@ class Bay:
         site = self.service.site
         private = X25519PrivateKey.from_private_bytes(unb64u(site.appliance_key.read_text("ascii")))
         root = serialization.load_pem_public_key(site.site_root.read_bytes())
-        return Link(self.service.console, private, site.site_id, root).held(self.serials[serial])
+        seen = Seen(site.site_root.with_name("seen-by-bays"))
+        link = Link(self.service.console, private, site.site_id, root, seen)
+        return link.held(self.serials[serial])
 
 
 def passphrase(key: bytes) -> bytes:

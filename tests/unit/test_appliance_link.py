@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Self
 
@@ -11,11 +12,18 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from appliance.link import Link
+from appliance.seen import Seen
 from kms.domain.disks import Disk, RecoveryKey, SlotKey, Work
-from kms.errors import EnvelopeRefused, InvalidInput, VerificationFailed
+from kms.errors import (
+    ConfigurationError,
+    EnvelopeRefused,
+    InvalidInput,
+    Unavailable,
+    VerificationFailed,
+)
 from kms.statements import jws
 from kms.statements.canonical import b64u
-from kms.statements.diskkeys import DiskKeys, seal_keys, seal_recovery
+from kms.statements.diskkeys import DiskKeys, seal_keys, seal_recovery, work_proof
 from kms.statements.keylist import TYP, KeyList, KeyUse, ListedKey, encode_keylist
 from kms.statements.release import DiskRelease, sign_release
 from tests.fixtures.fake_kms import DISK, new_disk
@@ -27,7 +35,9 @@ KEYS = DiskKeys(key=secrets.token_bytes(64))
 class Kms:
     """A client of a kms that is none; each attribute is what a test may spoil."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.seen = folder / "seen"
+        self.told: list[tuple[str, ...]] = []
         self.root, self.manifest = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
         self.appliance = X25519PrivateKey.generate()
         self.to, self.signer = self.appliance.public_key(), self.manifest
@@ -38,7 +48,8 @@ class Kms:
         self.closed = 0
 
     def link(self) -> Link:
-        return Link(lambda: self, self.appliance, SITE, self.root.public_key())
+        """Return a link as after a start of the daemon."""
+        return Link(lambda: self, self.appliance, SITE, self.root.public_key(), Seen(self.seen))
 
     def __enter__(self) -> Self:
         return self
@@ -63,10 +74,16 @@ class Kms:
         kid = jws.spki_id(self.manifest.public_key())
         return SimpleNamespace(release=sign_release(release, kid, jws.private_signer(self.signer)))
 
+    def commit_work(self, *told: str) -> None:
+        self.told.append(told)
+
+    def finish_work(self, *told: str) -> None:
+        self.told.append(told)
+
 
 @pytest.fixture
-def kms() -> Kms:
-    return Kms()
+def kms(tmp_path: Path) -> Kms:
+    return Kms(tmp_path)
 
 
 def test_a_disk_and_its_keys_are_what_the_worker_released(kms: Kms) -> None:
@@ -126,14 +143,49 @@ def test_keys_for_another_appliance_do_not_open(kms: Kms) -> None:
 
 
 @pytest.mark.parametrize("older", ["version", "listed"])
-def test_what_was_seen_never_goes_back(kms: Kms, older: str) -> None:
+def test_what_was_seen_never_goes_back_also_after_a_restart(kms: Kms, older: str) -> None:
     link = kms.link()
     kms.listed = 2
     link.held(DISK)
     link.held(DISK)
     setattr(kms, older, 1)
-    with pytest.raises(VerificationFailed):
-        link.held(DISK)
+    for later in (link, kms.link()):
+        with pytest.raises(VerificationFailed) as refused:
+            later.held(DISK)
+        assert str(kms.seen) in refused.value.hint
+    kms.seen.unlink()
+    assert kms.link().held(DISK).version == kms.version
+
+
+def test_what_was_seen_is_kept_whole_or_nothing_is_believed(
+    kms: Kms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kms.link().held(DISK)
+    assert kms.seen.stat().st_mode & 0o777 == 0o600
+    before, kms.version = kms.seen.read_bytes(), 4
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("appliance.seen.os.replace", full)
+        with pytest.raises(Unavailable, match="No space"):
+            kms.link().held(DISK)
+    assert kms.seen.read_bytes() == before
+    kms.seen.write_bytes(before[:-1])
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        kms.link()
+
+
+def test_a_work_is_told_of_with_proof_of_its_keys_alone(kms: Kms) -> None:
+    link = kms.link()
+    held = link.held(DISK)
+    link.commit(held)
+    link.finish(held, "header")
+    assert kms.told == [
+        (DISK, work_proof(KEYS, SITE, DISK, 3)),
+        (DISK, "header", work_proof(KEYS, SITE, DISK, 3, "header")),
+    ]
 
 
 def test_a_recovered_key_is_opened_for_its_disk_alone(kms: Kms) -> None:
