@@ -4,7 +4,7 @@ What people or a seal have closed, or a check has put aside, is never opened fro
 order; an unknown device is never written to.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from kms.domain.disks import DiskState, OrderKind, Work
@@ -13,7 +13,7 @@ from kms.wire.disks import DiskOut, OrderToDo
 HELD = frozenset({DiskState.LOCKED, DiskState.QUARANTINED})
 """States that stay until people end them, also while the device is away."""
 STOPPING = frozenset({OrderKind.LOCK, OrderKind.QUARANTINE})
-"""Orders that wait for nothing."""
+"""Orders that wait for nothing, unless they are dry runs."""
 _WITHOUT_KEYS = frozenset(
     {
         OrderKind.LOCK,
@@ -29,6 +29,12 @@ _IN_QUARANTINE = frozenset(
 )
 _OF_STRANGERS = frozenset({OrderKind.QUARANTINE, OrderKind.RELEASE})
 _FIRST = frozenset({Work.FORMAT, Work.ENCRYPT})
+
+
+_STOPPED = {
+    OrderKind.LOCK: (DiskState.LOCKED, "", ""),
+    OrderKind.QUARANTINE: (DiskState.QUARANTINED, "by_order", "people put it aside"),
+}
 
 
 class Step(StrEnum):
@@ -52,16 +58,20 @@ class Step(StrEnum):
     CLOSE = "close"
 
 
+_TOUCHES = frozenset({Step.LOOK, Step.CHECK, Step.UNLOCK, Step.RESUME, Step.OBEY})
+
+
 @dataclass(frozen=True, slots=True)
 class Sight:
     """What is known of one device.
 
     ``fresh``: it is to be looked at: it has just appeared, the daemon has just begun, or the last
-    attempt is to be repeated. ``waits``: it is to be repeated, but not yet. ``in_use``: something
-    else of this machine uses it. ``opened``: it is open under its disk's name; ``stale``: and has
-    been since before it was pulled out. ``state``: as last reported; ``held``: the state of HELD
-    that it is in, or was in before it went away. ``sealed``: its disk's space or the box is sealed,
-    or kms does not tell of the disk now (it leaves those of sealed spaces out).
+    attempt is to be repeated. ``waits``: closing it failed and is to be repeated, but not yet.
+    ``in_use``: something else of this machine uses it. ``opened``: it is open under its disk's
+    name; ``stale``: and has been since before it was pulled out. ``state``: as last reported;
+    ``held``: the state of HELD that it is in, or was in before it went away. ``sealed``: its disk's
+    space or the box is sealed, or kms does not tell of the disk now (it leaves those of sealed
+    spaces out).
     """
 
     present: bool
@@ -100,10 +110,18 @@ def held_by(state: DiskState | None, code: str) -> DiskState | None:
     return next((one for one in HELD if one == code), None)
 
 
+def stops(order: OrderToDo | None) -> bool:
+    """Whether an order waits for nothing: it closes a disk."""
+    return order is not None and order.kind in STOPPING and not order.dry_run
+
+
 def decide(sight: Sight) -> Action:
     """Return what to do next with a device."""
     if sight.opened and _must_close(sight):
-        return NOTHING if sight.waits else _close(sight)
+        if not sight.waits:
+            return _close(sight)
+        if not stops(sight.order):
+            return NOTHING
     if not sight.present:
         return _absent(sight)
     if sight.in_use and not sight.opened:
@@ -121,8 +139,33 @@ def interrupts(sight: Sight, running: Action) -> bool:
         return True
     if sight.sealed and (running.order is None or running.order.kind not in _WITHOUT_KEYS):
         return True
-    stopped = sight.order is not None and sight.order.kind in STOPPING
-    return stopped and sight.order != running.order
+    return stops(sight.order) and sight.order != running.order
+
+
+def beside(sight: Sight, running: Action) -> Action:
+    """Return what must not wait for what runs on a device, should that not end: to close the disk,
+    by force since what runs may hold it, or to refuse the order to.
+    """
+    action = decide(sight)
+    if running.step is Step.CLOSE:
+        return NOTHING
+    if action.step is Step.CLOSE:
+        return action
+    order = action.order
+    if order is None or not stops(order) or order == running.order:
+        return NOTHING
+    if action.step is Step.REFUSE:
+        return action
+    return Action(Step.CLOSE, *_STOPPED[order.kind], order)
+
+
+def if_used(sight: Sight, action: Action) -> Action | None:
+    """Return what to do instead of an action should something else of this machine use the device;
+    None if that makes no difference. Whoever acts asks, since the answer may take long.
+    """
+    if action.step not in _TOUCHES or sight.opened or stops(action.order):
+        return None
+    return decide(replace(sight, in_use=True))
 
 
 def _must_close(sight: Sight) -> bool:

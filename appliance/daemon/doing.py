@@ -6,12 +6,13 @@ Every failure ends here in a word about the device and, of an order, in its end;
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 
 from appliance.daemon.decide import Action, Step
 from appliance.daemon.reports import Reports, Word
 from appliance.daemon.strangers import look_at_stranger, stranger_after
+from appliance.hotplug import in_use
 from appliance.run import ProgramCancelled
 from appliance.storage.device import DeviceChanged, DeviceRef
 from appliance.storage.luks import mapping
@@ -57,7 +58,8 @@ MakeBench = Callable[[Event, Callable[[int, str], None]], Bench]
 class Task:
     """An action on a device; ``disk`` is the enrolled disk's id, ``known`` those of all disks.
     Setting ``cancel`` ends the program that runs. ``held``: the state that the device is to go
-    back to afterwards, unless an order ends that.
+    back to afterwards, unless an order ends that. ``if_used``: what to do instead should something
+    else of the machine use the device. ``beside``: another task is still at the device.
     """
 
     action: Action
@@ -66,6 +68,8 @@ class Task:
     disk: DiskId | None
     known: frozenset[str]
     held: DiskState | None
+    if_used: Action | None = None
+    beside: bool = False
     cancel: Event = field(default_factory=Event)
 
 
@@ -89,7 +93,7 @@ class Doer:
     def do(self, task: Task) -> Done:
         """Carry a task out to its end and report what came of it."""
         try:
-            return self._do(task)
+            return self._do(_unless_used(task))
         except (ProgramCancelled, Unavailable) as error:
             return self._postponed(task, error)
         except ConclaveError as error:
@@ -107,12 +111,14 @@ class Doer:
         names = self._bench().luks.active()
         return tuple(DiskId(name.removeprefix(mapping(DiskId("")))) for name in names)
 
-    def close(self, disk: DiskId) -> None:
-        """Close a disk, whatever uses it; a failure is logged."""
+    def close(self, disk: DiskId) -> ConclaveError | None:
+        """Close a disk, whatever uses it; a failure is logged, and returned."""
         try:
             close_at_once(self._bench(), disk)
         except ConclaveError as error:
             _LOG.error("disk %s was not closed: %s", disk, error.message)
+            return error
+        return None
 
     def _do(self, task: Task) -> Done:
         match task.action.step:
@@ -139,12 +145,15 @@ class Doer:
 
     def _close(self, task: Task) -> Done:
         """Close it; what a program still holds is without its key then, and closed later."""
-        if task.disk is not None:
-            self.close(task.disk)
+        failure = self.close(task.disk) if task.disk is not None else None
         if task.ref is None:
             self._reports.gone(task.serial)
         elif task.action.state is not None:
             self._say(task, Word(task.action.state, task.action.code, task.action.reason))
+        if failure is None:
+            self._end(task, OrderState.DONE)
+        else:
+            self._end(task, OrderState.FAILED, failure.code, failure.message)
         open_yet = task.disk is not None and self.is_open(task.disk)
         return Done(task, later=open_yet, again=not open_yet)
 
@@ -260,6 +269,13 @@ class Doer:
                 self._reports.running(order.order, percent, sentence)
 
         return told
+
+
+def _unless_used(task: Task) -> Task:
+    """Return the task as it is to be done: another one if something else uses the device."""
+    if task.if_used is None or task.ref is None or not in_use(task.ref):
+        return task
+    return replace(task, action=task.if_used)
 
 
 def _before(kind: OrderKind) -> tuple[Word, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from appliance.daemon.decide import STOPPING
+from appliance.daemon.decide import stops
 from kms.domain.ids import DiskId
 from kms.wire.disks import DiskList, DiskOut, Orders, OrderToDo
 
@@ -65,5 +65,5 @@ class KmsView:
         """
         orders = self.orders.orders if self.orders else ()
         waiting = [one for one in orders if one.serial == serial and not is_over(one.order)]
-        urgent = (one for one in waiting if one.kind in STOPPING)
+        urgent = (one for one in waiting if stops(one))
         return next(urgent, waiting[0] if waiting else None)

@@ -12,14 +12,25 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from appliance.daemon.decide import NOTHING, Action, Sight, Step, decide, interrupts
+from appliance.daemon.decide import (
+    NOTHING,
+    Action,
+    Sight,
+    Step,
+    beside,
+    decide,
+    if_used,
+    interrupts,
+    stops,
+)
 from appliance.daemon.doing import Doer, Done, Task
 from appliance.daemon.kms_view import KmsView
 from appliance.daemon.reports import Reports
 from appliance.daemon.table import Entry, Table
-from appliance.hotplug import Appeared, Vanished, in_use
+from appliance.hotplug import Appeared, Vanished
 from appliance.orders import BoxSealed, News, Unheard
 from appliance.systemd import Notifier
+from kms.domain.ids import DiskId
 from kms.errors import ConclaveError, Sealed
 from kms.wire.disks import DiskList, Orders
 
@@ -28,9 +39,14 @@ _TICK_SECONDS = 0.5
 _AGAIN_SECONDS = 2.0
 """How often kms is asked again while it does not answer, and told again what it did not hear."""
 _END_SECONDS = 10.0
-_AT_ONCE = 8
-"""So many devices are looked at or opened at the same time; what takes long is not counted."""
-_SHORT = frozenset({Step.LOOK, Step.CHECK, Step.ADOPT, Step.UNLOCK})
+_PATIENCE_SECONDS = 1.5
+"""How long a disk that has to be closed is left to what was cut short there; with a tick: 2 s."""
+_AT_ONCE = (
+    (frozenset({Step.CHECK, Step.ADOPT, Step.UNLOCK}), 8),
+    (frozenset({Step.LOOK}), 2),
+)
+"""So many of our disks are opened and strangers looked at at the same time, each without waiting
+for the others; what takes long is not counted."""
 
 
 class Stop:
@@ -56,6 +72,7 @@ class Daemon:
         self._notifier, self._clock = notifier, clock
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._table, self._kms = Table(), KmsView()
+        self._closers: dict[DiskId, threading.Thread] = {}
         self._changed, self._ready = True, False
         self._ask_at = self._alive_at = 0.0
 
@@ -63,10 +80,13 @@ class Daemon:
         """Hear of something, in the order in which it is told."""
         self._events.put(event)
 
-    def run(self) -> None:
-        """Decide until told to stop; then running programs end, and open disks stay open."""
+    def run(self, followed: Callable[[], bool] = lambda: True) -> None:
+        """Decide until told to stop; then running programs end, and open disks stay open. Systemd
+        starts the daemon anew once devices and orders are not ``followed`` any more.
+        """
         while self._hear():
-            self._keep_alive()
+            if followed():
+                self._keep_alive()
             self._see_to_urgent()
             self._ask()
             if self._kms.disks is None or self._changed or self._kms.box:
@@ -133,44 +153,69 @@ class Daemon:
     # --- deciding --------------------------------------------------------------------------------
 
     def _see_to_urgent(self) -> None:
-        """Close what was pulled out, and disks of sealed spaces, before kms is asked anything."""
+        """Close what was pulled out, disks of sealed spaces, and what people want closed, before
+        kms is asked anything.
+        """
         if self._kms.box and self._kms.disks is None:
-            for name in self._doer.opened():
-                self._doer.close(name)
+            for disk in self._doer.opened():
+                self._close_unknown(disk)
         for entry in self._table.all():
             if self._kms.disk_id(entry.serial) is not None and (
-                entry.ref is None or self._kms.sealed(entry.serial)
+                entry.ref is None
+                or entry.stale
+                or self._kms.sealed(entry.serial)
+                or stops(self._kms.order(entry.serial, self._reports.is_over))
             ):
                 self._see_to(entry)
+
+    def _close_unknown(self, disk: DiskId) -> None:
+        """Close a disk of which only its mapping is known, each in a thread of its own."""
+        if disk in self._closers and self._closers[disk].is_alive():
+            return
+        closer = threading.Thread(target=lambda: self._doer.close(disk), name="close", daemon=True)
+        self._closers[disk] = closer
+        closer.start()
 
     def _see_to(self, entry: Entry) -> None:
         sight = self._sight(entry)
         if entry.running is not None:
             if interrupts(sight, entry.running.action):
                 entry.running.cancel.set()
+            self._see_to_beside(entry, beside(sight, entry.running.action))
             return
+        entry.wanted = None
         action = decide(sight)
-        if action.step in _SHORT and self._at_once() >= _AT_ONCE:
+        if entry.beside is not None or self._too_many(action.step):
             return
         if sight.fresh:
             entry.due = None
         if action == NOTHING:
             entry.tried |= sight.fresh
         else:
-            self._start(entry, action)
+            self._start(entry, replace(self._task(entry, action), if_used=if_used(sight, action)))
+
+    def _see_to_beside(self, entry: Entry, action: Action) -> None:
+        """Close a disk all the same, if what was cut short on it does not end."""
+        now = self._clock()
+        if action == NOTHING:
+            entry.wanted = None
+        elif entry.wanted is None:
+            entry.wanted = now
+        elif entry.beside is None and now - entry.wanted >= _PATIENCE_SECONDS:
+            self._start(entry, replace(self._task(entry, action), beside=True))
 
     def _sight(self, entry: Entry) -> Sight:
         now, name = self._clock(), self._kms.disk_id(entry.serial)
-        waits = entry.due is not None and entry.due > now
-        order = None if waits else self._kms.order(entry.serial, self._reports.is_over)
-        asked = entry.running is None and (entry.fresh(now) or order is not None)
+        order = self._kms.order(entry.serial, self._reports.is_over)
+        if entry.due is not None and entry.due > now and not stops(order):
+            order = None
         opened = name is not None and self._doer.is_open(name)
         entry.stale &= opened
         return Sight(
             present=entry.ref is not None,
             fresh=entry.fresh(now),
-            waits=waits,
-            in_use=entry.ref is not None and asked and in_use(entry.ref),
+            waits=entry.close_at > now,
+            in_use=False,  # whoever acts asks: see if_used
             opened=opened,
             stale=entry.stale,
             state=self._reports.state(entry.serial),
@@ -180,14 +225,20 @@ class Daemon:
             order=order,
         )
 
-    def _at_once(self) -> int:
-        running = [entry.running for entry in self._table.all() if entry.running is not None]
-        return sum(task.action.step in _SHORT for task in running)
+    def _too_many(self, step: Step) -> bool:
+        """Whether an action of this kind waits until others of its kind are done."""
+        now = self._clock()
+        quick = [entry for entry in self._table.all() if not entry.slow(now)]
+        running = [entry.running.action.step for entry in quick if entry.running is not None]
+        return any(
+            step in steps and sum(one in steps for one in running) >= most
+            for steps, most in _AT_ONCE
+        )
 
     # --- doing -----------------------------------------------------------------------------------
 
-    def _start(self, entry: Entry, action: Action) -> None:
-        task = Task(
+    def _task(self, entry: Entry, action: Action) -> Task:
+        return Task(
             action=action,
             serial=entry.serial,
             ref=entry.ref,
@@ -195,18 +246,24 @@ class Daemon:
             known=self._kms.ids(),
             held=self._reports.held(entry.serial),
         )
-        entry.running = task
-        name = f"{action.step} {entry.serial}"
+
+    def _start(self, entry: Entry, task: Task) -> None:
+        entry.start(task, self._clock())
+        name = f"{task.action.step} {entry.serial}"
         threading.Thread(
             target=lambda: self.tell(self._doer.do(task)), name=name, daemon=True
         ).start()
 
     def _announce(self) -> None:
-        """Tell systemd, once every device that is there was seen to; works may go on."""
+        """Tell systemd, once every disk of ours that is there was seen to; works may go on, and no
+        device that does not answer is waited for.
+        """
         if self._ready:
             return
+        now = self._clock()
         there = [entry for entry in self._table.all() if entry.ref is not None]
-        if all(entry.tried or _works(entry) for entry in there):
+        ours = [entry for entry in there if self._kms.disk_id(entry.serial) is not None]
+        if all(entry.tried or _works(entry) or entry.slow(now) for entry in ours):
             self._ready = True
             self._notifier.ready(f"{len(there)} devices")
 
@@ -223,7 +280,7 @@ class Daemon:
             if entry.running is not None:
                 entry.running.cancel.set()
         until = self._clock() + _END_SECONDS
-        while any(entry.running for entry in running) and self._clock() < until:
+        while any(entry.running or entry.beside for entry in running) and self._clock() < until:
             self._hear()
 
 

@@ -3,37 +3,64 @@
 import hashlib
 from dataclasses import dataclass, replace
 
+from appliance.daemon.decide import Step
 from appliance.daemon.doing import Done, Task
 from appliance.hotplug import Appeared, Change
 from appliance.storage.device import DeviceRef
 
 _PAUSES = (1.0, 2.0, 5.0, 15.0, 60.0)
 """Seconds until something is tried again, after each failure."""
+_SLOW_SECONDS = 15.0
+"""After so long a device is taken for one that does not answer."""
 
 
 @dataclass(slots=True)
 class Entry:
     """One serial number. ``due``: when it is to be looked at (monotonic seconds; None: it is not);
-    ``running``: the task that a thread is at; ``tried``: something was done with it since the
-    start; ``stale``: its mapping was open when the device was pulled out.
+    ``running``: the task that a thread is at, since ``began``; ``beside``: one that another thread
+    is at, since the first does not end, ``wanted``: since when that is awaited; ``close_at``: not
+    before is it tried again to close it; ``tried``: something was done with it since the start;
+    ``stale``: its mapping was open when the device was pulled out.
     """
 
     serial: str
     ref: DeviceRef | None = None
     due: float | None = None
     running: Task | None = None
+    began: float = 0.0
+    beside: Task | None = None
+    wanted: float | None = None
+    close_at: float = 0.0
     failures: int = 0
+    unclosed: int = 0
     tried: bool = False
     stale: bool = False
 
+    def start(self, task: Task, now: float) -> None:
+        """Take note that a thread is at a task."""
+        if task.beside:
+            self.beside = task
+        else:
+            self.running, self.began = task, now
+
+    def slow(self, now: float) -> bool:
+        """Whether a task takes so long that nothing else may wait for it."""
+        return self.running is not None and now - self.began > _SLOW_SECONDS
+
     def done(self, done: Done, now: float) -> None:
         """Take note that a thread is done."""
-        self.running = None
-        self.tried = True
+        closed = done.task.action.step is Step.CLOSE
+        if closed:
+            self.close_at = now + _pause(self.unclosed) if done.later else now
+            self.unclosed = self.unclosed + 1 if done.later else 0
+        if done.task.beside:
+            self.beside = None
+            return
+        self.running, self.tried = None, True
         if done.task.cancel.is_set():
             self.due = now
-        elif done.later:
-            self.due = now + _PAUSES[min(self.failures, len(_PAUSES) - 1)]
+        elif done.later and not closed:
+            self.due = now + _pause(self.failures)
             self.failures += 1
         elif done.again:
             self.due = now if self.due is None else min(self.due, now)
@@ -43,6 +70,10 @@ class Entry:
     def fresh(self, now: float) -> bool:
         """Whether it is to be looked at now."""
         return self.due is not None and self.due <= now
+
+
+def _pause(failures: int) -> float:
+    return _PAUSES[min(failures, len(_PAUSES) - 1)]
 
 
 class Table:
