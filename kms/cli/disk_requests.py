@@ -6,7 +6,7 @@ import typer
 
 from kms.cli.approval_sign import Asking, hand_in
 from kms.cli.disk_view import DiskArgument, DryRunOption, find_disk, show_disk, size, state
-from kms.cli.output import Column
+from kms.cli.output import Column, yes_no
 from kms.cli.register import register
 from kms.cli.session import Session
 from kms.domain.disks import DiskState, Preparation, check_size
@@ -30,6 +30,7 @@ _WISH = (
     Column("Label", "label"),
     Column("Mount", "mount"),
     Column("Replaces", "replaces"),
+    Column("Overwritten", "overwrite", yes_no),
 )
 
 SerialArgument = Annotated[str, typer.Argument(help="The device's serial number.")]
@@ -77,7 +78,8 @@ def enroll(
         device = _device(client, serial)
         how = Preparation.ENCRYPT if in_place else Preparation.FORMAT
         _check_device(device, how, overwrite=overwrite)
-        wish = _wish(device, how, label, _policy(mount, by_hand, read_only))
+        policy = _policy(mount, by_hand, read_only)
+        wish = _wish(device, how, label, policy, overwrite=overwrite)
         _ask(session, client, asking, space, wish, dry_run=dry_run)
 
 
@@ -102,7 +104,9 @@ def replace(
         old, device = find_disk(client, disk), _device(client, serial)
         _check_device(device, Preparation.FORMAT, overwrite=overwrite)
         policy = _policy(mount, by_hand, read_only)
-        wish = _wish(device, Preparation.FORMAT, label, policy, old.disk)
+        wish = _wish(
+            device, Preparation.FORMAT, label, policy, replaces=old.disk, overwrite=overwrite
+        )
         _ask(session, client, asking, old.space, wish, dry_run=dry_run)
 
 
@@ -168,7 +172,13 @@ def _policy(name: str | None, by_hand: bool, read_only: bool) -> dict[str, Any]:
 
 
 def _wish(
-    device: "DeviceOut", how: Preparation, label: str, mount: dict[str, Any], replaces: str = ""
+    device: "DeviceOut",
+    how: Preparation,
+    label: str,
+    mount: dict[str, Any],
+    *,
+    overwrite: bool,
+    replaces: str = "",
 ) -> dict[str, Any]:
     """Return the parameters of disk.enroll in their exact form; raise InvalidInput."""
     from uuid_utils import uuid7  # noqa: PLC0415 -- heavy
@@ -181,6 +191,7 @@ def _wish(
         "label": parse_mount_name(label),
         "mount": mount,
         "replaces": replaces,
+        "overwrite": overwrite,
     }
 
 

@@ -115,15 +115,22 @@ def test_a_wish_that_does_not_fit_the_device_is_refused(
     tell(site, story)
 
 
-@pytest.mark.parametrize("state", [DiskState.SEEN, DiskState.QUARANTINED, DiskState.GONE])
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        (DiskState.SEEN, StateNotAllowed),
+        (DiskState.QUARANTINED, StateNotAllowed),
+        (DiskState.GONE, NotFound),
+    ],
+)
 def test_only_a_device_on_which_nothing_of_ours_lies_is_enrolled(
-    site: ManySpaces, state: DiskState
+    site: ManySpaces, state: DiskState, error: type[ConclaveError]
 ) -> None:
     async def story(one: DiskStory) -> None:
         serial = new_serial()
         await one.plug_in(serial)
         await one.report(serial, state)
-        await refuse(one, wish(new_disk(), serial), StateNotAllowed)
+        await refuse(one, wish(new_disk(), serial), error)
 
     tell(site, story)
 
@@ -144,6 +151,20 @@ def test_a_file_system_is_encrypted_in_place(site: ManySpaces) -> None:
         encrypt = replace(wish(disk, serial), preparation=Preparation.ENCRYPT)
         await one.approve("disk.enroll", encrypt)
         assert (await one.work(disk, Work.ENCRYPT)).volume == 1
+
+    tell(site, story)
+
+
+@pytest.mark.parametrize("content", ["ext4", "gpt"])
+def test_what_lies_on_a_device_is_lost_only_where_people_said_so(
+    site: ManySpaces, content: str
+) -> None:
+    async def story(one: DiskStory) -> None:
+        serial, disk = new_serial(), new_disk()
+        await one.report(serial, DiskState.UNKNOWN, content=content)
+        await refuse(one, wish(disk, serial), StateNotAllowed)
+        await one.approve("disk.enroll", wish(disk, serial, overwrite=True))
+        assert (await one.disk(disk)).overwrite
 
     tell(site, story)
 
@@ -299,6 +320,8 @@ def test_a_lost_device_is_certified_at_once_and_as_lost(site: ManySpaces) -> Non
         order = await one.order(OrderKind.ERASE, serial)
         await one.end(order)
         assert checked(one, request).slots is Slots.ABSENT
+        with pytest.raises(StateNotAllowed, match="wiped already"):
+            await one.order(OrderKind.ERASE, serial)
 
     tell(site, story)
 
@@ -312,6 +335,10 @@ def test_a_failed_or_rehearsed_erasure_is_not_certified(site: ManySpaces) -> Non
         assert one.services.store.certificate(request) is None
         await one.end(await one.order(OrderKind.ERASE, serial))
         assert checked(one, request).slots is Slots.ERASED
+        # What comes onto the device from now on is not the disk's, and nobody wipes it alone.
+        for dry_run in (True, False):
+            with pytest.raises(StateNotAllowed, match="wiped already"):
+                await one.order(OrderKind.ERASE, serial, dry_run=dry_run)
 
     tell(site, story)
 

@@ -73,6 +73,11 @@ def _check_device(services: Services, wish: DiskWish) -> None:
             f"only a file system of type {_FILE_SYSTEM} is encrypted in place",
             hint="ask for the preparation format: it empties the device",
         )
+    if wish.preparation is Preparation.FORMAT and device.content and not wish.overwrite:
+        raise StateNotAllowed(
+            f"there is something on the device: {device.content}",
+            hint="ask for overwrite, which loses it; an ext4 file system can be encrypted in place",
+        )
     if open_orders(services, wish.serial):
         raise StateNotAllowed("an order about the device is not over")
 

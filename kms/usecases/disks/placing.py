@@ -1,6 +1,6 @@
 """Which order fits which disk now: what stops is always taken, all else one after the other."""
 
-from kms.domain.disks import Disk, DiskOrder, DiskState, OrderKind, Work
+from kms.domain.disks import Disk, DiskOrder, DiskState, OrderKind, OrderState, Work
 from kms.errors import InvalidInput, NotFound, StateNotAllowed
 from kms.policy.authorizer import NOT_THERE
 from kms.statements.canonical import unb64u
@@ -10,6 +10,7 @@ STOPPING = frozenset({OrderKind.LOCK, OrderKind.QUARANTINE})
 """Stopping is safe alone, and waits for nothing."""
 _ANY_DEVICE = frozenset({OrderKind.QUARANTINE, OrderKind.RELEASE})
 """Orders about devices that may be no disk."""
+_PAGE = 500
 
 
 def check_order(
@@ -31,6 +32,8 @@ def check_order(
         raise StateNotAllowed("the device is unplugged", hint="plug it in")
     if kind not in _ANY_DEVICE:
         _check_fits(disk, kind)
+    if disk is not None and kind is OrderKind.ERASE:
+        _check_not_wiped(services, disk)
     _check_none_open(services, kind, serial)
 
 
@@ -49,6 +52,21 @@ def _check_fits(disk: Disk | None, kind: OrderKind) -> None:
         raise StateNotAllowed("the disk is prepared already")
     if kind not in {*STOPPING, OrderKind.PREPARE, OrderKind.ERASE} and waits:
         raise StateNotAllowed("the disk is not prepared yet", hint="order prepare, or wait for it")
+
+
+def _check_not_wiped(services: Services, disk: Disk) -> None:
+    """Raise StateNotAllowed once the appliance has wiped the disk: whatever lies on the device by
+    then is another's.
+    """
+    before = ""
+    while page := services.store.disk_orders(disk.disk, before, _PAGE):
+        done = (one for one in page if one.state is OrderState.DONE and not one.dry_run)
+        if any(one.kind is OrderKind.ERASE for one in done):
+            raise StateNotAllowed(
+                "the disk is erased and wiped already",
+                hint="what is on the device now is not the disk's",
+            )
+        before = page[-1].order
 
 
 def _check_none_open(services: Services, kind: OrderKind, serial: str) -> None:
