@@ -47,7 +47,8 @@ def add(app: typer.Typer) -> None:
 def list_disks(session: Session) -> None:
     """List the encrypted disks, and the devices that are none.
 
-    Exit code 3 if a device is quarantined or a recovery key is overdue for its test.
+    Exit code 3 if a device is quarantined, a recovery key is overdue for its test, or a space's
+    disks are unknown.
     """
     with session.client() as client:
         found = client.disks()
@@ -130,6 +131,9 @@ def orders(
 def _show_all(session: Session, found: "DiskList") -> None:
     document, rows = found.model_dump(mode="json"), list_rows(found)
     session.output.table(document, rows, LIST, empty=_("No disk and no device was seen."))
+    for space in found.unknown:
+        text = _("UNKNOWN: the disks of {space} are not listed: it is sealed, or they do not check")
+        session.output.banner(text.format(space=space))
 
 
 def _mount(

@@ -124,10 +124,12 @@ def show_disk(output: Output, disk: "DiskOut") -> None:
 
 
 def needs_people(found: "DiskList") -> bool:
-    """Whether a device is quarantined, or a recovery key overdue for its test."""
+    """Whether a device is quarantined, a recovery key overdue for its test, or a space unknown."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     overdue = any(one.recovery_due and one.recovery_due <= now for one in found.disks)
-    return overdue or any(one.state == "quarantined" for one in found.devices)
+    return (
+        overdue or bool(found.unknown) or any(one.state == "quarantined" for one in found.devices)
+    )
 
 
 def find_disk(client: "Client", name: str) -> "DiskOut":

@@ -27,6 +27,7 @@ from kms.ports.hsm import (
 )
 from kms.ports.store import (
     Change,
+    DropDevice,
     DropEnvelope,
     DropEnvelopes,
     PutCertificate,
@@ -54,6 +55,7 @@ __all__ = [
     "CommitWork",
     "DescribeDisk",
     "DiskStep",
+    "DropDevice",
     "DropEnvelope",
     "DropEnvelopes",
     "EraseOrder",

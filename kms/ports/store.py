@@ -110,6 +110,13 @@ class PutDevice:
 
 
 @dataclass(frozen=True, slots=True)
+class DropDevice:
+    """Forget a device, by its serial number; nothing happens if there is none."""
+
+    serial: str
+
+
+@dataclass(frozen=True, slots=True)
 class PutOrder:
     """Store an order to the appliance, or how it stands now. Not sealed."""
 
@@ -128,6 +135,7 @@ Change = (
     | TakeLease
     | PutMark
     | PutDevice
+    | DropDevice
     | PutOrder
 )
 
@@ -308,6 +316,10 @@ class Store(Protocol):
 
     def row_count(self, prefix: str) -> int:
         """Return how many rows the log names whose keys begin so: as many must be stored."""
+        ...
+
+    def row_spaces(self, kind: RowKind) -> set[SpaceName]:
+        """Return the spaces of which the log names rows of a kind."""
         ...
 
     def site_sealed(self) -> bool:

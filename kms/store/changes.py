@@ -16,6 +16,7 @@ from kms.domain.rows import Row, SealedRow
 from kms.errors import Conflict
 from kms.ports import (
     Change,
+    DropDevice,
     DropEnvelope,
     DropEnvelopes,
     PutCertificate,
@@ -83,9 +84,8 @@ def _steps(change: Change, statements: Statements) -> Iterator[Step]:
             yield _take_lease(change, statements)
         case PutReply() | PutCheckpoint() | PutCertificate() | PutMark():
             yield _remember(change, statements)
-        case PutDevice():
-            put, device = statements.put_device, change.device
-            yield Step(put.sql, put.bind(serial=device.serial, body=encode_record(device)))
+        case PutDevice() | DropDevice():
+            yield _device(change, statements)
         case PutOrder():
             yield _put_order(change.order, statements)
 
@@ -101,6 +101,14 @@ def _remember(
         PutMark: statements.put_mark,
     }[type(change)]
     return Step(kept.sql, kept.bind(**asdict(change)))
+
+
+def _device(change: PutDevice | DropDevice, statements: Statements) -> Step:
+    if isinstance(change, DropDevice):
+        drop = statements.drop_device
+        return Step(drop.sql, drop.bind(serial=change.serial))
+    put, device = statements.put_device, change.device
+    return Step(put.sql, put.bind(serial=device.serial, body=encode_record(device)))
 
 
 def _put_order(order: DiskOrder, statements: Statements) -> Step:

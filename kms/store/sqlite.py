@@ -254,6 +254,11 @@ class SqliteStore:
         """Return how many rows the log names whose keys begin so."""
         return sum(key.startswith(prefix) for key in self._facts.versions)
 
+    def row_spaces(self, kind: RowKind) -> set[SpaceName]:
+        """Return the spaces of which the log names rows of a kind."""
+        keys = (key.split("/", 2) for key in self._facts.versions)
+        return {SpaceName(space) for name, space, *_ in keys if name == kind}
+
     def site_sealed(self) -> bool:
         """Whether the log's last word about the whole box is that it was sealed."""
         return self._facts.site_sealed

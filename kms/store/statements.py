@@ -108,6 +108,7 @@ class Statements:
         self.put_device = make(_put(_UPSERT[dialect.name], t.device))
         self.devices = make(sa.select(t.device.c.body).order_by(t.device.c.serial))
         self.device = make(sa.select(t.device.c.body).where(*_equal(t.device, "serial")))
+        self.drop_device = make(sa.delete(t.device).where(*_equal(t.device, "serial")))
         self.put_order = make(_put(_UPSERT[dialect.name], t.disk_order))
         orders = sa.select(t.disk_order.c.body)
         self.order_of = make(orders.where(*_equal(t.disk_order, "order")))

@@ -8,6 +8,7 @@ from kms.domain.disks import DiskState, OrderKind, OrderState, Work
 from kms.wire.base import Count, Jws, Meeting, Space, Text, Time, Wire
 
 _Many = Field(max_length=10_000)
+_Devices = Field(max_length=11_000)
 DiskUuid = Meeting
 """A UUIDv7; it is the disk's LUKS UUID too."""
 Serial = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}$")]
@@ -80,11 +81,14 @@ class DeviceOut(DeviceIn):
 
 class DiskList(Wire):
     """Disks of the spaces that the caller may know of, and every device (operators, officers of
-    all spaces, auditors and the appliance see those that are no disk of a space).
+    all spaces, auditors and the appliance see those that are no disk of a space). Of the spaces
+    ``unknown`` no disk is listed: they are sealed or out of the configuration, their token does
+    not answer, or a disk's row is missing or was altered.
     """
 
     disks: Annotated[tuple[DiskOut, ...], _Many]
-    devices: Annotated[tuple[DeviceOut, ...], _Many]
+    devices: Annotated[tuple[DeviceOut, ...], _Devices]
+    unknown: Annotated[tuple[Space, ...], _Many] = ()
 
 
 class ChangeDisk(Wire):

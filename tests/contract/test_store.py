@@ -294,6 +294,8 @@ async def test_the_rows_that_the_log_names_are_counted_by_how_they_begin(store: 
     assert store.row_count("epoch/treasury/") == 2
     assert store.row_count("epoch/treasurer/") == 0
     assert store.row_count("") == 5
+    assert store.row_spaces(RowKind.EPOCH) == {TREASURY}
+    assert store.row_spaces(RowKind.DISK) == set()
 
 
 async def test_a_unit_of_many_envelopes_is_stored_whole(store: Store) -> None:

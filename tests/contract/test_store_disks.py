@@ -5,7 +5,7 @@ import pytest
 from kms.domain.disks import DiskState, OrderState
 from kms.domain.ids import SpaceName
 from kms.errors import Conflict
-from kms.ports import PutDevice, PutMac, PutOrder, Store, Unit
+from kms.ports import DropDevice, PutDevice, PutMac, PutOrder, Store, Unit
 from tests.contract.test_store import anyio_backend, clock, opener, store
 from tests.fixtures.store import (
     device,
@@ -69,6 +69,14 @@ async def test_a_device_is_what_was_reported_last(store: Store) -> None:
     assert store.devices() == [device(1), device(2, DiskState.UNKNOWN)]
     assert store.device("SN-2") == device(2, DiskState.UNKNOWN)
     assert store.device("SN-3") is None
+
+
+async def test_a_device_is_forgotten_alone_and_once(store: Store) -> None:
+    for number in (1, 2):
+        await store.commit(Unit((PutDevice(device(number)),)))
+    for _ in range(2):
+        await store.commit(Unit((DropDevice("SN-1"),)))
+    assert store.devices() == [device(2)]
 
 
 # --- orders --------------------------------------------------------------------------------------

@@ -329,8 +329,8 @@ def test_a_device_is_reported_and_a_step_that_no_device_takes_is_refused() -> No
     async def ask(site: FakeSite, client: httpx2.AsyncClient) -> None:
         told = await plugged(client, "X+9:1", state="unknown", content="ntfs")
         assert (told["serial"], told["content"], told["disk"]) == ("X+9:1", "ntfs", None)
-        await plugged(client, "X+9:1", state="gone")
-        wrong = await client.put(f"{DEVICES}/X+9:1", json={**DEVICE, "state": "mounted"})
+        await plugged(client, "X+9:1", state="quarantined")
+        wrong = await client.put(f"{DEVICES}/X+9:1", json={**DEVICE, "state": "unknown"})
         assert wrong.json()["code"] == "state_not_allowed"
 
     run(ask)

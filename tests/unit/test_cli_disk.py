@@ -60,6 +60,7 @@ class FakeClient:
 
     known: tuple[DiskOut, ...] = (disk_out(),)
     seen: tuple[DeviceOut, ...] = (device_out(),)
+    unknown: tuple[str, ...] = ()
     states: list[OrderOut] = field(default_factory=lambda: [order_out(state=OrderState.DONE)])
     asked: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -70,7 +71,7 @@ class FakeClient:
         return None
 
     def disks(self) -> DiskList:
-        return DiskList(disks=self.known, devices=self.seen)
+        return DiskList(disks=self.known, devices=self.seen, unknown=self.unknown)
 
     def change_disk(self, disk: str, label: str | None, mount: MountOut | None) -> DiskOut:
         self.asked.append(("change", disk, label, mount))
@@ -141,6 +142,7 @@ def test_the_list_shows_disks_once_and_other_devices_behind_them(cli: Cli, serve
     [
         FakeClient(seen=(device_out(state=DiskState.QUARANTINED, code="header_cipher"),)),
         FakeClient(known=(disk_out(recovery_due=THEN.replace("2027", "2020")),)),
+        FakeClient(unknown=("banking",)),
     ],
 )
 def test_what_people_have_to_look_at_ends_the_list_with_3(
@@ -148,6 +150,11 @@ def test_what_people_have_to_look_at_ends_the_list_with_3(
 ) -> None:
     serve(client)
     assert cli("disk", "list").code == Exit.ATTENTION
+
+
+def test_a_space_whose_disks_are_not_listed_is_named(cli: Cli, serve: Serve) -> None:
+    serve(FakeClient(unknown=("banking",)))
+    assert "UNKNOWN: the disks of banking" in cli("disk", "list").err
 
 
 def test_an_erased_disk_is_called_so_and_an_open_one_does_not_look_like_a_meeting(
@@ -400,6 +407,7 @@ def test_enrolling_asks_for_the_device_as_it_was_seen(
     expected = {
         "serial": "X-9", "size": 64 << 20, "preparation": "format", "label": "books",
         "mount": {"name": "books", "automatic": False, "read_only": False}, "replaces": "",
+        "overwrite": False,
     }  # fmt: skip
     assert {**expected, "disk": wish["disk"]} == wish
     assert {**expected, "disk": shown["disk"], "space": "treasury"} == shown
@@ -436,6 +444,7 @@ def test_a_device_that_would_lose_something_or_cannot_be_prepared_is_refused_bef
     line = ("disk", "enroll", "X-9", "--space", "treasury", "--label", "books")
     assert cli(*line, *WHO, *options).code == code
     assert len(handed_in) == (code == Exit.OK)
+    assert all(wish["overwrite"] is ("--overwrite" in options) for _, _, wish in handed_in)
 
 
 def test_a_replacement_is_enrolled_in_the_old_disks_space(

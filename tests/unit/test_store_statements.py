@@ -11,6 +11,7 @@ from kms.domain.approvals import RequestState
 from kms.domain.models import Envelope
 from kms.domain.rows import RowKind
 from kms.ports import (
+    DropDevice,
     DropEnvelope,
     DropEnvelopes,
     PutCertificate,
@@ -178,6 +179,7 @@ async def use_disks(store: SqliteStore) -> None:
     store.disk_orders(disk_id(), "", 5)
     store.open_orders()
     store.disk_order(request_id(1))
+    await store.commit(Unit((DropDevice("SN-1"),)))
 
 
 def many_envelopes(count: int) -> PutEnvelopes:

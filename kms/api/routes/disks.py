@@ -52,9 +52,13 @@ def endpoints(idempotency: Idempotency) -> tuple[Endpoint, ...]:
 
 async def _list(context: Context) -> Response:
     context.query()
-    disks, devices = await views.disks(context.services, context.call)
+    found = await views.disks(context.services, context.call)
     return json_reply(
-        wire.DiskList(disks=tuple(map(show.disk, disks)), devices=tuple(map(show.device, devices)))
+        wire.DiskList(
+            disks=tuple(map(show.disk, found.disks)),
+            devices=tuple(map(show.device, found.devices)),
+            unknown=tuple(found.unknown),
+        )
     )
 
 

@@ -6,8 +6,9 @@ from kms.audit.leaf import LeafDraft, Outcome, Phase
 from kms.domain.disks import Device, DiskState, check_disk_transition
 from kms.errors import InvalidInput
 from kms.policy.authorizer import Target
-from kms.ports import PutDevice, Unit
+from kms.ports import DropDevice, PutDevice, Unit
 from kms.usecases.disks.common import disk_path, lock_of_device, told_disks
+from kms.usecases.disks.strangers import LOCK, is_forgotten, make_room
 from kms.usecases.disks.views import live_disk
 from kms.usecases.services import Call, Services, authorize, uninterrupted
 
@@ -30,13 +31,15 @@ NOT_PREPARED = "not_prepared"
 
 @uninterrupted
 async def report(services: Services, call: Call, device: Device) -> Device:
-    """Remember how a device stands; also in a sealed space, whose disks are being closed.
+    """Remember how a device stands; also in a sealed space, whose disks are being closed. One that
+    is gone and no disk's is forgotten.
 
-    Raise StateNotAllowed for a step that no device takes, InvalidInput for a state that only the
-    disk itself can be in.
+    Raise StateNotAllowed for a step that no device takes, or where too many strangers are there,
+    InvalidInput for a state that only the disk itself can be in.
     """
     await authorize(services, call, Target(), f"devices/{device.serial}")
-    async with services.locks.of(lock_of_device(device.serial)):
+    locks = services.locks
+    async with locks.of(lock_of_device(device.serial)), locks.of(LOCK):
         known = services.store.device(device.serial)
         if known is not None:
             check_disk_transition(known.state, device.state)
@@ -46,8 +49,18 @@ async def report(services: Services, call: Call, device: Device) -> Device:
         new = replace(device, changed=now)
         if new != known:
             leaves = (_leaf(services, call, known, new),) if is_news else ()
-            await services.store.commit(Unit((PutDevice(new),), leaves))
+            await _store(services, known, new, leaves)
         return new
+
+
+async def _store(
+    services: Services, known: Device | None, new: Device, leaves: tuple[LeafDraft, ...]
+) -> None:
+    if not is_forgotten(services, new):
+        room = make_room(services, new) if known is None else ()
+        await services.store.commit(Unit((*room, PutDevice(new)), leaves))
+    elif known is not None:
+        await services.store.commit(Unit((DropDevice(new.serial),), leaves))
 
 
 def _check_ours(services: Services, device: Device) -> None:

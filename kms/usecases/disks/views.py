@@ -1,13 +1,23 @@
 """Disks as people and the appliance see them: the checked record, the device, what is due."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from kms.audit.leaf import seconds
 from kms.domain.disks import Device, Disk, MountPolicy, Work, check_description
 from kms.domain.ids import DiskId, SpaceName
 from kms.domain.models import EVERY_SPACE, Principal, Role
-from kms.errors import AlreadyExists, NotFound, StateNotAllowed
+from kms.domain.rows import RowKind
+from kms.errors import (
+    AlreadyExists,
+    HsmUnavailable,
+    IntegrityFailure,
+    NotFound,
+    Sealed,
+    StateNotAllowed,
+)
 from kms.policy.authorizer import NOT_THERE, Target
 from kms.ports import DescribeDisk
 from kms.usecases.disks.common import (
@@ -23,9 +33,16 @@ from kms.usecases.disks.common import (
     told_disks,
 )
 from kms.usecases.escrow_log import Generation
-from kms.usecases.queries import is_present
-from kms.usecases.services import Call, Services, authorize, uninterrupted
+from kms.usecases.queries import check_present
+from kms.usecases.services import (
+    Call,
+    Services,
+    authorize,
+    log_integrity_failure,
+    uninterrupted,
+)
 
+_LOG = logging.getLogger(__name__)
 _WATCH_ALL = frozenset({Role.OPERATOR, Role.AUDITOR, Role.APPLIANCE})
 """Who sees devices that are a disk of no space."""
 
@@ -42,18 +59,61 @@ class DiskView:
     recovery_due: int
 
 
-async def disks(services: Services, call: Call) -> tuple[list[DiskView], list[Device]]:
-    """Return the disks of the spaces that the caller may know of and that are not sealed, and the
-    devices that it may know of. Raise IntegrityFailure, HsmUnavailable.
+class Overview(NamedTuple):
+    """What a caller may know of. Of the spaces ``unknown`` no disk is told: they are sealed or out
+    of the configuration, their token does not answer, or a row is missing or was altered.
+    """
+
+    disks: list[DiskView]
+    devices: list[Device]
+    unknown: list[SpaceName]
+
+
+async def disks(services: Services, call: Call) -> Overview:
+    """Return the disks of the spaces that the caller may know of, and the devices; trouble with one
+    space takes the disks of no other away, and stands in the log.
     """
     await authorize(services, call, Target(), "disks")
-    spaces = sorted({space_of(one) for one in services.store.disks()})
     found: list[DiskView] = []
-    for space in spaces:
-        if call.principal.reaches(space) and is_present(services, space):
-            found += [view_of(services, one) for one in await disks_of(services, space)]
+    unknown: list[SpaceName] = []
+    for space in _spaces(services):
+        if not call.principal.reaches(space):
+            continue
+        told = await _told(services, call, space)
+        if told is not None:
+            found += told
+        elif not await _is_destroyed(services, space):
+            unknown.append(space)
     devices = services.store.devices()
-    return found, [one for one in devices if sees_device(services, call.principal, one)]
+    seen = [one for one in devices if sees_device(services, call.principal, one)]
+    return Overview(found, seen, unknown)
+
+
+def _spaces(services: Services) -> list[SpaceName]:
+    """Return the spaces that have disks, also one whose only row is missing."""
+    stored = {space_of(one) for one in services.store.disks()}
+    return sorted(stored | services.store.row_spaces(RowKind.DISK))
+
+
+async def _told(services: Services, call: Call, space: SpaceName) -> list[DiskView] | None:
+    """Return a space's disks; None if nothing can be said of them."""
+    try:
+        check_present(services, space)
+        return [view_of(services, one) for one in await disks_of(services, space)]
+    except IntegrityFailure as error:
+        await log_integrity_failure(services, call, space, f"spaces/{space}/disks", error)
+    except (NotFound, Sealed):
+        pass
+    except HsmUnavailable as error:
+        _LOG.warning("the disks of %s cannot be checked: %s", space, error.code)
+    return None
+
+
+async def _is_destroyed(services: Services, space: SpaceName) -> bool:
+    try:
+        return bool((await services.cache.space(space)).destroyed)
+    except (IntegrityFailure, NotFound, HsmUnavailable):
+        return False
 
 
 async def disk(services: Services, call: Call, disk: DiskId) -> DiskView:
