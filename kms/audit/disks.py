@@ -129,6 +129,8 @@ class Disks:
     def _report(self, leaf: Leaf) -> None:
         told = details(leaf, DeviceReported)
         before = self._devices.get(told.serial)
+        if before is DiskState.GONE and not told.before:
+            before = None  # the service forgets devices that are gone and no disk's
         self._devices[told.serial] = told.state
         self._tell(leaf)
         if told.before != (before or ""):
