@@ -44,10 +44,13 @@ class Described(_Told, frozen=True):
 
 
 class Begun(_Told, frozen=True):
-    """Details of disk.begin; ``kek`` is the highest KEK version of the disk afterwards."""
+    """Details of disk.begin; ``kek`` is the highest KEK version of the disk afterwards, ``escrow``
+    the generation that the new recovery key is encrypted to, 0 if the work brings none.
+    """
 
     work: Work
     kek: int
+    escrow: int
 
 
 class Committed(_Told, frozen=True):

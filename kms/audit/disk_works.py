@@ -9,7 +9,7 @@ from kms.audit.disk_words import Begun, Committed, Finished, KekRotated, disk_pl
 from kms.audit.facts import check_rows
 from kms.audit.leaf import Leaf
 from kms.audit.words import details
-from kms.domain.disks import Work
+from kms.domain.disks import NEW_RECOVERY, Work
 
 _FIRST = frozenset({Work.FORMAT, Work.ENCRYPT})
 _TAKEN_OVER = frozenset({Work.SLOT, Work.RECOVERY, Work.RECOVER})
@@ -19,7 +19,8 @@ _TAKEN_OVER = frozenset({Work.SLOT, Work.RECOVERY, Work.RECOVER})
 @dataclass(slots=True)
 class DiskFacts:
     """A disk as the log tells it. ``begun`` and ``committed``: how far its work is; ``keks``: the
-    highest KEK version told of.
+    highest KEK version told of. ``escrow``: the generation that its recovery key is encrypted to,
+    ``next_escrow`` that of the key which the work brings; 0: none.
     """
 
     serial: str
@@ -27,6 +28,8 @@ class DiskFacts:
     begun: bool = False
     committed: bool = False
     keks: int = 0
+    escrow: int = 0
+    next_escrow: int = 0
     erased: bool = False
 
 
@@ -45,17 +48,19 @@ class Works:
         may = (facts.work is told.work and not facts.begun) if first else at_rest
         least = facts.keks + (first or recovers)
         facts.work, facts.begun, facts.committed = told.work, True, False
-        facts.keks = max(facts.keks, told.kek)
+        facts.keks, facts.next_escrow = max(facts.keks, told.kek), told.escrow
         if not may or told.work in {Work.NONE, Work.ERASE}:
             raise broken("磁盘工序的次序有误", "a work that could not begin")
         if told.kek < least:
             raise _old_kek()
+        if (told.escrow > 0) is not (told.work in NEW_RECOVERY):
+            raise broken("恢复密钥的托管代数有误", "a recovery key and its escrow do not agree")
 
     def commit(self, leaf: Leaf) -> None:
         """Apply disk.commit."""
         told, facts = details(leaf, Committed), self._worked(leaf)
         may = facts.begun and not facts.committed and facts.work is told.work
-        facts.committed = True
+        facts.committed, facts.escrow = True, facts.next_escrow or facts.escrow
         if not may:
             raise broken("磁盘工序的次序有误", "a commit of no work that had begun")
 

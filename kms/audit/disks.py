@@ -111,7 +111,8 @@ class Disks:
         check_rows(leaf, {disk_row(space, disk), request_row(space, told.request)})
         facts = self._works.living(leaf)
         facts.erased = True
-        erasure = Erasure(leaf, disk, told.serial, facts.keks, target.absent, checked)
+        escrow = facts.escrow or facts.next_escrow
+        erasure = Erasure(leaf, disk, told.serial, facts.keks, escrow, target.absent, checked)
         self._uncertified[told.request] = erasure
         if told.serial != facts.serial:
             raise broken("擦除的是另一设备", "another device than the disk's was erased")

@@ -16,14 +16,15 @@ from kms.statements.request import CheckedRequest
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """An approved erasure: its leaf, of which disk and device, which KEKs there had been, whether
-    the device was absent, and by whose word.
+    """An approved erasure: its leaf, of which disk and device, which KEKs there had been, which
+    escrow generation opens it (0: none), whether the device was absent, and by whose word.
     """
 
     leaf: Leaf
     disk: str
     serial: str
     keks: int
+    escrow: int
     absent: bool
     checked: CheckedRequest
 
@@ -46,6 +47,8 @@ class Erasures:
         named = (told.disk, found.disk, found.serial, found.keks)
         if named != (done.disk, done.disk, done.serial, done.keks):
             raise _broken("擦除证书所列磁盘有误", "the certificate names another disk, or KEKs")
+        if found.escrow != done.escrow:
+            raise _broken("擦除证书所列托管代数有误", "the certificate tells of another escrow")
         if done.absent and found.slots is not Slots.ABSENT:
             raise _broken("设备不在却称已擦除", "slots of an absent device were called erased")
         at, issued = seconds(done.leaf.time), seconds(leaf.time)

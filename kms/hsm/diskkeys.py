@@ -23,7 +23,7 @@ from kms.domain.disks import (
     check_may_begin,
 )
 from kms.domain.rows import SealedRow
-from kms.errors import InvalidInput, StateNotAllowed, VerificationFailed
+from kms.errors import IntegrityFailure, InvalidInput, StateNotAllowed, VerificationFailed
 from kms.hsm.keks import RECOVERY, SLOT, Keks
 from kms.hsm.keyring import SpaceKeyring
 from kms.hsm.rows import RowSealer
@@ -32,6 +32,12 @@ from kms.ports import BeginWork, CommitWork, DescribeDisk, DiskStep, FinishWork,
 from kms.statements.canonical import b64u, make_row, read_row, unb64u
 from kms.statements.diskkeys import KEY_BYTES, DiskKeys, bind_recovery, seal_keys, work_proof
 from kms.statements.release import DiskRelease, sign_release
+
+FIRST_SECONDS = 7 * 86_400
+"""How long after its enrolment a device may be formatted or encrypted by it: a first row that was
+kept says for ever that people want that.
+"""
+_FIRST = frozenset({Work.FORMAT, Work.ENCRYPT})
 
 
 class DiskKeeper:
@@ -78,8 +84,12 @@ class DiskKeeper:
         return sign_release(release, keys.manifest_kid, keys.sign_manifest)
 
     def drop_keks(self, keys: SpaceKeyring, sealed: SealedRow) -> None:
-        """Destroy the KEKs that are older than each that the row names; raise IntegrityFailure."""
-        disk = read_disk(keys, sealed)
+        """Destroy the KEKs that are older than each that the row names.
+
+        Raise IntegrityFailure, StateNotAllowed while a work goes on: what it brings opens nothing
+        before the appliance says so.
+        """
+        disk = _at_rest(read_disk(keys, sealed))
         named = [one.kek for one in (disk.key, disk.next_key, *_sealed_recoveries(disk)) if one]
         if named:
             self._keks.destroy_below(disk, min(named))
@@ -117,6 +127,11 @@ class DiskKeeper:
 
     def _begun(self, keys: SpaceKeyring, disk: Disk, work: Work, now: int) -> Disk:
         check_may_begin(disk, work)
+        if work in _FIRST and self._clock() - disk.enrolled > FIRST_SECONDS:
+            raise StateNotAllowed(
+                "the disk was enrolled more than seven days ago and never prepared",
+                hint="enrol the device anew, after an erasure of this disk",
+            )
         escrow = keys.disk_escrow() if work in NEW_RECOVERY else None
         current = disk.key.kek if disk.key and work is not Work.RECOVER else 0
         kek = current or self._keks.make(disk)
@@ -145,16 +160,26 @@ class DiskKeeper:
         return replace(disk, key=replace(disk.key, kek=kek, sealed=sealed), keks=kek)
 
     def _opened(self, disk: Disk) -> DiskKeys:
-        """Return what the row still names; the slot key that a recovery replaces is as good as
-        lost: so may its KEK be.
-        """
-        lost = disk.work is Work.RECOVER and disk.next_key is not None
+        """Return what the row still names; what a recovery replaces, unless it is lost."""
+        recovers = disk.work is Work.RECOVER and disk.next_key is not None
+        open_old = self._open_unless_lost if recovers else self._open
         return DiskKeys(
-            key=None if lost else self._open(disk, SLOT, disk.key),
+            key=open_old(disk, SLOT, disk.key),
             next_key=self._open(disk, SLOT, disk.next_key),
-            recovery=None if lost else self._open(disk, RECOVERY, disk.recovery),
+            recovery=open_old(disk, RECOVERY, disk.recovery),
             next_recovery=self._open(disk, RECOVERY, disk.next_recovery),
         )
+
+    def _open_unless_lost(
+        self, disk: Disk, purpose: str, key: SlotKey | RecoveryKey | None
+    ) -> bytes | None:
+        """Return a key; None if its KEK is gone, or is not what it was: a recovery that was only
+        begun takes no key away, and one that is needed does not need the old KEK.
+        """
+        try:
+            return self._open(disk, purpose, key)
+        except (StateNotAllowed, IntegrityFailure):
+            return None
 
     def _open(self, disk: Disk, purpose: str, key: SlotKey | RecoveryKey | None) -> bytes | None:
         if key is None or not key.sealed:

@@ -40,6 +40,7 @@ from kms.statements.canonical import digest, read_row
 from kms.statements.register import verify_register
 from kms.statements.request import CheckedRequest, OperationRequest, check_quorum, verify_request
 
+_ERASE = "disk.erase"
 _ENDED_SECONDS = 60
 """How far the time at which a request ended may lie from the worker's clock."""
 
@@ -59,7 +60,8 @@ class Guard:
     def seal(self, keys: Keyring, approved: Approved) -> tuple[SealedRow, ...]:
         """Return the request's row and those that it permits, with their MACs.
 
-        Raise VerificationFailed, QuorumNotMet, Forbidden, InvalidInput.
+        Raise VerificationFailed, QuorumNotMet, Forbidden, InvalidInput, StateNotAllowed or
+        IntegrityFailure for the row of a disk that is erased already, or is not the service's.
         """
         register = self.register(keys, approved.register)
         checked = self._check(keys, approved, register)
@@ -67,6 +69,8 @@ class Guard:
         for row in (approved.request, *rows):
             self._rows.check_own(read_row(row))
         check_permitted(checked, rows)
+        if checked.wanted.operation == _ERASE:
+            self._check_erased(keys, rows[0], approved.before)
         check_now(rows, self._clock())
         return self._rows.seal_own(keys, (approved.request, *rows))
 
@@ -93,6 +97,19 @@ class Guard:
         self._check_needs(keys, checked, register, approved.policy)
         check_quorum(checked, register, now)
         return checked
+
+    def _check_erased(self, keys: Keyring, row: Row, before: SealedRow | None) -> None:
+        """Raise Forbidden unless the row is that of a disk which this token sealed, without its
+        keys: device, KEKs and escrow are what the certificate will name.
+        """
+        if before is None:
+            raise Forbidden("an erasure shows the disk's row as it stands")
+        self._rows.check(keys, (before,))
+        old, gone = read_row(before.row), read_row(row)
+        follows = row.version == before.row.version + 1
+        same = isinstance(old, Disk) and isinstance(gone, Disk) and gone == old.erase(gone.erased)
+        if not (follows and same):
+            raise Forbidden(f"the request for {_ERASE} does not permit these rows")
 
     def _check_needs(
         self, keys: Keyring, checked: CheckedRequest, register: Register, policy: SealedRow | None
@@ -241,7 +258,7 @@ def _disk_enrolled(wanted: OperationRequest, wish: DiskWish, record: Record, ver
 
 
 def _disk_erased(wanted: OperationRequest, target: DiskTarget, record: Record, _: int) -> bool:
-    """Whether a disk is without every key: its last row, whatever it was before."""
+    """Whether a disk is without every key: its last row. What it was, the guard asks."""
     return (
         isinstance(record, Disk)
         and (record.space, record.disk) == (wanted.space, target.disk)
@@ -261,6 +278,6 @@ _PERMITTED: dict[str, tuple[int, _Fits]] = {
     "meeting.share": (2, _share),
     "vault.retire": (1, _vault_revoked),
     "disk.enroll": (1, _disk_enrolled),
-    "disk.erase": (1, _disk_erased),
+    _ERASE: (1, _disk_erased),
 }
 """For each operation how many rows (0: any number) and which."""

@@ -4,6 +4,7 @@ writes the store, by whoever has the user PIN of the space's token.
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -136,6 +137,57 @@ def test_too_few_people_or_another_request_enrol_and_erase_nothing(treasury: Tre
     ):
         with pytest.raises(Forbidden):
             treasury.ask(lambda hsm, one=row: hsm.seal_approved(replace(good, rows=(one,))))
+
+
+def test_no_work_that_is_only_begun_destroys_the_key_of_a_disk(treasury: Treasury) -> None:
+    """Its first row, kept and begun with again, names the newest KEK alone."""
+    first = treasury.enrol()
+    rest = treasury.work(first, Work.FORMAT)
+    keys = treasury.opened(rest)
+    again = treasury.advance(first, BeginWork(Work.FORMAT))
+    with pytest.raises(StateNotAllowed, match="not over"):
+        treasury.ask(lambda hsm: hsm.drop_keks(again))
+    with pytest.raises(VerificationFailed):
+        treasury.advance(again, CommitWork(PROOF))
+    assert treasury.opened(rest) == keys
+
+
+@pytest.mark.parametrize("work", [Work.FORMAT, Work.ENCRYPT])
+def test_a_first_row_that_was_kept_prepares_no_device_later(treasury: Treasury, work: Work) -> None:
+    day, now = 86_400, int(time.time())
+    made = replace(disk_of(SPACE, wish(), now), work=work)
+    old = sealed_by_the_pin(treasury, replace(made, enrolled=now - 7 * day - 60), 1)
+    with pytest.raises(StateNotAllowed, match="seven days") as refusal:
+        treasury.advance(old, BeginWork(work))
+    assert "enrol the device anew" in refusal.value.hint
+    assert treasury.kek_labels() == set()
+    other = replace(made, disk=OTHER, enrolled=now - 7 * day + 60)
+    assert disk_in(treasury.advance(sealed_by_the_pin(treasury, other, 1), BeginWork(work))).keks
+
+
+def test_an_erasure_takes_the_disk_as_it_stands(treasury: Treasury) -> None:
+    """A certificate that denies escrow, or an erasure of a disk that the space never had."""
+    rest = treasury.formatted()
+    disk, now = disk_in(rest), int(time.time())
+    gone, version = disk.erase(now), rest.row.version + 1
+    target = DiskTarget(DISK)
+    silent = replace(gone, recovery=None)
+    stranger = replace(disk_of(SPACE, wish(), now), serial="ANOTHER-BOARD").erase(now)
+    for row, number, before in (
+        (silent, version, rest),
+        (stranger, version, rest),
+        (stranger, 7, None),
+        (gone, version, None),
+        (gone, version + 1, rest),
+    ):
+        approved = treasury.approved("disk.erase", target, row, number, before)
+        with pytest.raises(Forbidden):
+            treasury.ask(lambda hsm, one=approved: hsm.seal_approved(one))
+    forged = SealedRow(make_row(replace(disk, recovery=None), rest.row.version), rest.mac)
+    approved = treasury.approved("disk.erase", target, silent, version, forged)
+    with pytest.raises(IntegrityFailure):
+        treasury.ask(lambda hsm: hsm.seal_approved(approved))
+    assert disk_in(treasury.erased(rest).disk).recovery
 
 
 def test_an_older_row_goes_on_from_no_key_that_the_disk_lost(treasury: Treasury) -> None:

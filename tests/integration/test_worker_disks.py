@@ -143,11 +143,25 @@ def test_a_kek_whose_row_was_never_stored_is_passed_over_and_goes_later(
 def test_no_kek_goes_that_a_row_still_names(treasury: Treasury) -> None:
     turned = treasury.advance(treasury.formatted(), RotateKek())
     begun = treasury.advance(turned, BeginWork(Work.RECOVER))
-    treasury.ask(lambda hsm: hsm.drop_keks(begun))
-    assert treasury.kek_labels() == {kek(2), kek(3)}
+    with pytest.raises(StateNotAllowed, match="not over"):
+        treasury.ask(lambda hsm: hsm.drop_keks(begun))
+    assert treasury.kek_labels() == {kek(1), kek(2), kek(3)}
     done = treasury.advance(begun, commit, finish)
     treasury.ask(lambda hsm: hsm.drop_keks(done))
     assert treasury.kek_labels() == {kek(3)}
+
+
+def test_a_recovery_that_was_only_begun_takes_no_key_away(treasury: Treasury) -> None:
+    rest = treasury.formatted()
+    old = treasury.opened(rest)
+    begun = treasury.advance(rest, BeginWork(Work.RECOVER))
+    keys = treasury.opened(begun)
+    assert keys.key == old.key
+    assert keys.next_key not in {None, old.key}
+    treasury.site.as_officer(TOKEN, "destroy", kek(1))
+    assert treasury.opened(begun) == replace(keys, key=None)
+    done = treasury.advance(begun, commit, finish)
+    assert treasury.opened(done) == DiskKeys(keys.next_key)
 
 
 def test_a_disk_whose_kek_is_gone_gets_others_by_a_recovery(treasury: Treasury) -> None:

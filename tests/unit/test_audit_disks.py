@@ -234,6 +234,14 @@ def recovers_with_an_old_kek(disk):
     disk.begin("recover", kek=1)
 
 
+def brings_a_recovery_key_that_nobody_can_open(disk):
+    disk.begin("volume", escrow=0)
+
+
+def tells_of_escrow_without_a_recovery_key(disk):
+    disk.begin("slot", escrow=1)
+
+
 def goes_back_to_an_old_kek(disk):
     disk.rotate_kek()
     disk.begin("slot", kek=1)
@@ -254,6 +262,8 @@ def goes_back_to_an_old_kek(disk):
         repeats_a_kek,
         recovers_with_an_old_kek,
         goes_back_to_an_old_kek,
+        brings_a_recovery_key_that_nobody_can_open,
+        tells_of_escrow_without_a_recovery_key,
     ],
 )
 def test_works_out_of_order_are_found(verify, act):
@@ -314,6 +324,30 @@ def test_an_erasure_without_a_certificate_is_a_finding(verify):
     assert verdicts(verify(disk))[Check.DISKS] is Verdict.FINDING
 
 
+@pytest.mark.parametrize(("until", "named"), [("begun", 1), ("committed", 2), ("finished", 2)])
+def test_a_certificate_names_the_escrow_that_the_disk_s_last_recovery_key_went_to(
+    verify, until, named
+):
+    """A work that brings another recovery key makes it the disk's by its commit."""
+    disk = told_disk()
+    disk.escrow = 2
+    disk.begin("recovery")
+    if until != "begun":
+        disk.commit("recovery")
+    if until == "finished":
+        disk.finish("recovery")
+    disk.certify(disk.erase(), escrow=named)
+    assert failed(verify(disk)) == set()
+
+
+def test_a_disk_that_was_never_prepared_had_no_escrow(verify):
+    disk = told_disk(serial="WD-1")
+    other = ToldDisk(disk.site, disk.space, OTHER, "WD-2")
+    other.enrol()
+    other.certify(other.erase(), escrow=0)
+    assert failed(verify(disk)) == set()
+
+
 def test_a_certificate_that_is_missing_or_another_one_is_found(verify):
     disk = told_disk()
     request = disk.erase()
@@ -328,6 +362,8 @@ def test_a_certificate_that_is_missing_or_another_one_is_found(verify):
         {"disk": OTHER},
         {"serial": "WD-2"},
         {"keks": 0},
+        {"escrow": 0},
+        {"escrow": 2},
         {"keks": 2},
         {"requester": "mallory"},
         {"supervisors": ()},

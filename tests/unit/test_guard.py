@@ -29,7 +29,7 @@ from kms.domain.disks import (
     disk_of,
 )
 from kms.domain.grants import Grant, Hold, Share
-from kms.domain.ids import MeetingId, RecipientId, SpaceName
+from kms.domain.ids import DiskId, MeetingId, RecipientId, SpaceName
 from kms.domain.models import (
     Epoch,
     Meeting,
@@ -50,6 +50,7 @@ from kms.errors import (
     Forbidden,
     IntegrityFailure,
     QuorumNotMet,
+    StateNotAllowed,
     VerificationFailed,
 )
 from kms.hsm.guard import Guard
@@ -80,7 +81,8 @@ VAULT = Recipient(
     SPACE, RecipientId("v" * 43), RecipientKind.VAULT, "vault", 1, "AAAA", "", 1, revoked=NOW
 )
 ENROLLED = disk_of(SPACE, cast("DiskWish", EXAMPLES["disk.enroll"]), NOW + 30)
-ERASED = replace(ENROLLED, keks=2, recovery=RecoveryKey(1, "escrowed", NOW)).erase(NOW + 30)
+USED = replace(ENROLLED, keks=2, recovery=RecoveryKey(1, "escrowed", NOW))
+ERASED = USED.erase(NOW + 30)
 HOLD = Hold(SPACE, MEETING, MEETING, "a court asks", "officer", NOW - 9, lifted=NOW)
 
 
@@ -95,6 +97,12 @@ class FakeKeys:
 
 
 KEYS: Any = FakeKeys()
+
+
+def stored(record: Record, version: int) -> SealedRow:
+    """Return a row that the fake token sealed."""
+    row = make_row(record, version)
+    return SealedRow(row, KEYS.mac(mac_input(row)))
 
 
 def effects(operation: str, request: str) -> tuple[tuple[Record, int], ...]:
@@ -128,13 +136,15 @@ def approved(
 ) -> Approved:
     """Return an example carried out as it should be, unless said otherwise."""
     rows, policy = changes.pop("rows", None), changes.pop("policy", None)
+    before = stored(USED, 4) if operation == "disk.erase" else None
     parameters: Parameters = changes.pop("parameters", EXAMPLES[operation])
     wanted = board.request(
         operation, parameters, changes.pop("space", space_of(operation)), **changes
     )
     record = board.executed(wanted, everybody(operation) if names is None else names, at)
     made = effects(operation, wanted.id) if rows is None else rows
-    return Approved(make_row(record, 7), tuple(make_row(*one) for one in made), board.token, policy)
+    made_rows = tuple(make_row(*one) for one in made)
+    return Approved(make_row(record, 7), made_rows, board.token, policy, before)
 
 
 def altered(given: Approved, **changes: Any) -> Approved:
@@ -413,6 +423,43 @@ def test_a_disk_is_erased_now(late: int) -> None:
     with refused(Forbidden, "a clock is wrong"):
         other = make_row(replace(ERASED, erased=NOW + 30 + late), 5)
         guard().seal(KEYS, replace(given, rows=(other,)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"serial": "another"}, {"size": 1}, {"label": "other"}, {"mount": MountPolicy()},
+        {"header": "h"}, {"volume": 1}, {"keks": 1}, {"enrolled": 1}, {"recovery": None},
+        {"recovery": RecoveryKey(2, "", NOW)}, {"recovery": RecoveryKey(1, "", NOW + 1)},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_disk_is_erased_as_it_stood(change: dict[str, Any]) -> None:
+    """Else the certificate names what the caller likes: no escrow, another device, fewer KEKs."""
+    given = approved("disk.erase")
+    with refused(Forbidden):
+        other = make_row(replace(ERASED, **change), 5)
+        guard().seal(KEYS, replace(given, rows=(other,)))
+
+
+@pytest.mark.parametrize(
+    ("before", "error"),
+    [
+        (None, Forbidden),
+        (SealedRow(make_row(USED, 4), bytes(32)), IntegrityFailure),
+        (stored(USED, 3), Forbidden),
+        (stored(USED, 5), Forbidden),
+        (stored(replace(USED, disk=DiskId(ANOTHER)), 4), Forbidden),
+        (stored(replace(USED, space=OTHER), 4), Forbidden),
+        (stored(HOLD, 4), Forbidden),
+        (stored(ERASED, 4), StateNotAllowed),
+    ],
+)
+def test_an_erasure_shows_the_row_that_it_erases(
+    before: SealedRow | None, error: type[ConclaveError]
+) -> None:
+    with refused(error):
+        guard().seal(KEYS, replace(approved("disk.erase"), before=before))
 
 
 @pytest.mark.parametrize("step", [0, 2])

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kms.domain.rows import Record
+from kms.domain.rows import Record, SealedRow
 from kms.ports import Change
 from kms.statements.request import CheckedRequest
 from kms.usecases.services import Call, Services
@@ -14,13 +14,14 @@ from kms.usecases.services import Call, Services
 class Effect:
     """Everything in one commit with the request's end: ``records`` each with the version that its
     row will have, ``changes`` beside them, and what the log says of it. ``details`` need not name
-    the request.
+    the request. ``before``: the row of the disk that is erased, as it stands.
     """
 
     resource: str
     records: tuple[tuple[Record, int], ...]
     changes: tuple[Change, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
+    before: SealedRow | None = None
 
 
 Prepare = Callable[[Services, Call, CheckedRequest], Awaitable[Effect]]

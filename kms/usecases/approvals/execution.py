@@ -82,6 +82,7 @@ async def _carry_out(
         rows=tuple(make_row(one, number) for one, number in effect.records),
         register=present.token,
         policy=_policy_row(services, wanted.space),
+        before=effect.before,
     )
     sealed = await keeper_of(services, wanted.space).seal_approved(approved)
     leaf = _leaf(call, checked, effect, sealed)

@@ -20,7 +20,7 @@ from kms.errors import (
     StoreUnavailable,
 )
 from kms.policy.authorizer import NOT_THERE, Target
-from kms.ports import Change, DiskStep, Unit
+from kms.ports import BeginWork, Change, DiskStep, Unit
 from kms.statements.canonical import read_row
 from kms.usecases.services import Call, Services, authorize, log_refusal, store_rows
 
@@ -145,7 +145,7 @@ async def make_keys(
     """
     async with announced(services, call, found, details) as intent:
         after = await _advanced(services, found, step)
-        told = {**details, "kek": after.disk.keks}
+        told = {**details, "kek": after.disk.keks, **_escrow(step, after.disk)}
         leaf = _leaf(call, after, Phase.RESULT, told, intent)
         await store_rows(services, [after.sealed], changes, leaf)
     return after
@@ -197,6 +197,13 @@ async def _advanced(services: Services, found: Found, step: DiskStep) -> Found:
     if not isinstance(record, Disk) or sealed.row.key != found.sealed.row.key:
         raise TypeError("a worker answers with the disk's own row")
     return Found(record, sealed)
+
+
+def _escrow(step: DiskStep, disk: Disk) -> dict[str, int]:
+    """Return what the log says of the recovery key that a work brings: who can open it."""
+    if not isinstance(step, BeginWork):
+        return {}
+    return {"escrow": disk.next_recovery.generation if disk.next_recovery else 0}
 
 
 def _leaf(

@@ -56,6 +56,7 @@ async def prepare_erase(services: Services, call: Call, checked: CheckedRequest)
         ((disk.erase(now), found.version + 1),),
         (*ended, *order),
         {"disk": disk.disk, "serial": disk.serial, "absent": target.absent},
+        before=found.sealed,
     )
 
 
