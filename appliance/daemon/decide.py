@@ -71,7 +71,8 @@ class Sight:
     name; ``stale``: and has been since before it was pulled out. ``state``: as last reported;
     ``held``: the state of HELD that it is in, or was in before it went away. ``sealed``: its disk's
     space or the box is sealed, or kms does not tell of the disk now (it leaves those of sealed
-    spaces out).
+    spaces out). ``withheld``: kms cannot check the disks of its space now: what is open stays so,
+    nothing is opened or begun.
     """
 
     present: bool
@@ -85,6 +86,7 @@ class Sight:
     disk: DiskOut | None
     sealed: bool
     order: OrderToDo | None
+    withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,12 @@ def decide(sight: Sight) -> Action:
             return NOTHING
     if not sight.present:
         return _absent(sight)
+    return _present(sight)
+
+
+def _present(sight: Sight) -> Action:
+    if sight.withheld:
+        return Action(Step.OBEY, order=sight.order) if stops(sight.order) else NOTHING
     if sight.in_use and not sight.opened:
         return _busy_elsewhere(sight)
     if sight.order is not None:

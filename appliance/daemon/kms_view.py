@@ -45,14 +45,30 @@ class KmsView:
     def sealed(self, serial: str) -> bool:
         """Whether no key of the disk that a device is may be used now."""
         disk = self.disk(serial)
-        withheld = disk is None and self.disk_id(serial) is not None
-        return self.box or withheld or (disk is not None and disk.space in self._sealed)
+        hidden = disk is None and self.disk_id(serial) is not None and not self.withheld(serial)
+        return self.box or hidden or (disk is not None and disk.space in self._sealed)
+
+    @property
+    def doubtful(self) -> frozenset[str]:
+        """The spaces that are not sealed and whose disks kms cannot check now."""
+        return frozenset(self.disks.unknown if self.disks else ()) - set(self._sealed)
+
+    def withheld(self, serial: str) -> bool:
+        """Whether kms cannot check the disk that a device is; one that was never listed counts as
+        sealed if any space is.
+        """
+        if (disk := self.disk(serial)) is not None:
+            return disk.space in self.doubtful
+        hidden = self.disk_id(serial) is not None
+        return hidden and bool(self.doubtful) and not self._sealed
 
     def with_disks(self, disks: DiskList) -> "KmsView":
-        """Return the view with another list; kms leaves disks of sealed spaces out of it."""
+        """Return the view with another list; kms leaves disks out of it whose space is sealed, or
+        cannot be checked.
+        """
         listed = {one.disk for one in disks.disks}
-        before = self.disks.disks if self.disks else ()
-        kept = [one for one in before if one.disk not in listed and one.space in self._sealed]
+        before, left_out = self.disks.disks if self.disks else (), {*self._sealed, *disks.unknown}
+        kept = [one for one in before if one.disk not in listed and one.space in left_out]
         return replace(self, disks=disks.model_copy(update={"disks": (*disks.disks, *kept)}))
 
     @property

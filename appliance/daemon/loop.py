@@ -38,6 +38,8 @@ _LOG = logging.getLogger(__name__)
 _TICK_SECONDS = 0.5
 _AGAIN_SECONDS = 2.0
 """How often kms is asked again while it does not answer, and told again what it did not hear."""
+_DOUBT_SECONDS = 60.0
+"""How often kms is asked again while it cannot check the disks of a space."""
 _END_SECONDS = 10.0
 _PATIENCE_SECONDS = 1.5
 """How long a disk that has to be closed is left to what was cut short there; with a tick: 2 s."""
@@ -74,7 +76,7 @@ class Daemon:
         self._table, self._kms = Table(), KmsView()
         self._closers: dict[DiskId, threading.Thread] = {}
         self._changed, self._ready = True, False
-        self._ask_at = self._alive_at = 0.0
+        self._ask_at = self._alive_at = self._doubt_at = 0.0
 
     def tell(self, event: Event) -> None:
         """Hear of something, in the order in which it is told."""
@@ -138,7 +140,8 @@ class Daemon:
         if self._kms.orders is None or self._kms.box or self._clock() < self._ask_at:
             return
         try:
-            if self._changed:
+            if self._changed or (self._kms.doubtful and self._clock() >= self._doubt_at):
+                self._doubt_at = self._clock() + _DOUBT_SECONDS
                 disks = self._disks()
                 self._kms, self._changed = self._kms.with_disks(disks), False
                 self._reports.learn(disks.devices)
@@ -187,7 +190,7 @@ class Daemon:
         action = decide(sight)
         if entry.beside is not None or self._too_many(action.step):
             return
-        if sight.fresh:
+        if sight.fresh and not sight.withheld:
             entry.due = None
         if action == NOTHING:
             entry.tried |= sight.fresh
@@ -223,6 +226,7 @@ class Daemon:
             disk=self._kms.disk(entry.serial),
             sealed=self._kms.sealed(entry.serial),
             order=order,
+            withheld=self._kms.withheld(entry.serial),
         )
 
     def _too_many(self, step: Step) -> bool:

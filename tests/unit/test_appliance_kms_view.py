@@ -1,5 +1,7 @@
 """What follows from what kms said last, also of disks that it does not tell of any more."""
 
+import pytest
+
 from appliance.daemon.kms_view import KmsView
 from kms.domain.disks import DiskState, OrderKind
 from kms.wire.disks import DeviceOut, DiskList, DiskOut, Orders, OrderToDo
@@ -43,6 +45,33 @@ def test_after_a_restart_a_withheld_disk_is_known_by_its_devices_last_report() -
     assert seen.disk_id("WD-1") == DISK
     assert seen.sealed("WD-1"), "what kms does not tell of is not opened, nor taken for a stranger"
     assert DISK in seen.ids()
+
+
+def test_disks_of_a_space_that_cannot_be_checked_are_withheld_and_not_sealed() -> None:
+    after = view(disk_out()).with_disks(DiskList(disks=(), devices=(), unknown=("treasury",)))
+    assert after.disk("WD-1") == disk_out()
+    assert after.withheld("WD-1")
+    assert not after.sealed("WD-1")
+    again = after.with_disks(DiskList(disks=(disk_out(),), devices=()))
+    assert not again.withheld("WD-1")
+
+
+def test_a_seal_counts_for_more_than_doubt() -> None:
+    listed = DiskList(disks=(), devices=(), unknown=("treasury",))
+    sealed = view(disk_out(), sealed=("treasury",)).with_disks(listed)
+    assert sealed.sealed("WD-1")
+    assert not sealed.withheld("WD-1")
+
+
+@pytest.mark.parametrize("sealed", [(), ("legal",)])
+def test_after_a_restart_a_disk_of_any_space_may_be_the_sealed_one(sealed: tuple[str, ...]) -> None:
+    """Its device says which disk it is, and not whose."""
+    devices = (device_out(DiskState.MOUNTED, disk=DISK),)
+    seen = KmsView(orders=Orders(version=1, orders=(), sealed=sealed)).with_disks(
+        DiskList(disks=(), devices=devices, unknown=("treasury", *sealed))
+    )
+    assert seen.withheld("WD-1") is not bool(sealed)
+    assert seen.sealed("WD-1") is bool(sealed)
 
 
 def test_a_stranger_is_not_sealed() -> None:
