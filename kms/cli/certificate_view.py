@@ -8,6 +8,7 @@ from kms.cli.output import Column, moment, word
 from kms.documents.paper import Heading, Paper, Paragraph, SignatureLines, Table
 from kms.domain.models import RecipientKind
 from kms.i18n import _
+from kms.statements.canonical import unb64u
 from kms.statements.destruction import DestructionCertificate, WrappedUnder
 
 FIELDS = (
@@ -21,15 +22,16 @@ FIELDS = (
     Column("Requested by", "requester"),
     Column("Approved by", "supervisors"),
     Column("Request", "request"),
-    Column("SHA-256 of the request", "digest"),
+    Column("SHA-256 of the request", "digest_hex"),
     Column("Older backups", "backups"),
 )
 
 
 def document(found: DestructionCertificate) -> dict[str, Any]:
-    """Return a certificate as JSON: as it was signed, times in whole seconds."""
-    shown: dict[str, Any] = msgspec.to_builtins(found)
-    return shown
+    """Return a certificate as JSON: as it was signed, times in whole seconds, and the request's
+    digest as people saw it when they signed that.
+    """
+    return {**msgspec.to_builtins(found), "digest_hex": _digest(found)}
 
 
 def row(found: DestructionCertificate) -> dict[str, Any]:
@@ -134,7 +136,7 @@ def paper(found: DestructionCertificate, banner: str = "") -> Paper:
             Heading(1, _("Older backups")),
             *map(Paragraph, backups(found)),
             Heading(1, _("Signatures")),
-            SignatureLines((found.requester, *found.supervisors)),
+            SignatureLines((found.requester, *found.supervisors), _("Date")),
         ),
     )
 
@@ -149,6 +151,10 @@ def _facts(found: DestructionCertificate) -> tuple[tuple[str, str], ...]:
         (_("Requested by"), found.requester),
         (_("Approved by"), ", ".join(found.supervisors)),
         (_("Request"), f"`{found.request}`"),
-        (_("SHA-256 of the request"), f"`{found.digest}`"),
+        (_("SHA-256 of the request"), f"`{_digest(found)}`"),
         (_("Issued"), moment(found.issued)),
     )
+
+
+def _digest(found: DestructionCertificate) -> str:
+    return unb64u(found.digest).hex()

@@ -7,6 +7,7 @@ import msgspec
 from kms.cli.output import Column, moment
 from kms.documents.paper import Heading, Paper, Paragraph, SignatureLines, Table
 from kms.i18n import _
+from kms.statements.canonical import unb64u
 from kms.statements.erasure import ErasureCertificate, Slots
 
 FIELDS = (
@@ -14,6 +15,7 @@ FIELDS = (
     Column("Space", "space"),
     Column("Disk", "disk"),
     Column("Serial", "serial"),
+    Column("Label", "label"),
     Column("Erased", "erased_at"),
     Column("How", "how"),
     Column("On the device", "device"),
@@ -21,15 +23,16 @@ FIELDS = (
     Column("Requested by", "requester"),
     Column("Approved by", "approvers"),
     Column("Request", "request"),
-    Column("SHA-256 of the request", "digest"),
+    Column("SHA-256 of the request", "digest_hex"),
     Column("What could still open it", "remains"),
 )
 
 
 def document(found: ErasureCertificate) -> dict[str, Any]:
-    """Return a certificate as JSON: as it was signed, times in whole seconds."""
-    shown: dict[str, Any] = msgspec.to_builtins(found)
-    return shown
+    """Return a certificate as JSON: as it was signed, times in whole seconds, and the request's
+    digest as people saw it when they signed that.
+    """
+    return {**msgspec.to_builtins(found), "digest_hex": _digest(found)}
 
 
 def row(found: ErasureCertificate) -> dict[str, Any]:
@@ -90,7 +93,7 @@ def paper(found: ErasureCertificate, banner: str = "") -> Paper:
             Heading(1, _("What could still open it")),
             Paragraph(remains(found)),
             Heading(1, _("Signatures")),
-            SignatureLines((found.requester, *found.supervisors)),
+            SignatureLines((found.requester, *found.supervisors), _("Date")),
         ),
     )
 
@@ -100,11 +103,16 @@ def _facts(found: ErasureCertificate) -> tuple[tuple[str, str], ...]:
         (_("Space"), f"`{found.space}`"),
         (_("Disk"), f"`{found.disk}`"),
         (_("Serial"), f"`{found.serial}`"),
+        (_("Label"), found.label),
         (_("Erased"), moment(found.erased)),
         (_("Executed by"), found.executor),
         (_("Requested by"), found.requester),
         (_("Approved by"), ", ".join(found.supervisors)),
         (_("Request"), f"`{found.request}`"),
-        (_("SHA-256 of the request"), f"`{found.digest}`"),
+        (_("SHA-256 of the request"), f"`{_digest(found)}`"),
         (_("Issued"), moment(found.issued)),
     )
+
+
+def _digest(found: ErasureCertificate) -> str:
+    return unb64u(found.digest).hex()

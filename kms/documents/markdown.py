@@ -49,8 +49,9 @@ def _block(block: Block, above: int) -> Iterator[str]:
                 yield "\n".join(map(_typed, typed))
         case Source(text, language):
             yield f"```{language}\n{text.rstrip()}\n```"
-        case SignatureLines(names):
-            yield "\n".join(f"- {_text(name)}: ____________________" for name in names)
+        case SignatureLines(names, date):
+            dated = f" {_text(date)}: __________" if date else ""
+            yield "\n".join(f"- {_text(name)}: ____________________{dated}" for name in names)
 
 
 def _typed(typed: Typed) -> str:

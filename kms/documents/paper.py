@@ -73,9 +73,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class SignatureLines:
-    """A line to sign by hand for each of these people."""
+    """A line to sign by hand for each of these people; one for the date beside it, if ``date`` says
+    what to call that.
+    """
 
     names: tuple[str, ...]
+    date: str = ""
 
 
 Block: TypeAlias = Heading | Paragraph | Points | Table | Typed | Move | Source | SignatureLines

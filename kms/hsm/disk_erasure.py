@@ -65,6 +65,7 @@ class DiskEraser:
             space=disk.space,
             disk=disk.disk,
             serial=disk.serial,
+            label=disk.label,
             operation=wanted.operation,
             request=wanted.id,
             digest=wanted.digest(),

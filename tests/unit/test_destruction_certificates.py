@@ -189,7 +189,7 @@ def certificate(closed_by: int) -> DestructionCertificate:
     keys = tuple(DestroyedKey(number, "m" * 43, "c" * 22, 1, 2) for number in (0, 1, 2, 4))
     vault = WrappedUnder(RecipientKind.VAULT, 2, "v" * 43)
     return DestructionCertificate(
-        "hq.bank.example", "treasury", "a-meeting", "meeting.destroy", "a-request", "d" * 43, 1, 1,
+        "hq.bank.example", "treasury", "a-meeting", "meeting.destroy", "a-request", "A" * 43, 1, 1,
         keys, (vault,), METHOD, 10, 11, "console", "chen-admin", ("li", "wang"), closed_by,
     )  # fmt: skip
 
@@ -202,6 +202,13 @@ def test_a_certificate_prints_in_both_languages(spoken: Language) -> None:
         assert render_pdf(certificate_view.paper(certificate(0)), 11).startswith(b"%PDF")
     finally:
         speak(before)
+
+
+def test_the_request_s_digest_is_spelled_as_it_was_when_it_was_signed() -> None:
+    spelled = "00" * 32
+    assert certificate_view.row(certificate(0))["digest_hex"] == spelled
+    facts = certificate_view.paper(certificate(0)).blocks[0].rows
+    assert ("请求的 SHA-256", f"`{spelled}`") in facts
 
 
 def test_a_certificate_says_by_when_older_backups_are_closed_or_that_no_date_is_set() -> None:

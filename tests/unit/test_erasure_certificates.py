@@ -11,8 +11,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kms.cli import erasure_view
 from kms.cli.exits import Exit
+from kms.documents.markdown import render_markdown
+from kms.documents.paper import SignatureLines
 from kms.documents.pdf import render_pdf
-from kms.i18n import Language, language, speak
+from kms.i18n import Language, _, language, speak
 from kms.statements import jws, keylist
 from kms.statements.canonical import b64u
 from kms.statements.erasure import METHOD, ErasureCertificate, Slots, is_erasure, sign_erasure
@@ -24,7 +26,7 @@ ROOT, MANIFEST = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_ke
 KID = jws.spki_id(MANIFEST.public_key())
 FOUND = ErasureCertificate(
     iss=SITE, space="treasury", disk="01930000-0000-7000-8000-00000000000a", serial="WD-1",
-    operation="disk.erase", request="01930000-0000-7000-8000-00000000000b", digest="d" * 43,
+    label="archive",    operation="disk.erase", request="01930000-0000-7000-8000-00000000000b", digest="A" * 43,
     keks=3, escrow=2, method=METHOD, slots=Slots.ERASED, erased=10, issued=11, executor="console",
     requester="chen-admin", supervisors=("li", "wang"),
 )  # fmt: skip
@@ -101,6 +103,23 @@ def test_it_prints_in_both_languages(spoken: Language, found: ErasureCertificate
         assert render_pdf(erasure_view.paper(found, "practice"), 11).startswith(b"%PDF")
     finally:
         speak(before)
+
+
+def test_the_request_s_digest_is_spelled_as_it_was_when_it_was_signed() -> None:
+    spelled = "00" * 32
+    assert erasure_view.row(FOUND)["digest_hex"] == spelled
+    assert erasure_view.document(FOUND)["digest"] == "A" * 43
+    facts = [cell for row in erasure_view.paper(FOUND).blocks[0].rows for cell in row]
+    assert f"`{spelled}`" in facts
+    assert "archive" in facts
+
+
+def test_every_signature_has_a_line_for_its_date() -> None:
+    paper = erasure_view.paper(FOUND)
+    lines = paper.blocks[-1]
+    assert lines == SignatureLines(("chen-admin", "li", "wang"), _("Date"))
+    last = render_markdown(paper).rstrip().splitlines()[-1]
+    assert last == f"- wang: ____________________ {_('Date')}: __________"
 
 
 def test_it_is_written_as_pdf_and_never_over_another_file(cli: Cli, tmp_path: Path) -> None:

@@ -37,6 +37,6 @@ def certificate_paper(certificate: Certificate) -> Paper:
             ),
             Heading(1, _("Older backups")),
             Paragraph(_(certificate.backups)),
-            SignatureLines(people),
+            SignatureLines(people, _("Date")),
         ),
     )
