@@ -119,7 +119,9 @@ class Daemon:
             case Appeared() | Vanished():
                 self._device(event)
             case Done():
-                self._table.entry(event.task.serial).done(event, self._clock())
+                entry = self._table.entry(event.task.serial)
+                entry.done(event, self._clock())
+                self._forget(entry)
             case Orders():
                 self._kms = replace(self._kms, orders=event, box=False)
                 self._reports.forget_orders({one.order for one in event.orders})
@@ -127,6 +129,12 @@ class Daemon:
                 self._kms = replace(self._kms, box=True)
             case Unheard():
                 self._notifier.status(f"kms does not answer ({event.why}); open disks stay open")
+
+    def _forget(self, entry: Entry) -> None:
+        """Forget a device that is gone and no disk's, as kms does."""
+        gone = entry.ref is None and entry.running is None and entry.beside is None
+        if gone and self._kms.disk_id(entry.serial) is None and self._reports.forget(entry.serial):
+            self._table.forget(entry.serial)
 
     def _device(self, event: Appeared | Vanished) -> None:
         entry = self._table.take(event, self._clock())

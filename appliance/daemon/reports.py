@@ -113,6 +113,19 @@ class Reports:
         changes = {"state": DiskState.GONE, "code": code, "reason": reason, "mounted": ""}
         self._say(serial, told.wanted.model_copy(update=changes))
 
+    def forget(self, serial: str) -> bool:
+        """Drop what was told of a device that is gone and that nothing holds, once kms has heard of
+        that; return whether it was dropped.
+        """
+        with self._lock:
+            told = self._devices.get(serial)
+            if told is None or not told.heard or told.wanted.code:
+                return False
+            if told.wanted.state is not DiskState.GONE:
+                return False
+            del self._devices[serial]
+        return True
+
     def running(self, order: str, progress: int, message: str) -> None:
         """Report how far an order is, in percent; once only, the next one follows anyway."""
         try:

@@ -91,6 +91,10 @@ class Table:
         """Return all entries."""
         return tuple(self._entries.values())
 
+    def forget(self, serial: str) -> None:
+        """Drop the entry of a device that is gone."""
+        self._entries.pop(serial, None)
+
     def take(self, change: Change, now: float) -> Entry | None:
         """Take note of a device that came, changed or went; return its entry unless nothing is
         known at its place.
