@@ -1,7 +1,8 @@
 """Copies of header regions, for a header that gets damaged: the newest of each disk.
 
 A copy opens nothing without a key of its time; none that is older than the registered header is
-kept, since it might bring a retired key back.
+kept, since it might bring a retired key back; but for what a restored copy took the place of, until
+the next one is registered.
 """
 
 import os
@@ -15,6 +16,7 @@ from kms.errors import IntegrityFailure, InvalidInput, NotFound
 from kms.statements.canonical import unb64u
 
 _DIGEST_BYTES = 32
+_ASIDE = ".replaced"
 
 
 class HeaderBackups:
@@ -30,14 +32,24 @@ class HeaderBackups:
         digest = region_digest(region)
         place = self.folder / parse_disk(disk)
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not (place / digest).exists():
+        known = (place / digest).exists()
+        if not known:
             _write(place / f"{digest}.new", region)
             os.replace(place / f"{digest}.new", place / digest)  # noqa: PTH105 -- as the name says
             _sync(place)
         for other in place.iterdir():
-            if other.name != digest:
+            if other.name != digest and not (known and other.name.endswith(_ASIDE)):
                 other.unlink()
         return digest
+
+    def set_aside(self, disk: DiskId, region: bytes) -> None:
+        """Keep a region that is about to be overwritten by a backup, durably, until the disk has
+        another registered header or is erased: should that have been wrong.
+        """
+        place = self.folder / parse_disk(disk)
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write(place / f"{region_digest(region)}{_ASIDE}", region)
+        _sync(place)
 
     def load(self, disk: DiskId, digest: str) -> bytes:
         """Return the header region with that digest; raise NotFound, IntegrityFailure."""

@@ -42,7 +42,8 @@ class DeviceRef:
 
     ``identity``: of a block device its number (st_rdev) and the kernel's DISKSEQ, of which no two
     devices since boot have the same (0: a kernel without); of an image file st_dev and st_ino.
-    ``sysfs``: None of an image file. ``content`` as udev says (``crypto_LUKS``, ``ext4``, empty).
+    ``sysfs``: None of an image file. ``content`` as udev says (``crypto_LUKS``, ``ext4``,
+    ``gpt``, empty).
     """
 
     serial: str
@@ -161,7 +162,7 @@ def udev_device(properties: Mapping[str, str], sysfs: Path) -> DeviceRef:
         node=Path(node),
         size=size,
         model=shown(properties.get("ID_MODEL", "")),
-        content=_content(properties.get("ID_FS_TYPE", "")),
+        content=_content(properties.get("ID_FS_TYPE") or properties.get("ID_PART_TABLE_TYPE", "")),
         identity=identity,
         sysfs=sysfs,
     )

@@ -17,6 +17,7 @@ from kms.errors import ConclaveError, ConfigurationError
 _BUSY = 32
 """umount(8): the only code for a failed unmount."""
 _OTHERS_WRITE = 0o022
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SYNC = Limits(seconds=2.0)
 _MOUNT = Limits(seconds=60.0)
 """ext4 may have a journal to replay."""
@@ -109,9 +110,8 @@ class Mounts:
     def _point(self, name: str) -> Path:
         """Return the mount point of a name, made if it is not there."""
         parse_mount_name(name)
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            root = os.open(self._root, flags)
+            root = os.open(self._root, _FOLDER)
         except OSError as error:
             raise ConfigurationError(f"{self._root} is no folder to mount below") from error
         try:
@@ -119,7 +119,7 @@ class Mounts:
             with suppress(FileExistsError):
                 os.mkdir(name, 0o755, dir_fd=root)
             try:
-                os.close(os.open(name, flags, dir_fd=root))
+                os.close(os.open(name, _FOLDER, dir_fd=root))
             except OSError as error:
                 raise ConfigurationError(f"{self._root / name} is no folder") from error
         finally:
@@ -139,8 +139,14 @@ def holders(point: Path, proc: Path = Path("/proc")) -> tuple[str, ...]:
         with suppress(OSError):  # ended meanwhile, or not ours to look into
             links = [process / "cwd", process / "root", *(process / "fd").iterdir()]
             if any(_is_below(link, point) for link in links):
-                found.append(f"{(process / 'comm').read_text().strip()} ({process.name})")
+                found.append(f"{_name(process)} ({process.name})")
     return tuple(sorted(found))
+
+
+def _name(process: Path) -> str:
+    """Return what a process calls itself, which may be any bytes, fit to be shown."""
+    said = (process / "comm").read_text("utf-8", "replace").strip()
+    return "".join(char if char.isprintable() else "?" for char in said)
 
 
 def _is_below(link: Path, point: Path) -> bool:
@@ -148,6 +154,18 @@ def _is_below(link: Path, point: Path) -> bool:
         return Path(os.readlink(link)).is_relative_to(point)  # noqa: PTH115 -- not to be resolved
     except OSError:
         return False
+
+
+def check_own(place: Path) -> None:
+    """Raise ConfigurationError unless a folder is there into which nobody else puts anything."""
+    try:
+        descriptor = os.open(place, _FOLDER)
+    except OSError as error:
+        raise ConfigurationError(f"{place} is no folder") from error
+    try:
+        _check_own(descriptor, place)
+    finally:
+        os.close(descriptor)
 
 
 def _check_own(descriptor: int, place: Path) -> None:

@@ -73,6 +73,7 @@ _STEPS: dict[OrderKind, tuple[str, ...]] = {
     OrderKind.PREPARE: (
         "have kms make the disk's first keys",
         "write a LUKS2 header, or encrypt the file system in place",
+        "leave what lay on a formatted device readable until the disk's own data overwrite it",
         "see that slot key and recovery key open the disk",
         "make a file system if the disk is formatted anew",
         _REGISTER,

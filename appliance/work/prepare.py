@@ -1,12 +1,12 @@
 """A device becomes a disk: formatted anew, or its file system encrypted where it lies.
 
-Nothing is formatted that bears a header of another disk, or slots that the disk's first key does
-not open.
+Nothing is formatted that holds anything, unless officers knew so; and never a header of this very
+disk with slots that its first key does not open.
 """
 
 from pathlib import Path
 
-from appliance.storage.file_systems import has_ext4
+from appliance.storage.file_systems import content_of, has_ext4
 from appliance.storage.header import claimed_uuid, claims_luks, copied, parse_region, read_region
 from appliance.storage.in_place import mend_beginning
 from appliance.storage.luks import NoDeviceMapper, check_device_mapper, mapping
@@ -15,6 +15,7 @@ from appliance.work.bench import passphrase
 from appliance.work.checking import check, check_opens
 from appliance.work.job import Job
 from appliance.work.transfer import source_of, take_over
+from kms.domain.disks import Work
 from kms.errors import StateNotAllowed
 
 
@@ -26,6 +27,7 @@ def format_device(job: Job) -> None:
         check_device_mapper()
     if not job.disk.committed:
         if not _is_begun(job):
+            _check_may_overwrite(job)
             job.tell(5, "writing the header")
             job.pinned.check()
             job.bench.luks.format(job.pinned.path, job.disk.disk, _first(keys.next_key))
@@ -61,6 +63,8 @@ def _is_begun(job: Job) -> bool:
     if not claims_luks(region):
         return False
     if claimed_uuid(region) != job.disk.disk:
+        if job.disk.work is Work.FORMAT and job.disk.overwrite:
+            return False
         raise HeaderRefused("uuid", "another encrypted disk's header lies on the device")
     try:
         slots = parse_region(region).slots
@@ -72,6 +76,21 @@ def _is_begun(job: Job) -> bool:
     if not job.opens(job.held.keys.next_key):
         raise HeaderRefused("taken", "the disk has slots that its first key does not open")
     return True
+
+
+def _check_may_overwrite(job: Job) -> None:
+    """Raise StateNotAllowed if something lies on the device of which officers did not know: by what
+    udev said when it appeared, and by what is there now.
+    """
+    region, told = read_region(job.pinned.descriptor), job.pinned.ref.content
+    if job.disk.overwrite or claims_luks(region):  # then it is our own, begun: _is_begun looked
+        return
+    found = content_of(region) or ("" if told == "crypto_LUKS" else told)
+    if found:
+        raise StateNotAllowed(
+            f"something lies on the device: {found}",
+            hint="if it may be lost, enrol the device anew with --overwrite",
+        )
 
 
 def _begin_encryption(job: Job) -> None:

@@ -53,9 +53,10 @@ def _is_renewed(job: Job) -> bool:
         before = job.bench.backups.load(job.disk.disk, job.disk.header)
     except (NotFound, IntegrityFailure):
         return False
-    return _digest(parse_region(before)) != _digest(job.header())
+    return volume_digest(parse_region(before)) != volume_digest(job.header())
 
 
-def _digest(header: Header) -> str:
-    """Return what the volume key is known by."""
-    return next(one.digest for one in header.metadata.digests.values() if "0" in one.segments)
+def volume_digest(header: Header) -> str:
+    """Return what the volume key of the first segment is known by; empty if none is."""
+    digests = header.metadata.digests.values()
+    return next((one.digest for one in digests if "0" in one.segments), "")

@@ -2,19 +2,21 @@
 what is done with no work: erasing, restoring headers, dry runs.
 """
 
+import copy
 import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from appliance.run import find_program
+from appliance.run import ProgramCancelled, Programs, find_program
 from appliance.storage.device import write_start
-from appliance.storage.header import REGION_BYTES
+from appliance.storage.header import REGION_BYTES, header_of, region_digest
 from appliance.storage.luks import NoDeviceMapper
 from appliance.storage.metadata import HeaderRefused
-from appliance.work import close_at_once, look
+from appliance.work import carry_out, close_at_once, look
 from kms.domain.disks import DiskState, OrderKind, Work
 from kms.errors import InvalidInput, NotFound, StateNotAllowed
 from tests.fixtures.disk_bench import (
@@ -26,6 +28,7 @@ from tests.fixtures.disk_bench import (
     cut_after,
     new_box,
     obey,
+    order,
     plain,
     prepared,
 )
@@ -69,6 +72,54 @@ def test_nothing_is_formatted_over_another_disk(tmp_path: Path) -> None:
     )  # fmt: skip
     refused = unchanged_but_begun(box, HeaderRefused)
     assert refused.fault == "uuid"
+
+
+def _boot_sector(content: bytearray) -> None:
+    content[510:512] = b"\x55\xaa"
+
+
+def _partition_table(content: bytearray) -> None:
+    content[512:520] = b"EFI PART"
+
+
+def _file_system(content: bytearray) -> None:
+    content[1080:1082] = b"\x53\xef"
+
+
+CONTENTS = {"dos": _boot_sector, "gpt": _partition_table, "ext4": _file_system}
+
+
+@pytest.mark.parametrize("found", CONTENTS)
+def test_nothing_is_formatted_of_whose_content_officers_did_not_know(
+    found: str, tmp_path: Path
+) -> None:
+    box = new_box(tmp_path / "box")
+    with_content(box, found)
+    assert found in str(unchanged_but_begun(box, StateNotAllowed))
+    box.path.write_bytes(bytes(box.ref.size))
+    box.content = "xfs"
+    assert "xfs" in str(unchanged_but_begun(box, StateNotAllowed))
+    with_content(box, found)
+    box.link.disk = replace(box.link.disk, overwrite=True)
+    obey(box, OrderKind.PREPARE)
+    check_whole(box)
+
+
+def test_another_header_is_formatted_over_if_officers_said_so(tmp_path: Path) -> None:
+    box, other = new_box(tmp_path / "box", overwrite=True), prepared(tmp_path / "other")
+    subprocess.run(
+        [find_program("cryptsetup"), "luksUUID", "--batch-mode", str(other.path), "--uuid",
+         "0198c0de-0000-7000-8000-000000000002"], check=True,
+    )  # fmt: skip
+    other.path.replace(box.path)
+    obey(box, OrderKind.PREPARE)
+    check_whole(box)
+
+
+def with_content(box: Box, found: str) -> None:
+    content = bytearray(box.ref.size)
+    CONTENTS[found](content)
+    box.path.write_bytes(content)
 
 
 def unchanged_but_begun(box: Box, refused: type[Exception]) -> Exception:
@@ -145,6 +196,17 @@ def test_what_came_onto_the_device_since_is_not_erased(tmp_path: Path) -> None:
     box.path.write_bytes(bytes(box.ref.size))
     box.content = "ext4"
     assert unchanged(box, OrderKind.ERASE, HeaderRefused).fault == "content"
+    box.content = ""
+    for found in CONTENTS:
+        with_content(box, found)
+        assert unchanged(box, OrderKind.ERASE, HeaderRefused).fault == "content"
+
+
+def test_a_disk_is_not_erased_on_the_word_of_another_space(tmp_path: Path) -> None:
+    box = prepared(tmp_path / "box")
+    box.link.erase()
+    box.link.disk = replace(box.link.disk, space="intruder")
+    assert unchanged(box, OrderKind.ERASE, HeaderRefused).fault == "token"
 
 
 def test_a_damaged_header_is_restored_from_its_backup(tmp_path: Path) -> None:
@@ -165,6 +227,54 @@ def test_no_header_is_restored_amid_a_work(tmp_path: Path) -> None:
     box = prepared(tmp_path / "box")
     cut_after(box, OrderKind.ROTATE_VOLUME, "kms commit")
     unchanged(box, OrderKind.RESTORE_HEADER, StateNotAllowed)
+
+
+@pytest.mark.parametrize("cut", ["amid", "done"])
+def test_no_header_of_another_volume_key_is_restored_by_an_older_kms(
+    cut: str, tmp_path: Path
+) -> None:
+    """A store from before the volume key's rotation, as an operator brings it back."""
+    box = prepared(tmp_path / "box", megabytes=64)
+    older = copy.deepcopy(box.link)
+    if cut == "amid":
+        amid_reencryption(box)
+    else:
+        cut_after(box, OrderKind.ROTATE_VOLUME, "cryptsetup reencrypt")
+    box.link, now = older, box.link
+    assert "newest store" in unchanged(box, OrderKind.RESTORE_HEADER, StateNotAllowed).hint
+    box.link = now
+    obey(box, OrderKind.ROTATE_VOLUME)
+    check_whole(box)
+
+
+def amid_reencryption(box: Box) -> None:
+    """Have its volume key's rotation be interrupted while data are encrypted anew."""
+    cancel = Event()
+
+    class Interrupted(Programs):
+        def run(self, argv, **options):
+            begins = argv[1] == "reencrypt"
+            result = super().run((*argv, "--init-only") if begins else argv, **options)
+            if begins:
+                cancel.set()
+            return result
+
+    with pytest.raises(ProgramCancelled):
+        carry_out(box.bench(programs=Interrupted(cancel)), box.ref, order(OrderKind.ROTATE_VOLUME))
+    assert header_of(box.path).reencrypts
+
+
+def test_what_a_restored_header_took_the_place_of_is_kept(tmp_path: Path) -> None:
+    box = prepared(tmp_path / "box")
+    write_start(box.path, os.urandom(200_000))
+    damaged = box.path.read_bytes()[:REGION_BYTES]
+    obey(box, OrderKind.RESTORE_HEADER)
+    obey(box, OrderKind.BACK_UP_HEADER)
+    kept = box.folder / "state" / DISK / f"{region_digest(damaged)}.replaced"
+    assert kept.read_bytes() == damaged
+    obey(box, OrderKind.ROTATE_SLOT)
+    check_whole(box)
+    assert not kept.exists(), "an older header might bring a retired key back"
 
 
 @pytest.mark.parametrize("kind", set(OrderKind) - {OrderKind.PREPARE, OrderKind.UNLOCK})

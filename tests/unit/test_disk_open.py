@@ -60,6 +60,11 @@ class FakeMounts(Mounts):
     def __init__(self, root: Path) -> None:
         self.root, self.places, self.busy = root, {}, set()
 
+    def below(self, root: Path) -> "FakeMounts":
+        other = FakeMounts(root)
+        other.places, other.busy = self.places, self.busy
+        return other
+
     def mount(self, mapping: str, name: str, *, read_only: bool = False) -> Path:
         self.places[mapping] = self.root / name
         self.places[mapping].mkdir(exist_ok=True)
@@ -200,7 +205,9 @@ def test_a_new_disk_takes_over_the_files_of_the_one_it_replaces(tmp_path: Path) 
     old = machine.mounts.mount(mapping(OLD), "old")
     (old / "file").write_bytes(b"kept")
     machine.obey(OrderKind.PREPARE)
-    place = machine.mounts.root / f"new-{DISK[-12:]}"
-    assert (place / "file").read_bytes() == b"kept"
+    private = machine.box.folder / "run" / "new"
+    assert private.stat().st_mode & 0o777 == 0o700
+    assert (private / f"disk-{DISK[-12:]}" / "file").read_bytes() == b"kept"
+    assert not list(machine.mounts.root.glob("*/file"))[1:], "nobody else sees them meanwhile"
     assert machine.luks.mappings == {}
     assert machine.box.link.disk.work == "none"
