@@ -52,6 +52,7 @@ class Hotplug:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
 
     def start(self, tell: Tell) -> None:
         """Tell of every device that is there, then of every change."""
@@ -66,19 +67,23 @@ class Hotplug:
         """Follow no more."""
         self._stop.set()
 
+    def alive(self) -> bool:
+        """Whether devices are followed, by all threads that have to."""
+        return all(thread.is_alive() for thread in self._threads)
+
     def _follow_udev(self, tell: Tell) -> None:
         context = pyudev.Context()
         monitor = pyudev.Monitor.from_netlink(context, source="udev")
         monitor.filter_by("block", "disk")
         monitor.start()  # before the list is made, so that no device falls between
         for device in context.list_devices(subsystem="block", DEVTYPE="disk"):
-            if device.is_initialized and (change := change_of(None, _properties(device))):
-                tell(change)
+            if device.is_initialized:
+                _tell_of(device, None, tell)
 
         def hear() -> None:
             device = monitor.poll(_LOOK_SECONDS)
-            if device is not None and (change := change_of(device.action, _properties(device))):
-                tell(change)
+            if device is not None:
+                _tell_of(device, device.action, tell)
 
         self._thread("udev", lambda: self._again(hear, pause=0.0))
 
@@ -86,12 +91,24 @@ class Hotplug:
         while not self._stop.wait(pause):
             try:
                 look()
-            except OSError:
+            except Exception:  # noqa: BLE001 -- nobody else would hear of any device again
                 _LOG.exception("devices could not be followed")
                 self._stop.wait(_LOOK_SECONDS)
 
     def _thread(self, name: str, run: Callable[[], None]) -> None:
-        threading.Thread(target=run, name=name, daemon=True).start()
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+
+def _tell_of(device: pyudev.Device, action: str | None, tell: Tell) -> None:
+    try:
+        change = change_of(action, _properties(device))
+    except (OSError, UnicodeDecodeError) as error:
+        _LOG.warning("a device is passed over, as what udev says of it cannot be read: %r", error)
+        return
+    if change is not None:
+        tell(change)
 
 
 def change_of(
@@ -116,7 +133,8 @@ def change_of(
 
 def in_use(ref: DeviceRef) -> bool:
     """Whether the machine uses a device or a part of it: mounts, swap, arrays, mappings all hold
-    it exclusively (open(2), O_EXCL). Must not be asked while a program works on the device.
+    it exclusively (open(2), O_EXCL). Must not be asked while a program works on the device, and
+    waits as long as a device does not answer.
     """
     if ref.sysfs is None:
         return False

@@ -1,7 +1,8 @@
 """``conclave-appliance``: the daemon of the box's encrypted disks, its key, and a check of both.
 
 It ends with 0 when told to, 69 when kms does not answer a check, 78 when configuration or key are
-unusable. Under systemd it runs as root with few capabilities (image/units).
+unusable, 71 for anything else: then systemd starts it again, which it does not after 78. Under
+systemd it runs as root with few capabilities (image/units).
 """
 
 import argparse
@@ -39,7 +40,7 @@ from kms.hardening import harden, lies_in_memory, swap_areas
 from kms.logs import configure
 
 _LOG = logging.getLogger(__name__)
-_OK, _UNAVAILABLE, _CONFIGURATION = 0, 69, 78
+_OK, _UNAVAILABLE, _SYSTEM, _CONFIGURATION = 0, 69, 71, 78
 _ANSWER_SECONDS = 15.0
 _PROGRAMS = (
     "cp",
@@ -69,9 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Unavailable as error:
         _LOG.error("%s %s", error.message, error.hint)
         return _UNAVAILABLE
+    except ConfigurationError as error:
+        _LOG.error("%s %s", error.message, error.hint)
+        return _CONFIGURATION
     except (ConclaveError, OSError) as error:
         _LOG.error("%s %s", error, getattr(error, "hint", ""))
-        return _CONFIGURATION
+        return _SYSTEM
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -102,7 +106,7 @@ def _run(settings: Settings) -> int:
     hotplug, watch = Hotplug(settings), OrderWatch(link, daemon.tell)
     hotplug.start(daemon.tell)
     watch.start()
-    daemon.run()
+    daemon.run(lambda: hotplug.alive() and watch.alive())
     watch.stop()
     hotplug.stop()
     return _OK
@@ -155,6 +159,8 @@ def _link(settings: Settings) -> Link:
 def _root(path: Path) -> EllipticCurvePublicKey:
     try:
         root = load_pem_public_key(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ConfigurationError(f"{path} is no public key (PEM)") from error
     if not isinstance(root, EllipticCurvePublicKey):

@@ -49,10 +49,15 @@ class OrderWatch:
         self._stop = threading.Event()
         self._failures = 0
         self._version = 0
+        self._thread = threading.Thread(target=self._run, name="orders", daemon=True)
 
     def start(self) -> None:
         """Begin asking."""
-        threading.Thread(target=self._run, name="orders", daemon=True).start()
+        self._thread.start()
+
+    def alive(self) -> bool:
+        """Whether it asks."""
+        return self._thread.is_alive()
 
     def stop(self) -> None:
         """Ask no more; a question that waits is left to itself."""

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -235,6 +236,18 @@ def test_a_disk_is_mounted_without_devices_set_uid_and_programs(
     mounts.unmount("conclave-x")
 
 
+def test_a_process_with_a_name_that_is_no_text_is_named_all_the_same(tmp_path: Path) -> None:
+    name = r"open('/proc/self/comm','wb').write(b'\xff\x1b[2J')"
+    told = f"{name}; print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", told], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert holders(tmp_path) == (f"\N{REPLACEMENT CHARACTER}?[2J ({process.pid})",)
+        process.communicate(b"\n")
+
+
 def test_a_disk_in_use_says_who_uses_it_and_is_detached_at_once(mounts: Mounts) -> None:
     point = mounted(mounts)
     with (point / "file").open("w") as file:
@@ -277,3 +290,8 @@ def test_mounts_lie_below_a_folder_that_is_ours_alone(tmp_path: Path, kind: str)
         (root / "minutes").touch()
     with pytest.raises(ConfigurationError):
         Mounts(Programs(), root).mount("conclave-x", "minutes")
+
+
+def test_a_partition_table_is_content_too(loop: Path) -> None:
+    assert found(loop, ID_FS_TYPE="", ID_PART_TABLE_TYPE="gpt").content == "gpt"
+    assert found(loop, ID_PART_TABLE_TYPE="dos").content == "ext4"

@@ -15,13 +15,15 @@ from appliance.daemon.reports import Reports, Word
 from appliance.hotplug import Appeared, Vanished
 from appliance.orders import BoxSealed
 from appliance.systemd import Notifier
-from kms.domain.disks import DiskState, OrderKind
+from kms.domain.disks import DiskState, OrderKind, Work
 from kms.domain.ids import DiskId
 from kms.errors import Unavailable
 from kms.wire.disks import DiskList, Orders, OrderToDo
-from tests.fixtures.appliance import DISK, device_ref, disk_out, order_to_do
+from tests.fixtures.appliance import DISK, ORDER, OTHER, device_ref, disk_out, order_to_do
 
 PLACE = "/sys/devices/usb1/block/sdb"
+WORK = OTHER
+"""The order of a work."""
 
 
 class Kms:
@@ -54,10 +56,16 @@ class Hands:
         self.open: set[str] = set()
         self.held: dict[Step, threading.Event] = defaultdict(threading.Event)
         self.later: set[Step] = set()
+        self.deaf: set[str] = set()
+        """Devices that do not answer: what is done with them ends with the test."""
+        self.answer = threading.Event()
 
     def do(self, task: Task) -> Done:
         step = task.action.step
         self.steps.append(step)
+        if task.serial in self.deaf and step not in {Step.CLOSE, Step.REFUSE, Step.REST}:
+            self.answer.wait(20)
+            return Done(task, later=True)
         if step in {Step.RESUME, Step.OBEY}:
             self._wait(task)
         if step is Step.UNLOCK and step not in self.later:
@@ -66,6 +74,8 @@ class Hands:
         elif step is Step.CLOSE:
             self.open.discard(DISK)
             self._say(task, DiskState.LOCKED if task.ref else DiskState.GONE)
+            if task.action.order is not None:
+                self.reports.ended(task.action.order.order, "done")
         elif step is Step.REST and task.action.state is not None:
             self._say(task, task.action.state)
         elif task.action.order is not None and not task.cancel.is_set():
@@ -89,6 +99,8 @@ class Hands:
         return tuple(DiskId(one) for one in self.open)
 
     def close(self, disk: DiskId) -> None:
+        if disk in self.deaf:
+            self.answer.wait(20)
         self.open.discard(disk)
 
 
@@ -96,6 +108,9 @@ class Systemd(Notifier):
     def __init__(self) -> None:
         super().__init__({})
         self.told: list[str] = []
+
+    def alive(self) -> None:
+        self.told.append("alive")
 
     def ready(self, status: str) -> None:
         self.told.append(status)
@@ -141,6 +156,7 @@ def running(box: Box) -> Iterator[None]:
     try:
         yield
     finally:
+        box.hands.answer.set()
         box.daemon.tell(Stop())
         thread.join(15)
         assert not thread.is_alive()
@@ -287,3 +303,161 @@ def test_stopping_ends_works_and_leaves_disks_open(monkeypatch: pytest.MonkeyPat
     assert box.hands.open == {DISK}
     assert box.systemd.told[-1] == "stopping"
     assert box.kms.ends == []
+
+
+# --- what does not answer -------------------------------------------------------------------------
+
+
+def busy(box: Box) -> None:
+    """Have the disk open and a task at it that does not end, whatever it is told."""
+    box.plug()
+    box.orders()
+    box.until(lambda: box.state() is DiskState.MOUNTED)
+    box.hands.deaf.add("WD-1")
+    box.orders(order_to_do(OrderKind.ROTATE_VOLUME, order=WORK))
+    box.until(lambda: Step.OBEY in box.hands.steps)
+
+
+def test_a_seal_closes_a_disk_within_two_seconds_though_a_task_does_not_end(box: Box) -> None:
+    busy(box)
+    began = time.monotonic()
+    box.orders(order_to_do(OrderKind.ROTATE_VOLUME, order=WORK), sealed=("treasury",))
+    box.until(lambda: not box.hands.open)
+    assert 1.0 < time.monotonic() - began < 2.0, "who ends when told to has the time for it"
+    box.until(lambda: box.state() is DiskState.LOCKED)
+    assert box.hands.steps.count(Step.CLOSE) == 1
+    box.hands.open.add(DISK)  # what was under way has opened it after all
+    box.until(lambda: not box.hands.open)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.daemon.loop._PATIENCE_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_disk_that_is_pulled_out_is_closed_though_a_task_does_not_end(box: Box) -> None:
+    busy(box)
+    box.pull()
+    box.until(lambda: not box.hands.open)
+    box.until(lambda: box.state() is DiskState.GONE)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("kind", [OrderKind.LOCK, OrderKind.QUARANTINE])
+def test_people_close_a_disk_though_a_task_does_not_end(box: Box, kind: OrderKind) -> None:
+    busy(box)
+    box.orders(order_to_do(OrderKind.ROTATE_VOLUME, order=WORK), order_to_do(kind))
+    box.until(lambda: not box.hands.open)
+    box.until(lambda: box.kms.ends == [(ORDER, "done")])
+    time.sleep(0.2)
+    assert box.hands.steps.count(Step.CLOSE) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_seal_closes_beside_what_it_does_not_cut_short(box: Box) -> None:
+    box.plug()
+    box.orders()
+    box.until(lambda: box.state() is DiskState.MOUNTED)
+    box.hands.deaf.add("WD-1")
+    erase = order_to_do(OrderKind.ERASE)
+    box.orders(erase)
+    box.until(lambda: Step.OBEY in box.hands.steps)
+    box.orders(erase, sealed=("treasury",))
+    box.until(lambda: not box.hands.open)
+
+
+def failing(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have an open disk whose work has failed and is repeated in a minute."""
+    monkeypatch.setattr("appliance.daemon.table._PAUSES", (60.0,))
+    box.hands.open.add(DISK)
+    box.hands.later.add(Step.RESUME)
+    box.hands.held[Step.RESUME].set()
+    box.kms.list = DiskList(disks=(disk_out(work=Work.VOLUME),), devices=())
+    box.plug()
+    box.orders()
+    box.until(lambda: Step.RESUME in box.hands.steps)
+    time.sleep(0.1)
+
+
+def test_a_seal_does_not_wait_for_the_repetition_of_something_else(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(box, monkeypatch)
+    box.orders(sealed=("treasury",))
+    box.until(lambda: not box.hands.open)
+
+
+@pytest.mark.parametrize("kind", [OrderKind.LOCK, OrderKind.QUARANTINE])
+def test_an_order_that_stops_does_not_wait_for_a_repetition(
+    box: Box, monkeypatch: pytest.MonkeyPatch, kind: OrderKind
+) -> None:
+    failing(box, monkeypatch)
+    box.hands.held[Step.OBEY].set()
+    box.orders(order_to_do(OrderKind.ROTATE_SLOT, order=WORK), order_to_do(kind))
+    box.until(lambda: (ORDER, "done") in box.kms.ends)
+    assert box.hands.steps == [Step.RESUME, Step.OBEY]
+
+
+def test_an_order_that_stops_does_not_wait_for_the_list_of_disks(box: Box) -> None:
+    box.plug()
+    box.orders()
+    box.until(lambda: box.state() is DiskState.MOUNTED)
+    box.kms.away = True
+    box.hands.held[Step.OBEY].set()
+    box.orders(order_to_do(OrderKind.LOCK))
+    box.until(lambda: box.hands.steps[-1] is Step.OBEY)
+
+
+def test_strangers_that_do_not_answer_hold_up_no_disk_of_ours(box: Box) -> None:
+    for number in range(9):
+        box.hands.deaf.add(f"bad-{number}")
+        box.plug(f"bad-{number}", f"{PLACE}{number}")
+    box.plug()
+    box.orders()
+    box.until(lambda: box.state() is DiskState.MOUNTED)
+    box.until(lambda: box.systemd.told == ["10 devices"])
+    assert box.hands.steps.count(Step.LOOK) == 2
+
+
+def test_disks_that_do_not_answer_hold_up_the_others_only_for_a_while(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.daemon.table._SLOW_SECONDS", 0.3)
+    bad = {f"bad-{number}": f"{OTHER[:-1]}{number}" for number in range(8)}
+    ours = (disk_out(serial=serial, disk=disk) for serial, disk in bad.items())
+    box.kms.list = DiskList(disks=(disk_out(), *ours), devices=())
+    box.hands.deaf |= set(bad)
+    for number, serial in enumerate(bad):
+        box.plug(serial, f"{PLACE}{number}")
+    box.plug()
+    box.orders()
+    box.until(lambda: box.hands.steps.count(Step.UNLOCK) == 8)
+    assert (box.state(), box.systemd.told) == (None, [])
+    box.until(lambda: box.state() is DiskState.MOUNTED)
+    box.until(lambda: box.systemd.told == ["9 devices"])
+
+
+def test_of_a_sealed_box_one_disk_that_cannot_be_closed_does_not_keep_another_open(
+    box: Box,
+) -> None:
+    box.hands.deaf.add(DISK)
+    box.hands.open |= {DISK, OTHER}
+    box.daemon.tell(BoxSealed())
+    box.until(lambda: box.hands.open == {DISK})
+
+
+def test_systemd_starts_the_daemon_anew_once_devices_are_followed_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("appliance.daemon.loop._TICK_SECONDS", 0.01)
+    box, followed = Box(), threading.Event()
+    box.systemd.watchdog = 0.01
+    thread = threading.Thread(target=lambda: box.daemon.run(followed.is_set))
+    thread.start()
+    time.sleep(0.1)
+    assert box.systemd.told == []
+    followed.set()
+    box.until(lambda: "alive" in box.systemd.told)
+    box.daemon.tell(Stop())
+    thread.join(5)

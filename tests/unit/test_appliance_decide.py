@@ -13,13 +13,15 @@ from appliance.daemon.decide import (
     Action,
     Sight,
     Step,
+    beside,
     decide,
     held_by,
+    if_used,
     interrupts,
 )
 from kms.domain.disks import DiskState, OrderKind, Work
 from kms.wire.disks import MountOut
-from tests.fixtures.appliance import TIME, disk_out, order_to_do
+from tests.fixtures.appliance import OTHER, TIME, disk_out, order_to_do
 
 DISK = disk_out()
 PLUGGED = Sight(
@@ -163,6 +165,77 @@ def test_what_is_urgent_cuts_short_what_runs(
     assert interrupts(sight(**changes), running) is cut
 
 
+@pytest.mark.parametrize("kind", [OrderKind.LOCK, OrderKind.QUARANTINE])
+def test_an_order_that_stops_is_taken_while_closing_waits_to_be_repeated(kind: OrderKind) -> None:
+    seen = sight(sealed=True, opened=True, waits=True, fresh=False, order=order_to_do(kind))
+    assert decide(seen).step is Step.OBEY
+
+
+@pytest.mark.parametrize("kind", [OrderKind.LOCK, OrderKind.QUARANTINE])
+def test_a_dry_run_stops_nothing(kind: OrderKind) -> None:
+    seen = sight(order=order_to_do(kind, dry_run=True), opened=True)
+    assert not interrupts(seen, Action(Step.RESUME))
+    assert beside(seen, Action(Step.RESUME)) == NOTHING
+
+
+PREPARES = Action(Step.OBEY, order=order_to_do(OrderKind.PREPARE, order=OTHER))
+LOCKS = Action(Step.OBEY, order=order_to_do(OrderKind.LOCK))
+
+
+@pytest.mark.parametrize(
+    ("running", "changes", "step", "state", "code"),
+    [
+        (PREPARES, {"opened": True}, Step.REST, None, ""),
+        (PREPARES, {"opened": True, "sealed": True}, Step.CLOSE, DiskState.LOCKED, "sealed"),
+        (PREPARES, {"opened": True, "present": False}, Step.CLOSE, DiskState.SEEN, ""),
+        (PREPARES, {"opened": True, "sealed": True, "waits": True}, Step.REST, None, ""),
+        (Action(Step.CLOSE), {"opened": True, "sealed": True}, Step.REST, None, ""),
+        (PREPARES, {"order": LOCKS.order, "opened": True}, Step.CLOSE, DiskState.LOCKED, ""),
+        (PREPARES, {"order": LOCKS.order}, Step.CLOSE, DiskState.LOCKED, ""),
+        (
+            PREPARES, {"order": order_to_do(OrderKind.QUARANTINE), "disk": None},
+            Step.CLOSE, DiskState.QUARANTINED, "by_order",
+        ),
+        (PREPARES, {"order": LOCKS.order, "present": False}, Step.REFUSE, None, "device_absent"),
+        (LOCKS, {"order": LOCKS.order, "opened": True}, Step.REST, None, ""),
+        (LOCKS, {"order": LOCKS.order, "opened": True, "sealed": True},
+         Step.CLOSE, DiskState.LOCKED, "sealed"),
+        (PREPARES, {"order": order_to_do(OrderKind.UNLOCK)}, Step.REST, None, ""),
+    ],
+)  # fmt: skip
+def test_what_does_not_wait_for_a_task_that_does_not_end(
+    running: Action, changes: dict[str, Any], step: Step, state: DiskState | None, code: str
+) -> None:
+    action = beside(sight(**changes), running)
+    assert (action.step, action.state, action.code) == (step, state, code)
+
+
+def test_what_becomes_of_an_action_on_a_device_that_something_else_uses() -> None:
+    instead = if_used(PLUGGED, decide(PLUGGED))
+    assert instead == Action(
+        Step.REST, DiskState.QUARANTINED, "device_in_use",
+        "this machine uses the device for something else",
+    )  # fmt: skip
+    prepare = sight(order=order_to_do(OrderKind.PREPARE))
+    refused = if_used(prepare, decide(prepare))
+    assert refused is not None
+    assert (refused.step, refused.code) == (Step.REFUSE, "device_in_use")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"opened": True},
+        {"sealed": True},
+        {"order": order_to_do(OrderKind.LOCK)},
+        {"held": DiskState.QUARANTINED},
+    ],
+)
+def test_a_device_is_not_asked_where_nothing_touches_it(changes: dict[str, Any]) -> None:
+    seen = sight(**changes)
+    assert if_used(seen, decide(seen)) is None
+
+
 DISKS = st.sampled_from(
     [
         None,
@@ -215,6 +288,12 @@ def test_an_order_is_obeyed_or_refused_or_waits_for_an_urgent_end(seen: Sight) -
         assert (action.code != "") is (action.step is Step.REFUSE)
     else:
         assert action.order is None
+
+
+@given(SIGHTS, SIGHTS)
+def test_beside_a_task_nothing_is_opened(seen: Sight, before: Sight) -> None:
+    action = beside(seen, decide(before))
+    assert action == NOTHING or action.step in {Step.CLOSE, Step.REFUSE}
 
 
 @given(SIGHTS)

@@ -208,3 +208,39 @@ def test_a_refused_order_ends_and_the_device_is_left_alone(rig: Rig) -> None:
     assert rig.ear.ends == [(OrderState.FAILED, "sealed", "its space is sealed")]
     assert rig.ear.devices == []
     assert rig.reports.is_over(ORDER)
+
+
+# --- whether something else uses the device -------------------------------------------------------
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_who_acts_sees_first_whether_something_else_uses_the_device(rig: Rig, used: bool) -> None:
+    rig.works(in_use=lambda _ref: used, unlock=lambda *_: Outcome(S.MOUNTED, "/srv/x"))
+    instead = Action(Step.REST, S.QUARANTINED, "device_in_use", "a mount")
+    disk = DiskId(DISK)
+    task = Task(Action(Step.UNLOCK), "WD-1", device_ref(), disk, frozenset(), None, instead)
+    done = rig.doer.do(task)
+    assert rig.ear.states[-1] == ((S.QUARANTINED, "device_in_use") if used else (S.MOUNTED, ""))
+    assert done.task.cancel is task.cancel
+
+
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [
+        (None, (OrderState.DONE, "", "")),
+        (ProgramFailed("luksSuspend"), (OrderState.FAILED, "program_failed", "luksSuspend")),
+    ],
+)
+def test_an_order_that_was_carried_out_by_force_ends(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, error: Exception | None, end: tuple[str, str, str]
+) -> None:
+    def close(*_: object) -> None:
+        if error is not None:
+            raise error
+
+    rig.works(close_at_once=close)
+    monkeypatch.setattr(rig.doer, "is_open", lambda _disk: error is not None)
+    done = rig.do(Step.CLOSE, state=S.LOCKED, order=order_to_do(OrderKind.LOCK))
+    assert rig.ear.states == [(S.LOCKED, "")]
+    assert rig.ear.ends == [end]
+    assert done.later is (error is not None)

@@ -1,5 +1,6 @@
 """Which devices the appliance follows: recorded udev events, and a folder of images."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,36 @@ def test_all_that_is_there_is_told_before_the_start_returns(tmp_path: Path) -> N
     follow.start(told.append)
     follow.stop()
     assert [ref.serial for ref in appeared(told)] == ["DISK-1"]
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+def test_devices_are_followed_on_whatever_goes_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hotplug, "_LOOK_SECONDS", 0.01)
+    follow, asked = Hotplug(Settings(site="s", site_root=Path("/r"))), []
+
+    def fail() -> None:
+        asked.append(1)
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "what udev says")
+
+    follow._thread("udev", lambda: follow._again(fail, pause=0.0))
+    end = time.monotonic() + 5
+    while len(asked) < 3:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert follow.alive()
+    follow.stop()
+    follow._threads[0].join(5)
+    assert not follow.alive()
+
+
+def test_a_device_that_cannot_be_read_hides_no_other() -> None:
+    class Unreadable:
+        @property
+        def properties(self) -> dict[str, str]:
+            raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a property")
+
+    told: list[Change] = []
+    hotplug._tell_of(Unreadable(), "add", told.append)
+    assert told == []

@@ -60,3 +60,13 @@ def test_pauses_grow_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
     watch = OrderWatch(desk, lambda _news: None)
     pauses = [watch._ask()[1] for _ in range(7)]
     assert pauses == [0.2, 0.5, 1.0, 2.0, 5.0, 5.0, 5.0]
+
+
+def test_it_tells_whether_it_asks() -> None:
+    watch = OrderWatch(Desk(*(Unavailable("down") for _ in range(9))), lambda _news: None)
+    assert not watch.alive()
+    watch.start()
+    assert watch.alive()
+    watch.stop()
+    watch._thread.join(5)
+    assert not watch.alive()

@@ -10,7 +10,7 @@ from appliance.main import main
 from appliance.own_key import CREDENTIAL, load_key, make_key, public_text
 from appliance.settings import load
 from appliance.systemd import Notifier, credential
-from kms.errors import AlreadyExists, ConfigurationError
+from kms.errors import AlreadyExists, ConfigurationError, StateNotAllowed, Unavailable
 from kms.statements.diskkeys import load_appliance_key
 
 LEAST = 'site = "bank"\nsite_root = "/etc/conclave/site-root-1.pem"\n'
@@ -105,6 +105,31 @@ def test_without_a_key_the_daemon_says_how_to_make_one(
     config = str(written(tmp_path, f'{LEAST}state = "{tmp_path}"\n'))
     assert main(["check", "--config", config]) == 78
     assert "conclave-appliance key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(24, "Too many open files"), 71),
+        (StateNotAllowed("not now"), 71),
+        (Unavailable("kms is away"), 69),
+        (ConfigurationError("a field"), 78),
+    ],
+)
+def test_only_after_a_fault_of_its_configuration_is_the_daemon_not_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("appliance.main.harden", fail)
+    assert main(["run", "--config", str(written(tmp_path, LEAST))]) == code
+
+
+def test_a_site_root_that_is_missing_is_a_fault_of_the_configuration(tmp_path: Path) -> None:
+    make_key(tmp_path / "key")
+    text = f'site = "bank"\nsite_root = "{tmp_path}/none.pem"\nstate = "{tmp_path}"\n'
+    assert main(["check", "--config", str(written(tmp_path, text))]) == 78
 
 
 # --- systemd --------------------------------------------------------------------------------------

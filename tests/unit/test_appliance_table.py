@@ -1,5 +1,7 @@
 """What the daemon remembers of devices, and when it looks at one again."""
 
+from dataclasses import replace
+
 from appliance.daemon.decide import Action, Step
 from appliance.daemon.doing import Done, Task
 from appliance.daemon.table import Table
@@ -75,6 +77,31 @@ def test_what_waits_for_kms_is_tried_again_ever_more_slowly() -> None:
     entry.done(Done(task()), 200.0)
     entry.done(Done(task(), later=True), 300.0)
     assert entry.due == 301.0
+
+
+def test_closing_is_repeated_by_a_count_of_its_own() -> None:
+    entry = Table().entry("WD-1")
+    close = replace(task(), action=Action(Step.CLOSE))
+    for _ in range(5):
+        entry.done(Done(task(), later=True), 100.0)
+    assert entry.close_at == 0.0, "another failure does not put it off"
+    entry.done(Done(close, later=True), 100.0)
+    assert entry.close_at == 101.0
+    entry.done(Done(close, later=True), 101.0)
+    assert entry.close_at == 103.0
+    entry.done(Done(close, again=True), 104.0)
+    assert (entry.close_at, entry.unclosed) == (104.0, 0)
+
+
+def test_what_ends_beside_a_task_leaves_that_running() -> None:
+    entry = Table().entry("WD-1")
+    first, second = task(), replace(task(), action=Action(Step.CLOSE), beside=True)
+    entry.start(first, 100.0)
+    entry.start(second, 102.0)
+    entry.done(Done(second, again=True), 103.0)
+    assert (entry.running, entry.beside) == (first, None)
+    assert not entry.slow(115.0)
+    assert entry.slow(115.1)
 
 
 def test_what_was_cut_short_is_looked_at_at_once() -> None:
