@@ -38,7 +38,10 @@ class Service:
         def listen() -> None:
             with connect(self._options) as client:
                 for event in client.events():
-                    loop.call_soon_threadsafe(queue.put_nowait, event)
+                    try:
+                        loop.call_soon_threadsafe(queue.put_nowait, event)
+                    except RuntimeError:  # the loop is closed: nobody listens any more
+                        return
 
         threading.Thread(target=listen, daemon=True).start()
         while True:

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from kms.ceremonies.examples import example
-from kms.cli import approval, certificate_view, meeting, plan_view, service
+from kms.cli import alert, approval, certificate_view, meeting, plan_view, service
 from kms.cli.approval_sign import _check_person, _held
 from kms.cli.approval_view import _lines, request_document, request_row
 from kms.cli.exits import Exit
@@ -250,3 +250,9 @@ def test_what_forbids_a_destruction_is_named() -> None:
     assert "the lawsuit" in told([hold()])[0]
     assert "the lawsuit" in told([hold(meeting=MEETING)])[0]
     assert "30 days" in told([], 30 * 24 * 3600)[0]
+
+
+def test_alerts_tell_whole_seconds_as_every_other_list_does() -> None:
+    told = dict.fromkeys(("meaning_en", "meaning_zh", "todo_en", "todo_zh"), "")
+    for since in ("2026-11-22T14:04:39.035457Z", "2026-11-22T14:04:39Z"):
+        assert alert.row({**told, "since": since})["since"] == "2026-11-22T14:04:39Z"
