@@ -17,14 +17,14 @@ import pyudev  # type: ignore[import-untyped]
 
 from appliance.settings import Settings
 from appliance.storage.device import DeviceChanged, DeviceRef, image_device, udev_device
+from appliance.storage.file_systems import HEAD_BYTES, content_of
+from appliance.storage.mounts import check_own
 from kms.errors import InvalidInput
 
 _LOG = logging.getLogger(__name__)
 _NOT_OURS = re.compile(r"(dm-|md|ram|zram|sr|fd|nbd|mtdblock|drbd|bcache)\d.*", re.ASCII)
 _LOOK_SECONDS = 0.5
 """How often the folder of images is looked at, and a stop."""
-_SUPERBLOCK = 1024
-_EXT_MAGIC = slice(56, 58)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,7 @@ class Hotplug:
         if self._settings.udev:
             self._follow_udev(tell)
         if self._settings.image_directory is not None:
+            check_own(self._settings.image_directory)
             images = _Images(self._settings.image_directory)
             images.look(tell)
             self._thread("images", lambda: self._again(lambda: images.look(tell)))
@@ -189,7 +190,4 @@ def _content(path: Path) -> str:
     """Return what lies in an image as udev would say it, as far as Conclave cares."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as image:
-        head = image.read(_SUPERBLOCK + _EXT_MAGIC.stop)
-    if head.startswith(b"LUKS\xba\xbe"):
-        return "crypto_LUKS"
-    return "ext4" if head[_SUPERBLOCK:][_EXT_MAGIC] == b"\x53\xef" else ""
+        return content_of(image.read(HEAD_BYTES))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from appliance.storage.device import DeviceRef, pin
-from appliance.work.bench import Bench, Outcome, standing
+from appliance.work.bench import Bench, Outcome, passphrase, standing
 from appliance.work.checking import check, check_device, check_opens
 from appliance.work.job import Job
 from appliance.work.prepare import encrypt_device, format_device
@@ -90,6 +90,8 @@ def recover(bench: Bench, ref: DeviceRef, disk: DiskId, sealed_key: str) -> Outc
             job = Job(bench, pinned, disk, recovered=recovered)
         except StateNotAllowed:
             # After a site was restored no HSM has the KEK: before the work kms gives no key at all.
+            if bench.luks.opens(pinned.path, passphrase(recovered)) is None:
+                raise _of_another_time() from None
             bench.link.begin(disk, Work.RECOVER)
             job = Job(bench, pinned, disk, recovered=recovered)
         if job.disk.work is not Work.RECOVER:
@@ -104,7 +106,11 @@ def _not_needed(job: Job) -> Outcome:
     """Return how a disk stands that was recovered already; raise InvalidInput if it was not."""
     if job.disk.work is Work.NONE and job.opens(job.held.keys.key):
         return standing(job.bench, job.disk.disk, "the disk has a working key; nothing was changed")
-    raise InvalidInput(
+    raise _of_another_time()
+
+
+def _of_another_time() -> InvalidInput:
+    return InvalidInput(
         "the recovered key does not open the disk",
         hint="it was recovered from an older record, or the recovery key was changed since",
     )

@@ -142,6 +142,10 @@ def test_a_recovered_key_of_another_time_is_refused(tmp_path: Path) -> None:
     box = prepared(tmp_path / "box")
     box.link.recovered_key = box.link.escrowed_key()
     obey(box, OrderKind.VERIFY_RECOVERY)
+    lost = box.copy(tmp_path / "lost")
+    lost.link.lose_kek()
+    unchanged(lost, OrderKind.RECOVER, InvalidInput)
+    assert lost.link.disk.work is Work.NONE, "nothing is begun before the key was tried"
     outcome = obey(box, OrderKind.RECOVER)
     assert "working key" in outcome.message
     box.link.disk = replace(box.link.disk, key=replace(box.link.disk.key, sealed="unknown"))
