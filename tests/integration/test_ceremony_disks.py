@@ -3,6 +3,7 @@ disks when generations are replaced, a site is restored or a space destroyed.
 """
 
 import os
+import time
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -223,7 +224,7 @@ def test_the_key_that_the_hsm_worker_made_comes_back_on_another_hsm(site: Practi
 
 def _formatted(site: PracticeSite) -> DiskKeys:
     """Let the service's worker make a disk's first keys; return them."""
-    put_disk(site, replace(bare(), work=Work.FORMAT))
+    put_disk(site, replace(bare(), work=Work.FORMAT, enrolled=int(time.time())))
     with serving(site) as service, service.console() as daemon:
         daemon.begin_work(DISK, Work.FORMAT)
         given = _released(site, daemon)
