@@ -14,6 +14,7 @@ from kms.cli.approval_view import (
     request_row,
     summary_of,
 )
+from kms.cli.disk_view import note_target
 from kms.cli.exits import Exit
 from kms.cli.output import Column, word, yes_no
 from kms.cli.register import group, register
@@ -159,6 +160,7 @@ def execute(
         found = client.approval_request(request)
         wanted = read_request(found)
         note_request(session.output, wanted)
+        note_target(session.output, client, wanted)
         if dry_run:
             document = {**request_document(found), "dry_run": True}
             session.output.record(document, request_row(found), _DETAIL)
@@ -168,6 +170,8 @@ def execute(
             _confirm(wanted)
         done = client.execute_request(request)
     session.output.record(request_document(done), request_row(done), _DETAIL)
+    if wanted.operation.startswith("disk."):
+        session.output.note(_("The appliance goes on: conclave disk orders shows how far it is."))
 
 
 def _check_ready(found: "RequestOut") -> None:

@@ -19,6 +19,7 @@ from kms.cli.approval_view import (
     request_row,
     summary_of,
 )
+from kms.cli.disk_view import note_target
 from kms.cli.inputs import read_root
 from kms.cli.last_word import ask_last_word
 from kms.cli.output import Column, word
@@ -169,6 +170,7 @@ def sign(
         known = _register(client.approval_rules(), site_root)
         _check_asked(known, wanted, found.request)
         _check_person(known, wanted, found, person)
+        note_target(session.output, client, wanted)
         held = _agreed(session, place, known, person, wanted)
         approval = Approval(wanted.digest(), person, int(time.time()))
         signed = sign_approval(approval, held.credential.kid, held.signer)

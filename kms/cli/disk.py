@@ -12,10 +12,14 @@ from kms.cli.disk_view import (
     ORDERS,
     DiskArgument,
     DryRunOption,
+    erased_disk,
+    find_device,
     find_disk,
     list_rows,
+    named_disk,
     needs_people,
     order_row,
+    show_device,
     show_disk,
 )
 from kms.cli.exits import Exit
@@ -58,9 +62,14 @@ def list_disks(session: Session) -> None:
 
 
 def show(session: Session, disk: DiskArgument) -> None:
-    """Show a disk."""
+    """Show a disk, or a device that is none, by its serial number."""
     with session.client() as client:
-        show_disk(session.output, find_disk(client, disk))
+        listed = client.disks()
+    found = named_disk(listed, disk) or erased_disk(listed, disk)
+    if found is not None:
+        show_disk(session.output, found)
+    else:
+        show_device(session.output, find_device(listed, disk))
 
 
 def watch(session: Session) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kms.cli.approval_sign import Asking, hand_in
-from kms.cli.disk_view import DiskArgument, DryRunOption, find_disk, show_disk, size, state
+from kms.cli.disk_view import DiskArgument, DryRunOption, find_disk, show_disk, size, to_erase
 from kms.cli.output import Column, yes_no
 from kms.cli.register import register
 from kms.cli.session import Session
@@ -132,9 +132,7 @@ def erase(
             session.output.note(_("This disk would be erased, with all that is on it."))
             show_disk(session.output, found)
             return
-        text = _("To erase: {label}, serial number {serial}, {state}")
-        stands = state(found.state or DiskState.GONE)
-        session.output.to_sign(text.format(label=found.label, serial=found.serial, state=stands))
+        session.output.to_sign(to_erase(found))
         given = {"disk": found.disk, "absent": absent}
         hand_in(session, client, asking, "disk.erase", found.space, given)
 
@@ -204,7 +202,9 @@ def _ask(
     *,
     dry_run: bool,
 ) -> None:
-    """Hand in the request, or show what it would ask for."""
+    """Hand in the request, or show what it would ask for; raise NotFound for no space."""
+    if space not in {one.space for one in client.spaces().items}:
+        raise NotFound(f"no space is named {space}", hint="conclave space list shows them")
     if not dry_run:
         hand_in(session, client, asking, "disk.enroll", space, wish)
         return

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kms.cli.output import Column, Output, word, yes_no
-from kms.errors import InvalidInput, NotFound
+from kms.errors import ConclaveError, InvalidInput, NotFound
 from kms.i18n import _
 
 if TYPE_CHECKING:
     from kms.client.api import Client
+    from kms.statements.request import OperationRequest
     from kms.wire.disks import DeviceOut, DiskList, DiskOut, OrderOut
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
@@ -67,6 +68,17 @@ DETAIL = (
     Column("Seen", "seen"),
     Column("Why", "why"),
 )
+DEVICE = (
+    Column("Serial", "serial"),
+    Column("Node", "node"),
+    Column("Model", "model"),
+    Column("Size", "size", size),
+    Column("State", "state", state),
+    Column("Content", "content"),
+    Column("Why", "why"),
+    Column("Disk", "disk"),
+    Column("Seen", "changed"),
+)
 ORDERS = (
     Column("Order", "order"),
     Column("What", "kind", word),
@@ -103,6 +115,11 @@ def device_row(device: "DeviceOut") -> dict[str, Any]:
     return {**document, "mounted": device.mounted or None, "why": why or device.content or None}
 
 
+def show_device(output: Output, device: "DeviceOut") -> None:
+    """Print a device that is no disk."""
+    output.record(device.model_dump(mode="json"), device_row(device), DEVICE)
+
+
 def order_row(order: "OrderOut") -> dict[str, Any]:
     """Return an order's fields as people read them."""
     result = _why(order.code, order.message)
@@ -132,19 +149,60 @@ def needs_people(found: "DiskList") -> bool:
     )
 
 
+def note_target(output: Output, client: "Client", wanted: "OperationRequest") -> None:
+    """Show which disk an erasure is about: what is signed names its id alone."""
+    if wanted.operation != "disk.erase":
+        return
+    try:
+        disk = client.disk(str(wanted.parameters["disk"]))
+    except ConclaveError as error:
+        text = _("The service does not show the disk: {reason}")
+        output.to_sign(text.format(reason=error.message))
+        return
+    output.to_sign(_("The disk, as the service shows it (not part of what is signed):"))
+    output.to_sign(to_erase(disk))
+
+
+def to_erase(disk: "DiskOut") -> str:
+    """Return which disk is to be erased, as people know it."""
+    text = _("To erase: {label}, serial number {serial}, {state}")
+    stands = "erased" if disk.erased else (disk.state or "gone")
+    return text.format(label=disk.label, serial=disk.serial, state=state(stands))
+
+
 def find_disk(client: "Client", name: str) -> "DiskOut":
     """Return the disk that an id, a serial number or a label names; raise NotFound, InvalidInput.
 
     An erased disk is found by its id alone: what replaced it may bear its label or serial number.
     """
-    disks = client.disks().disks
+    disk = named_disk(client.disks(), name)
+    if disk is None:
+        raise NotFound(f"no disk is named {name}", hint="conclave disk list shows them")
+    return disk
+
+
+def named_disk(listed: "DiskList", name: str) -> "DiskOut | None":
+    """Return the disk of that id, or the living one of that serial number or label."""
+    disks = listed.disks
     found = [one for one in disks if one.disk == name]
     found = found or [one for one in disks if not one.erased and name in {one.serial, one.label}]
-    if not found:
-        raise NotFound(f"no disk is named {name}", hint="conclave disk list shows them")
     if len(found) > 1:
         raise InvalidInput(f"{name} names several disks", hint=_ids(found))
-    return found[0]
+    return found[0] if found else None
+
+
+def erased_disk(listed: "DiskList", name: str) -> "DiskOut | None":
+    """Return the disk of that serial number or label that was erased last."""
+    found = (one for one in listed.disks if one.erased and name in {one.serial, one.label})
+    return max(found, key=lambda one: one.erased or "", default=None)
+
+
+def find_device(listed: "DiskList", name: str) -> "DeviceOut":
+    """Return the device of that serial number; raise NotFound."""
+    for one in listed.devices:
+        if one.serial == name:
+            return one
+    raise NotFound(f"no disk is named {name}", hint="conclave disk list shows them")
 
 
 def _ids(disks: Iterable["DiskOut"]) -> str:

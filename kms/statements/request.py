@@ -245,7 +245,10 @@ def check_quorum(checked: CheckedRequest, register: Register, at: int) -> None:
     present = [person for person in people if person.in_office(at)]
     missing = unmet(wanted.quorum, wanted.space, present)
     if missing:
-        raise QuorumNotMet(f"the quorum is not met: {spell(missing)}")
+        raise QuorumNotMet(
+            f"the quorum is not met: {spell(missing)}",
+            hint="conclave approval show says who is missing",
+        )
 
 
 def spell(needs: Sequence[GroupNeed]) -> str:

@@ -4,12 +4,13 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
 
 from kms.cli import disk, disk_following, disk_requests
-from kms.cli.disk_view import find_disk, size
+from kms.cli.disk_view import find_disk, note_target, size
 from kms.cli.exits import Exit
 from kms.cli.output import Output
 from kms.domain.disks import DiskState, OrderKind, OrderState, Work
@@ -72,6 +73,12 @@ class FakeClient:
 
     def disks(self) -> DiskList:
         return DiskList(disks=self.known, devices=self.seen, unknown=self.unknown)
+
+    def spaces(self) -> Any:
+        return SimpleNamespace(items=[SimpleNamespace(space="treasury")])
+
+    def disk(self, disk: str) -> DiskOut:
+        return next(one for one in self.known if one.disk == disk)
 
     def change_disk(self, disk: str, label: str | None, mount: MountOut | None) -> DiskOut:
         self.asked.append(("change", disk, label, mount))
@@ -180,6 +187,38 @@ def test_a_size_is_exact(count: int, shown: str) -> None:
 def test_a_disk_is_found_by_id_serial_and_label(cli: Cli, serve: Serve, name: str) -> None:
     serve(FakeClient())
     assert result(cli("disk", "show", name, "--json"))["disk"] == LEDGER
+
+
+def test_what_the_list_names_is_shown(cli: Cli, serve: Serve) -> None:
+    """Also disks that are erased, the last of that serial number, and devices that are no disks."""
+    gone = disk_out(disk=OLD, serial="WD-0", label="old", erased=THEN)
+    older = disk_out(disk=ORDER, serial="WD-0", label="old", erased=THEN.replace("2027", "2026"))
+    stranger = device_out(serial="X-9", disk=None, state=DiskState.QUARANTINED, content="ntfs")
+    serve(FakeClient(known=(disk_out(), older, gone), seen=(device_out(), stranger)))
+    for name in ("WD-0", "old"):
+        assert result(cli("disk", "show", name, "--json"))["disk"] == OLD
+    shown = result(cli("disk", "show", "X-9", "--json"))
+    assert (shown["serial"], shown["state"]) == ("X-9", "quarantined")
+    assert "ntfs" in cli("disk", "show", "X-9").out
+    assert cli("disk", "show", "other").code == Exit.NOT_FOUND
+
+
+def test_who_signs_or_carries_out_an_erasure_sees_which_disk_it_is() -> None:
+    client: Any = FakeClient()
+    told: list[str] = []
+    output: Any = SimpleNamespace(to_sign=told.append)
+    wanted: Any = SimpleNamespace(operation="disk.erase", parameters={"disk": LEDGER})
+    note_target(output, client, wanted)
+    assert all(name in told[1] for name in ("ledger", "WD-1"))
+
+    def refuse(_disk: str) -> None:
+        raise NotFound("no such thing")
+
+    client.disk = refuse
+    note_target(output, client, wanted)
+    assert "no such thing" in told[2]
+    note_target(output, client, SimpleNamespace(operation="vault.retire"))  # type: ignore[arg-type]
+    assert len(told) == 3
 
 
 def test_a_name_for_two_disks_or_none_is_refused_and_an_erased_disk_is_named_by_id() -> None:
@@ -430,6 +469,7 @@ def test_enrolling_asks_for_the_device_as_it_was_seen(
         (FRESH.model_copy(update={"code": "released"}), (), Exit.OK),
         (FRESH.model_copy(update={"serial": "other"}), (), Exit.NOT_FOUND),
         (FRESH, ("--mount", "../etc"), Exit.INVALID),
+        (FRESH, ("--space", "treasurry"), Exit.NOT_FOUND),
     ],
 )
 def test_a_device_that_would_lose_something_or_cannot_be_prepared_is_refused_before_signing(
