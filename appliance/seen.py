@@ -33,26 +33,15 @@ class Seen:
         this one cannot be kept.
         """
         with self._lock:
-            if version < self._versions.key_list:
-                raise VerificationFailed("the site's key list went back", hint=self._hint)
-            if version > self._versions.key_list:
+            if _is_newer(version, self._versions.key_list):
                 self._keep(_Versions(version, self._versions.disks))
 
     def row(self, disk: str, version: int) -> None:
         """Remember a disk's row; raise as ``key_list`` does."""
         with self._lock:
-            known = self._versions.disks.get(disk, 0)
-            if version < known:
-                raise VerificationFailed(
-                    "the release tells of an older state of the disk", hint=self._hint
-                )
-            if version > known:
+            if _is_newer(version, self._versions.disks.get(disk, 0)):
                 disks = {**self._versions.disks, disk: version}
                 self._keep(_Versions(self._versions.key_list, disks))
-
-    @property
-    def _hint(self) -> str:
-        return f"only after a site was restored: stop the appliance daemon, remove {self._path}"
 
     def _keep(self, versions: _Versions) -> None:
         """Put a new file in place of the old one, durably, before it is gone by."""
@@ -70,6 +59,16 @@ class Seen:
                 f"{self._path} cannot be written: {error.strerror}", hint="make room for it"
             ) from error
         self._versions = versions
+
+
+def _is_newer(version: int, known: int) -> bool:
+    if version < known:
+        raise VerificationFailed(
+            "kms tells of an older state than it did before",
+            hint="after a site was restored, and only then: stop the appliance daemon, remove the"
+            " file seen in its state folder, and start it again",
+        )
+    return version > known
 
 
 def _load(path: Path) -> _Versions:
