@@ -3,8 +3,8 @@ disks when generations are replaced, a site is restored or a space destroyed.
 """
 
 import os
-import time
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
