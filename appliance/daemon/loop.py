@@ -32,7 +32,7 @@ from appliance.orders import BoxSealed, News, Unheard
 from appliance.systemd import Notifier
 from kms.domain.ids import DiskId
 from kms.errors import ConclaveError, Sealed
-from kms.wire.disks import DiskList, Orders
+from kms.wire.disks import DiskList, Orders, OrderToDo
 
 _LOG = logging.getLogger(__name__)
 _TICK_SECONDS = 0.5
@@ -217,9 +217,7 @@ class Daemon:
 
     def _sight(self, entry: Entry) -> Sight:
         now, name = self._clock(), self._kms.disk_id(entry.serial)
-        order = self._kms.order(entry.serial, self._reports.is_over)
-        if entry.due is not None and entry.due > now and not stops(order):
-            order = None
+        order = self._order(entry, now)
         opened = name is not None and self._doer.is_open(name)
         entry.stale &= opened
         return Sight(
@@ -236,6 +234,15 @@ class Daemon:
             order=order,
             withheld=self._kms.withheld(entry.serial),
         )
+
+    def _order(self, entry: Entry, now: float) -> OrderToDo | None:
+        """Return the order about a device that is to be seen to now: one that stops waits for no
+        repetition but its own.
+        """
+        order = self._kms.order(entry.serial, self._reports.is_over)
+        if order is None or entry.due is None or entry.due <= now:
+            return order
+        return order if stops(order) and order.order != entry.put_off else None
 
     def _too_many(self, step: Step) -> bool:
         """Whether an action of this kind waits until others of its kind are done."""

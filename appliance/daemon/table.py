@@ -19,7 +19,8 @@ class Entry:
     """One serial number. ``due``: when it is to be looked at (monotonic seconds; None: it is not);
     ``running``: the task that a thread is at, since ``began``; ``beside``: one that another thread
     is at, since the first does not end, ``wanted``: since when that is awaited; ``close_at``: not
-    before is it tried again to close it; ``tried``: something was done with it since the start;
+    before is it tried again to close it; ``put_off``: the order that the last task could not carry
+    out yet; ``tried``: something was done with it since the start;
     ``stale``: its mapping was open when the device was pulled out.
     """
 
@@ -31,6 +32,7 @@ class Entry:
     beside: Task | None = None
     wanted: float | None = None
     close_at: float = 0.0
+    put_off: str = ""
     failures: int = 0
     unclosed: int = 0
     tried: bool = False
@@ -57,6 +59,8 @@ class Entry:
             self.beside = None
             return
         self.running, self.tried = None, True
+        order = done.task.action.order
+        self.put_off = order.order if done.later and order is not None else ""
         if done.task.cancel.is_set():
             self.due = now
         elif done.later and not closed:

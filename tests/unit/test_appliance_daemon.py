@@ -283,12 +283,50 @@ def test_what_cannot_be_done_now_is_tried_again(box: Box) -> None:
     box.until(lambda: box.state() is DiskState.MOUNTED)
 
 
+def test_a_stranger_that_is_gone_is_forgotten_unless_it_was_put_aside(box: Box) -> None:
+    box.orders()
+    for number in range(5):
+        box.plug(f"X-{number}", f"{PLACE}{number}")
+    box.plug()
+    box.until(lambda: box.hands.steps.count(Step.LOOK) == 5)
+    box.reports.device(device_ref("X-0"), Word(DiskState.QUARANTINED, "by_order"))
+    for number in range(1, 5):
+        box.reports.device(device_ref(f"X-{number}"), Word(DiskState.UNKNOWN))
+    for number in range(5):
+        box.pull(f"{PLACE}{number}")
+    box.pull()
+    box.until(lambda: {one.serial for one in box.daemon._table.all()} == {"WD-1", "X-0"})
+    assert set(box.reports._devices) == {"WD-1", "X-0"}
+
+
 def test_a_device_that_vanished_while_the_daemon_was_away_is_reported(box: Box) -> None:
     from tests.fixtures.appliance import device_out
 
     box.kms.list = DiskList(disks=(disk_out(),), devices=(device_out(DiskState.MOUNTED),))
     box.orders()
     box.until(lambda: box.state() is DiskState.GONE)
+
+
+def test_a_disk_that_kms_cannot_check_stays_as_it_is_and_is_opened_when_it_can(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.daemon.loop._DOUBT_SECONDS", 0.01)
+    known = box.kms.list
+    box.plug()
+    box.orders()
+    box.until(lambda: box.state() is DiskState.MOUNTED)
+    box.kms.list = DiskList(disks=(), devices=(), unknown=("treasury",))
+    box.orders()
+    time.sleep(0.1)
+    assert box.hands.steps == [Step.UNLOCK]
+    box.hands.open.clear()
+    box.pull()
+    box.until(lambda: box.state() is DiskState.GONE)
+    box.plug()
+    time.sleep(0.1)
+    assert Step.UNLOCK not in box.hands.steps[1:]
+    box.kms.list = known
+    box.until(lambda: box.state() is DiskState.MOUNTED)
 
 
 def test_stopping_ends_works_and_leaves_disks_open(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,6 +435,20 @@ def test_an_order_that_stops_does_not_wait_for_a_repetition(
     box.orders(order_to_do(OrderKind.ROTATE_SLOT, order=WORK), order_to_do(kind))
     box.until(lambda: (ORDER, "done") in box.kms.ends)
     assert box.hands.steps == [Step.RESUME, Step.OBEY]
+
+
+def test_an_order_that_stops_and_could_not_yet_is_repeated_slowly(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.daemon.table._PAUSES", (60.0,))
+    box.plug()
+    box.orders()
+    box.until(lambda: box.state() is DiskState.MOUNTED)
+    box.hands.deaf.add("WD-1")
+    box.hands.answer.set()
+    box.orders(order_to_do(OrderKind.LOCK))
+    time.sleep(0.2)
+    assert box.hands.steps == [Step.UNLOCK, Step.OBEY]
 
 
 def test_an_order_that_stops_does_not_wait_for_the_list_of_disks(box: Box) -> None:
