@@ -41,13 +41,10 @@ _ENDS_HOLD = frozenset(
         OrderKind.LOCK,
         OrderKind.QUARANTINE,
         OrderKind.RELEASE,
-        OrderKind.RESTORE_HEADER,
         OrderKind.ERASE,
     }
 )
 """Orders after which a device stands as they say, whatever held it before."""
-_RELEASE = frozenset({OrderKind.RELEASE, OrderKind.RESTORE_HEADER})
-"""Orders that end a quarantine."""
 _TRUST = (VerificationFailed, EnvelopeRefused)
 
 MakeBench = Callable[[Event, Callable[[int, str], None]], Bench]
@@ -233,7 +230,7 @@ class Doer:
 
     def _stands(self, task: Task, outcome: Outcome, kind: OrderKind | None = None) -> None:
         state = outcome.state if kind in _ENDS_HOLD else _or_held(outcome.state, task)
-        if task.held is DiskState.QUARANTINED and kind in _RELEASE:
+        if task.held is DiskState.QUARANTINED and kind is OrderKind.RELEASE:
             self._say(task, Word(DiskState.SEEN, "released"))
         self._say(task, Word(state, mounted=outcome.mounted))
 

@@ -81,6 +81,21 @@ def sight(**changes: Any) -> Sight:
             {"sealed": True, "disk": None},
             Step.REST, DiskState.LOCKED, "sealed", id="plugged in while kms withholds its disk",
         ),
+        pytest.param(
+            {"withheld": True}, Step.REST, None, "", id="plugged in while kms cannot check it",
+        ),
+        pytest.param(
+            {"withheld": True, "disk": None, "opened": True}, Step.REST, None, "",
+            id="open since before a restart, and kms cannot check it",
+        ),
+        pytest.param(
+            {"withheld": True, "order": order_to_do(OrderKind.UNLOCK)}, Step.REST, None, "",
+            id="an order waits until kms can check the disk",
+        ),
+        pytest.param(
+            {"withheld": True, "opened": True, "order": order_to_do(OrderKind.LOCK)},
+            Step.OBEY, None, "", id="what is withheld is locked all the same",
+        ),
         pytest.param({"disk": None}, Step.LOOK, None, "", id="stranger"),
         pytest.param({"disk": disk_out(erased=TIME)}, Step.LOOK, None, "", id="erased disk"),
         pytest.param(

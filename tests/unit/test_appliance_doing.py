@@ -172,6 +172,15 @@ def test_a_released_disk_is_looked_at_again(rig: Rig) -> None:
     assert rig.reports.held("WD-1") is None
 
 
+@pytest.mark.parametrize("held", [S.LOCKED, S.QUARANTINED])
+def test_a_restored_header_ends_neither_a_lock_nor_a_quarantine(rig: Rig, held: DiskState) -> None:
+    rig.reports.device(device_ref(), Word(held, disk=DISK))
+    rig.works(carry_out=lambda *_: Outcome(S.ENROLLED))
+    assert not rig.obey(OrderKind.RESTORE_HEADER, held=held).again
+    assert {state for state, _ in rig.ear.states} == {held}
+    assert rig.reports.held("WD-1") is held
+
+
 def test_an_erasure_is_told_and_leaves_a_stranger(rig: Rig) -> None:
     rig.works(carry_out=lambda *_: Outcome(S.UNKNOWN, message="wiped"))
     rig.obey(OrderKind.ERASE, held=S.QUARANTINED)
