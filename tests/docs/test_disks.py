@@ -7,12 +7,15 @@ from pathlib import Path
 import msgspec
 
 from appliance import settings
+from kms.cli import disk_view
 from kms.domain.disks import TRANSITIONS, DiskState
 from kms.settings import load as load_kms
 from tests.docs.pages import DOCS, ROOT, blocks
 
 PAGE = (DOCS / "disks.md").read_text("utf-8")
-_STATE = re.compile(r"^\| `([a-z]+)` \| [^|]* \| ((?:`[a-z]+`(?:, )?)+) \|$", re.MULTILINE)
+_STATE = re.compile(
+    r"^\| `([a-z]+)` \| ([^|]*) \| [^|]* \| ((?:`[a-z]+`(?:, )?)+) \|$", re.MULTILINE
+)
 _SETTING = re.compile(r"^\| `(\w+)` \| (?:`([^`]*)`)? ?\| ([^|]*) \|$", re.MULTILINE)
 _CODE = re.compile(r'"((?:[a-z]+_)+[a-z]+|sealed|quarantined|released)", f?"')
 
@@ -31,9 +34,14 @@ def meanings() -> dict[str, str]:
 def test_every_state_stands_with_where_it_goes() -> None:
     found = {
         DiskState(state): set(re.findall(r"`([a-z]+)`", targets))
-        for state, targets in _STATE.findall(PAGE)
+        for state, _, targets in _STATE.findall(PAGE)
     }
     assert found == {state: {one.value for one in to} for state, to in TRANSITIONS.items()}
+
+
+def test_every_state_stands_as_screens_call_it() -> None:
+    found = {state: shown for state, shown, _ in _STATE.findall(PAGE)}
+    assert found == {one.value: disk_view.state(one.value) for one in DiskState}
 
 
 def test_every_setting_stands_with_its_default_and_meaning() -> None:
