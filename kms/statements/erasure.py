@@ -31,9 +31,10 @@ class Slots(StrEnum):
 @dataclass(frozen=True, slots=True)
 class ErasureCertificate:
     """``digest`` is that of the request ``request``; ``label`` what people called the disk;
-    ``keks`` the highest KEK version that it ever had. ``escrow`` is the generation of the disk escrow key that a recovery key was encrypted
-    to: a header that was copied before, with an old backup of the store, opens by that generation
-    alone, until it is destroyed or the device overwritten (0: there never was one). Whole seconds.
+    ``keks`` the highest KEK version that it ever had. ``escrow`` is the generation of the disk
+    escrow key that a recovery key was encrypted to: a header that was copied before, with an old
+    backup of the store, opens by that generation alone, until it is destroyed or the device
+    overwritten (0: there never was one). Whole seconds.
     """
 
     iss: str

@@ -26,7 +26,8 @@ ROOT, MANIFEST = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_ke
 KID = jws.spki_id(MANIFEST.public_key())
 FOUND = ErasureCertificate(
     iss=SITE, space="treasury", disk="01930000-0000-7000-8000-00000000000a", serial="WD-1",
-    label="archive",    operation="disk.erase", request="01930000-0000-7000-8000-00000000000b", digest="A" * 43,
+    label="archive", operation="disk.erase",
+    request="01930000-0000-7000-8000-00000000000b", digest="A" * 43,
     keks=3, escrow=2, method=METHOD, slots=Slots.ERASED, erased=10, issued=11, executor="console",
     requester="chen-admin", supervisors=("li", "wang"),
 )  # fmt: skip
