@@ -68,14 +68,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command: Callable[[Settings], int] = options.command
         return command(settings)
     except Unavailable as error:
-        _LOG.error("%s %s", error.message, error.hint)
+        _LOG.error("%s", _told(error))
         return _UNAVAILABLE
     except ConfigurationError as error:
-        _LOG.error("%s %s", error.message, error.hint)
+        _LOG.error("%s", _told(error))
         return _CONFIGURATION
     except (ConclaveError, OSError) as error:
-        _LOG.error("%s %s", error, getattr(error, "hint", ""))
+        _LOG.error("%s", _told(error))
         return _SYSTEM
+
+
+def _told(error: Exception) -> str:
+    hint = getattr(error, "hint", "")
+    return f"{error}. {hint}" if hint else str(error)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -86,7 +91,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name, command, told in (
         ("run", _run, "follow devices and carry out orders, until SIGTERM"),
         ("key", _key, "print the public key for [disks] appliance_key, making the key first"),
-        ("check", _check, "see whether configuration, key, host and kms are as they should be"),
+        ("check", _check, "see whether configuration, key, host and service are as they should be"),
     ):
         one = commands.add_parser(name, help=told, description=told)
         one.add_argument("--config", type=Path, default=DEFAULT_PATH, help="appliance.toml")

@@ -21,7 +21,7 @@ def back_up(bench: Bench, ref: DeviceRef, disk: DiskId) -> Outcome:
         if known.work is not Work.NONE:
             raise StateNotAllowed(f"the work {known.work} is not over", hint="it goes on by itself")
         check(bench, pinned, known)
-        return standing(bench, known.disk, f"the header {known.header} is backed up")
+        return standing(bench, known.disk, "the registered header is backed up")
 
 
 def restore(bench: Bench, ref: DeviceRef, disk: DiskId) -> Outcome:

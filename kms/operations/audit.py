@@ -35,7 +35,7 @@ TABLE = (
     Operation(
         "audit.requests", "GET", "/v1/audit/requests", frozenset({AUDITOR}),
         "List executed requests with their approvals and certificates",
-        "列出已执行的请求及其批准与销毁证书",
+        "列出已执行的请求及其批准与证书",
     ),
     Operation(
         "audit.registers", "GET", "/v1/audit/registers", frozenset({AUDITOR}),

@@ -46,6 +46,6 @@ TABLE = (
     Operation(
         "certificate.read", "GET", "/v1/certificates/{request}", WATCHERS,
         "Read the certificate of what an approved request destroyed",
-        "读取已批准销毁的销毁证书", errors=READ_ERRORS,
+        "读取经批准的销毁或擦除的证书", errors=READ_ERRORS,
     ),
 )  # fmt: skip

@@ -113,17 +113,23 @@ def test_without_a_key_the_daemon_says_how_to_make_one(
         (OSError(24, "Too many open files"), 71),
         (StateNotAllowed("not now"), 71),
         (Unavailable("kms is away"), 69),
-        (ConfigurationError("a field"), 78),
+        (ConfigurationError("a field", hint="name it"), 78),
     ],
 )
 def test_only_after_a_fault_of_its_configuration_is_the_daemon_not_started_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    code: int,
 ) -> None:
     def fail(*_: object) -> None:
         raise error
 
     monkeypatch.setattr("appliance.main.harden", fail)
     assert main(["run", "--config", str(written(tmp_path, LEAST))]) == code
+    said = capsys.readouterr().err
+    assert ("a field. name it" in said) == (code == 78)
 
 
 def test_a_site_root_that_is_missing_is_a_fault_of_the_configuration(tmp_path: Path) -> None:
