@@ -62,6 +62,7 @@ class Bay:
             "label": name,
             "mount": mount,
             "replaces": "",
+            "overwrite": False,
         }
         carry_out(self.service, "disk.enroll", SPACE, wish)
         self.serials[serial] = disk
