@@ -281,7 +281,7 @@ def test_what_a_restored_header_took_the_place_of_is_kept(tmp_path: Path) -> Non
     assert not kept.exists(), "an older header might bring a retired key back"
 
 
-@pytest.mark.parametrize("kind", set(OrderKind) - {OrderKind.PREPARE, OrderKind.UNLOCK})
+@pytest.mark.parametrize("kind", sorted(set(OrderKind) - {OrderKind.PREPARE, OrderKind.UNLOCK}))
 def test_a_dry_run_says_what_would_be_done_and_changes_nothing(
     kind: OrderKind, tmp_path: Path
 ) -> None:
