@@ -100,7 +100,7 @@ async def refuse(one: DiskStory, asked_for: DiskWish, error: type[ConclaveError]
         ({"label": "-x"}, InvalidInput),
         ({"mount": MountPolicy("../etc")}, InvalidInput),
         ({"disk": "nonsense"}, InvalidInput),
-        ({"replaces": new_disk()}, NotFound),
+        ({"replaces": "01930000-0000-7000-8000-000000000000"}, NotFound),
     ],
     ids=lambda value: str(value)[:40],
 )
