@@ -92,9 +92,14 @@ def parse_region(region: bytes) -> Header:
 
 def header_of(target: Path) -> Header:
     """Return the header on a node, an image file or a copy; raise HeaderRefused, OSError."""
+    return parse_region(region_of(target))
+
+
+def region_of(target: Path) -> bytes:
+    """Return the header region on a node, an image file or a copy; raise OSError."""
     descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        return parse_region(read_region(descriptor))
+        return read_region(descriptor)
     finally:
         os.close(descriptor)
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from appliance.run import Argument, Limits, ProgramFailed, Programs, Result, Secret
 from appliance.storage.device import size_of, write_at
-from appliance.storage.header import REGION_BYTES, Header, header_of
+from appliance.storage.header import REGION_BYTES, Header, header_of, parse_region, region_of
 from appliance.storage.header_policy import KEY_BYTES, TOKEN
+from appliance.storage.reencrypted import end, has_done_all
 from kms.domain.ids import DiskId
 from kms.errors import ConclaveError, StateNotAllowed
 
@@ -182,9 +183,11 @@ class Luks:
     ) -> None:
         """Go on with a reencryption (or encryption in place) that was interrupted, to its end."""
         # After a power cut amid writing, cryptsetup wants to put that stretch right first.
-        if name is None:
+        if name is None and not self._end_if_done(target):
             words = ("--key-file", Secret(0), target)
             self._run("repair", *words, secrets=(passphrase,), limits=_LONG)
+        if self._end_if_done(target) or not header_of(target).reencrypts:
+            return
         self._reencrypt(
             *("--resume-only", "--key-file", Secret(0)),
             target=target,
@@ -192,6 +195,14 @@ class Luks:
             on_progress=on_progress,
             secrets=(passphrase,),
         )
+
+    def _end_if_done(self, target: Path) -> bool:
+        """Tidy up after a reencryption that has done all data; return whether it was one."""
+        region = region_of(target)
+        if not has_done_all(parse_region(region)):
+            return False
+        end(target, region)
+        return True
 
     def encrypt_init(self, target: Path, disk: DiskId, passphrase: bytes, folder: Path) -> None:
         """Begin to encrypt a file system in place: header and first slot are on the device after.
