@@ -63,6 +63,7 @@ class Bay:
             "mount": mount,
             "replaces": "",
             "overwrite": False,
+            "overwrite": False,
         }
         carry_out(self.service, "disk.enroll", SPACE, wish)
         self.serials[serial] = disk
