@@ -183,10 +183,10 @@ class Luks:
     ) -> None:
         """Go on with a reencryption (or encryption in place) that was interrupted, to its end."""
         # After a power cut amid writing, cryptsetup wants to put that stretch right first.
-        if name is None and not self._end_if_done(target):
+        if name is None and not self.end_if_done(target):
             words = ("--key-file", Secret(0), target)
             self._run("repair", *words, secrets=(passphrase,), limits=_LONG)
-        if self._end_if_done(target) or not header_of(target).reencrypts:
+        if self.end_if_done(target) or not header_of(target).reencrypts:
             return
         self._reencrypt(
             *("--resume-only", "--key-file", Secret(0)),
@@ -196,8 +196,10 @@ class Luks:
             secrets=(passphrase,),
         )
 
-    def _end_if_done(self, target: Path) -> bool:
-        """Tidy up after a reencryption that has done all data; return whether it was one."""
+    def end_if_done(self, target: Path) -> bool:
+        """Tidy up after a reencryption that has done all data; return whether it was one. Raise
+        HeaderRefused, OSError.
+        """
         region = region_of(target)
         if not has_done_all(parse_region(region)):
             return False

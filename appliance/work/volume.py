@@ -36,6 +36,9 @@ def _reencrypt(job: Job) -> None:
 
 
 def _go_on(job: Job) -> None:
+    # First: with the old key's slots gone cryptsetup opens nothing until it is ended.
+    if job.bench.luks.end_if_done(job.pinned.path):
+        return
     key = job.opener((job.held.keys.key,))
     job.bench.luks.resume(
         job.pinned.path,

@@ -51,7 +51,8 @@ def _killed(disk: ImageDisk, image: Path, is_time: Callable[[Header], bool]) -> 
 
 def _is(image: Path, is_time: Callable[[Header], bool]) -> bool:
     try:
-        return is_time(header_of(image))
+        header = header_of(image)
+        return header.agree and is_time(header)
     except HeaderRefused:  # read while it was written
         return False
 
@@ -101,6 +102,15 @@ def test_nothing_of_the_old_key_s_slots_stays(disk: ImageDisk, moment) -> None:
     for area in dropped:
         assert after[area.begin : area.end] != before[area.begin : area.end]
         assert any(after[area.begin : area.end])
+
+
+def test_cryptsetup_opens_nothing_once_the_old_slots_are_gone(disk: ImageDisk) -> None:
+    """So whoever looks for the key that opens the disk has to end it first."""
+    killed_once(disk, old_slots_gone)
+    assert disk.luks.opens(disk.path, disk.key) is None
+    assert disk.luks.end_if_done(disk.path)
+    assert disk.luks.opens(disk.path, disk.key) is not None
+    assert not disk.luks.end_if_done(disk.path)
 
 
 def test_what_has_not_begun_is_no_end(disk: ImageDisk) -> None:
