@@ -63,7 +63,6 @@ class Bay:
             "mount": mount,
             "replaces": "",
             "overwrite": False,
-            "overwrite": False,
         }
         carry_out(self.service, "disk.enroll", SPACE, wish)
         self.serials[serial] = disk
