@@ -21,6 +21,8 @@ from kms.settings import load
 
 CONCLAVE = (sys.executable, "-m", "kms.cli.main")
 PATIENCE = 120
+_BEFORE_TYPING = 0.3
+"""Seconds between prompt and answer: what is typed before a terminal listens is thrown away."""
 _INPUT = re.compile(r"^- ⌨ (\S+): (.*?)(?:: `([^`]*)`)?$", re.MULTILINE)
 _SHARE = re.compile(r"(SO|escrow) share (\S+), generation (\d+), split (\d+)")
 _CARD = re.compile(
@@ -136,10 +138,12 @@ class Hall:
         arguments = [*CONCLAVE[1:], "--lang", "en", "--config", str(self.config), *words]
         everything = {**os.environ, "TERM": "dumb", "COLUMNS": "300", **environment}
         everything.pop("NO_COLOR", None)
-        return pexpect.spawn(
+        terminal = pexpect.spawn(
             CONCLAVE[0], arguments, env=everything, encoding="utf-8", timeout=PATIENCE,
             dimensions=(60, 300), preexec_fn=_hear_interrupts,
         )  # fmt: skip
+        terminal.delaybeforesend = _BEFORE_TYPING
+        return terminal
 
     def handbook(self, plan: Path) -> Handbook:
         return Handbook(self.conclave("ceremony", "handbook", plan).replace("\r\n", "\n"))
