@@ -17,12 +17,11 @@ def rotate_volume(job: Job) -> None:
     if not job.disk.committed:
         job.bring((keys.next_key, keys.next_recovery), by=(keys.key,))
         job.commit()
-    if not job.header().reencrypts:
-        job.keep_only(job.held.keys.key, job.held.keys.recovery)
-        if not _is_renewed(job):
-            _reencrypt(job)
     if job.header().reencrypts:
         _go_on(job)
+    job.keep_only(job.held.keys.key, job.held.keys.recovery)
+    if not _is_renewed(job):
+        _reencrypt(job)
 
 
 def _reencrypt(job: Job) -> None:

@@ -2,6 +2,7 @@
 possible: afterwards exactly the keys that kms has open the disk, and nothing on it is lost.
 """
 
+import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from appliance.run import Programs, ProgramTooSlow, find_program
 from appliance.storage.header import REGION_BYTES, header_of
+from appliance.storage.reencrypted import has_done_all
 from appliance.work import carry_out, go_on, look
 from appliance.work.bench import passphrase
 from kms.domain.disks import DiskState, OrderKind, Work
@@ -27,6 +29,9 @@ from tests.fixtures.disk_bench import (
     prepared,
 )
 from tests.fixtures.luks import MIB, plain_copy, volume_key
+from tests.scenarios.forged_headers import metadata, write_text
+
+_CHEAP = ("--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000")
 
 _ORDERS = {
     Work.FORMAT: OrderKind.PREPARE,
@@ -162,6 +167,37 @@ def test_what_is_reencrypted_already_is_not_reencrypted_again(tmp_path: Path) ->
     go_on(box.bench(cuts), box.ref, DISK)
     assert "cryptsetup reencrypt" not in cuts.seen
     check_whole(box)
+
+
+def test_a_header_that_says_it_was_done_with_the_old_key_is_not_believed(tmp_path: Path) -> None:
+    """Who writes to the device meanwhile must not have the old volume key stay unnoticed."""
+    box = prepared(tmp_path / "box")
+    before = plain(box)
+    cut_after(box, OrderKind.ROTATE_VOLUME, "kms commit")
+    keys = [passphrase(key) for key in (box.link.slot_key(), box.link.escrowed_key())]
+    luks, old = box.bench().luks, volume_key(box.path, keys[0])
+    luks.kill_slots_but(box.path, keys)
+    ordered = sorted(keys, key=lambda key: luks.opens(box.path, key))
+    words = ("--init-only", "-q", "--force-offline-reencrypt", *_CHEAP)
+    subprocess.run(
+        [find_program("cryptsetup"), "reencrypt", *words, str(box.path)],
+        input=b"".join(key + b"\n" for key in ordered),
+        check=True,
+    )
+    found = metadata(box.path)
+    final = next(
+        n for n, one in found["segments"].items() if "backup-final" in one.get("flags", ())
+    )
+    first = next(one for one in found["digests"].values() if "0" in one["segments"])
+    for one in found["digests"].values():
+        one["segments"] = [name for name in one["segments"] if name != final]
+    first["segments"].append(final)
+    write_text(box.path, json.dumps(found, separators=(",", ":")).encode())
+    assert has_done_all(header_of(box.path))
+    go_on(box.bench(), box.ref, DISK)
+    check_whole(box)
+    assert volume_key(box.path, passphrase(box.link.slot_key())) != old
+    assert plain(box) == before
 
 
 def test_without_proof_that_it_was_done_it_is_reencrypted_again(tmp_path: Path) -> None:
