@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyudev  # type: ignore[import-untyped]
+import pyudev  # type: ignore[import-untyped] # it has no types of its own
 
 from appliance.settings import Settings
 from appliance.storage.device import DeviceChanged, DeviceRef, image_device, udev_device

@@ -76,6 +76,7 @@ class Daemon:
         self._table, self._kms = Table(), KmsView()
         self._closers: dict[DiskId, threading.Thread] = {}
         self._changed, self._ready = True, False
+        self._opened: frozenset[DiskId] = frozenset()
         self._ask_at = self._alive_at = self._doubt_at = 0.0
 
     def tell(self, event: Event) -> None:
@@ -89,6 +90,7 @@ class Daemon:
         while self._hear():
             if followed():
                 self._keep_alive()
+            self._opened = frozenset(self._doer.opened())
             self._see_to_urgent()
             self._ask()
             if self._kms.disks is None or self._changed or self._kms.box:
@@ -168,7 +170,7 @@ class Daemon:
         kms is asked anything.
         """
         if self._kms.box and self._kms.disks is None:
-            for disk in self._doer.opened():
+            for disk in self._opened:
                 self._close_unknown(disk)
         for entry in self._table.all():
             if self._kms.disk_id(entry.serial) is not None and (
@@ -218,7 +220,7 @@ class Daemon:
     def _sight(self, entry: Entry) -> Sight:
         now, name = self._clock(), self._kms.disk_id(entry.serial)
         order = self._order(entry, now)
-        opened = name is not None and self._doer.is_open(name)
+        opened = name in self._opened
         entry.stale &= opened
         return Sight(
             present=entry.ref is not None,

@@ -21,6 +21,7 @@ REGION_BYTES = 4 << 20
 """Headers and key slots; data begin behind them."""
 COPY_BYTES = 64 << 10
 """One binary header with its JSON; the second copy follows the first."""
+_COPIES = 2
 _BINARY = struct.Struct(">6sHQQ48s32s64s40s48sQ")
 _BINARY_BYTES = 4096
 _CHECKSUM = slice(448, 512)
@@ -51,7 +52,7 @@ class Header:
     @property
     def agree(self) -> bool:
         """Whether both copies are intact and say the same."""
-        return len(self.copies) == 2 and self.copies[0] == self.copies[1]  # noqa: PLR2004
+        return len(self.copies) == _COPIES and self.copies[0] == self.copies[1]
 
     @property
     def metadata(self) -> Metadata:

@@ -256,17 +256,27 @@ class Luks:
 
     def is_open(self, name: str) -> bool:
         """Whether a mapping of that name exists."""
-        return name in self.active()
+        return name in self._mappings()
+
+    def is_suspended(self, name: str) -> bool:
+        """Whether the key of an open disk is wiped from memory already."""
+        return self._mappings().get(name, False)
 
     def active(self) -> tuple[str, ...]:
         """Return the names of all mappings of ours that exist."""
-        names = []
-        for place in self._sysfs.glob("dm-*/dm/name"):
-            with suppress(OSError):  # closed meanwhile
-                names.append(place.read_text().strip())
-        return tuple(sorted(name for name in names if name.startswith(_PREFIX)))
+        return tuple(sorted(self._mappings()))
 
     # --- parts -----------------------------------------------------------------------------------
+
+    def _mappings(self) -> dict[str, bool]:
+        """Return the names of all mappings of ours, and whether each is suspended."""
+        found = {}
+        for place in self._sysfs.glob("dm-*/dm"):
+            with suppress(OSError):  # closed meanwhile
+                name = (place / "name").read_text().strip()
+                found[name] = False
+                found[name] = (place / "suspended").read_text().strip() == "1"
+        return {name: told for name, told in found.items() if name.startswith(_PREFIX)}
 
     def _slot(self, target: Path, passphrase: bytes) -> int:
         slot = self.opens(target, passphrase)

@@ -41,6 +41,7 @@ def close_at_once(bench: Bench, disk: DiskId) -> Outcome:
         bench.luks.close(name)
     except ProgramFailed as error:
         _log.warning("%s cannot be closed, so it is suspended: %s", name, error.message)
-        bench.luks.suspend(name)
+        if not bench.luks.is_suspended(name):
+            bench.luks.suspend(name)
         return Outcome(DiskState.LOCKED, message="programs use the disk: its key was wiped")
     return Outcome(DiskState.LOCKED)

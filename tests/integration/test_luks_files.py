@@ -145,8 +145,10 @@ def test_open_disks_are_those_that_the_kernel_lists(tmp_path: Path) -> None:
         place = tmp_path / f"dm-{number}" / "dm"
         place.mkdir(parents=True)
         (place / "name").write_text(f"{name}\n")
+        (place / "suspended").write_text(f"{int(name == 'conclave-b')}\n")
     (tmp_path / "sda").mkdir()
     luks = Luks(Programs(), sysfs=tmp_path)
     assert luks.active() == ("conclave-a", "conclave-b")
     assert luks.is_open("conclave-a")
     assert not luks.is_open("vg0-root")
+    assert [luks.is_suspended(name) for name in ("conclave-a", "conclave-b")] == [False, True]

@@ -48,10 +48,12 @@ class FakeMapper(Luks):
         del self.mappings[name]
 
     def suspend(self, name: str) -> None:
+        if self.mappings[name] == "suspended":
+            raise ProgramFailed("already suspended", status=1)
         self.mappings[name] = "suspended"
 
-    def active(self) -> tuple[str, ...]:
-        return tuple(self.mappings)
+    def _mappings(self) -> dict[str, bool]:
+        return {name: how == "suspended" for name, how in self.mappings.items()}
 
 
 class FakeMounts(Mounts):
@@ -185,6 +187,7 @@ def test_a_disk_is_closed_at_once_or_its_key_is_wiped(machine: Machine) -> None:
     asked = len(machine.box.link.steps)
     assert "wiped" in close_at_once(machine.bench, DISK).message
     assert machine.luks.mappings == {NAME: "suspended"}
+    assert close_at_once(machine.bench, DISK).state is DiskState.LOCKED, "still in use"
     machine.luks.busy.clear()
     assert close_at_once(machine.bench, DISK) == Outcome(DiskState.LOCKED)
     assert close_at_once(machine.bench, DISK) == Outcome(DiskState.LOCKED)
