@@ -20,6 +20,7 @@ from kms.statements import jws
 LEAST_RSA_BITS = 3072
 _EXPONENT = 65537
 _OCTET_STRING_HEAD = 2
+_INTEGER, _OCTET_STRING = 0x02, 0x04
 _NO_ANCHOR = (
     ValueError,
     UnsupportedAlgorithm,
@@ -79,8 +80,35 @@ def read_p256(token: Token, handle: Handle) -> bytes:
     return jws.spki_der(ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point))
 
 
+def ec_point(key: ec.EllipticCurvePublicKey) -> bytes:
+    """Return CKA_EC_POINT: the uncompressed point in a DER OCTET STRING (section 2.3.3)."""
+    point = key.public_bytes(
+        serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+    )
+    return bytes((_OCTET_STRING, len(point))) + point
+
+
+def rsa_numbers(key: rsa.RSAPublicKey) -> dict[Attribute, bytes]:
+    """Return CKA_MODULUS and CKA_PUBLIC_EXPONENT (section 2.1.2)."""
+    numbers = key.public_numbers()
+    return {
+        Attribute.MODULUS: _big_endian(numbers.n),
+        Attribute.PUBLIC_EXPONENT: _big_endian(numbers.e),
+    }
+
+
+def der_integer(number: int) -> bytes:
+    """Return a DER INTEGER, as CKA_SERIAL_NUMBER has it (section 4.6.3)."""
+    body = number.to_bytes(number.bit_length() // 8 + 1, "big")
+    return bytes((_INTEGER, len(body))) + body
+
+
 def _load(spki: bytes) -> PublicKeyTypes:
     try:
         return serialization.load_der_public_key(spki)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise InvalidInput("not a public key") from error
+
+
+def _big_endian(number: int) -> bytes:
+    return number.to_bytes((number.bit_length() + 7) // 8, "big")

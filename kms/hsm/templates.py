@@ -16,13 +16,13 @@ from pkcs11 import Attribute, CertificateType, KeyType, Mechanism, ObjectClass
 from kms.domain.models import ReleaseClass
 from kms.hsm.attributes import Template, Value
 from kms.hsm.labels import Kind, Label
+from kms.hsm.publickeys import der_integer, ec_point, rsa_numbers
 
 A = Attribute
 Attributes = Mapping[Attribute, Value]
 
 P256 = bytes.fromhex("06082a8648ce3d030107")
 """DER of the object identifier of P-256 (RFC 5480, section 2.1.1.1)."""
-_OCTET_STRING = 0x04
 
 _PUBLIC_USES: Attributes = {
     A.ENCRYPT: False,
@@ -222,7 +222,7 @@ def _trusted_public(label: Label, key_id: bytes, key_type: KeyType) -> Attribute
 def trusted_rsa(label: Label, key_id: bytes, key: rsa.RSAPublicKey) -> Template:
     """Return a TRUSTED public key that may wrap: vault, escrow, server, recorder. Officers only."""
     return Template(
-        {**_trusted_public(label, key_id, KeyType.RSA), **_rsa_numbers(key), A.WRAP: True}
+        {**_trusted_public(label, key_id, KeyType.RSA), **rsa_numbers(key), A.WRAP: True}
     )
 
 
@@ -231,7 +231,7 @@ def disk_escrow_public(label: Label, key_id: bytes, key: rsa.RSAPublicKey) -> Te
     return Template(
         {
             **_trusted_public(label, key_id, KeyType.RSA),
-            **_rsa_numbers(key),
+            **rsa_numbers(key),
             A.ENCRYPT: True,
             A.ALLOWED_MECHANISMS: (Mechanism.RSA_PKCS_OAEP,),
         }
@@ -264,7 +264,7 @@ def trusted_certificate(label: Label, key_id: bytes, certificate: x509.Certifica
             **_FIXED,
             A.SUBJECT: certificate.subject.public_bytes(),
             A.ISSUER: certificate.issuer.public_bytes(),
-            A.SERIAL_NUMBER: _der_integer(certificate.serial_number),
+            A.SERIAL_NUMBER: der_integer(certificate.serial_number),
             A.VALUE: certificate.public_bytes(serialization.Encoding.DER),
         }
     )
@@ -293,7 +293,7 @@ def device_public(key: rsa.RSAPublicKey) -> Template:
             **_FIXED,
             **_PUBLIC_USES,
             A.WRAP: True,
-            **_rsa_numbers(key),
+            **rsa_numbers(key),
         }
     )
 
@@ -385,25 +385,3 @@ def checkpoint_state(value: bytes) -> Template:
             A.VALUE: value,
         }
     )
-
-
-def ec_point(key: ec.EllipticCurvePublicKey) -> bytes:
-    """Return CKA_EC_POINT: the uncompressed point in a DER OCTET STRING (section 2.3.3)."""
-    point = key.public_bytes(
-        serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
-    )
-    return bytes((_OCTET_STRING, len(point))) + point
-
-
-def _rsa_numbers(key: rsa.RSAPublicKey) -> Attributes:
-    numbers = key.public_numbers()
-    return {A.MODULUS: _big_endian(numbers.n), A.PUBLIC_EXPONENT: _big_endian(numbers.e)}
-
-
-def _big_endian(number: int) -> bytes:
-    return number.to_bytes((number.bit_length() + 7) // 8, "big")
-
-
-def _der_integer(number: int) -> bytes:
-    body = number.to_bytes(number.bit_length() // 8 + 1, "big")
-    return bytes((0x02, len(body))) + body

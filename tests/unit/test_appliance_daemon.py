@@ -92,9 +92,6 @@ class Hands:
         else:
             self.reports.device(task.ref, Word(state))
 
-    def is_open(self, disk: DiskId) -> bool:
-        return disk in self.open
-
     def opened(self) -> tuple[DiskId, ...]:
         return tuple(DiskId(one) for one in self.open)
 
