@@ -5,19 +5,14 @@ The sentence below a key is its meaning in docs/disks.md.
 
 from pathlib import Path
 
-import msgspec
-
 from kms.errors import ConfigurationError
 from kms.logs import Form, Level
+from kms.strict import Section, read_toml
 
 DEFAULT_PATH = Path("/etc/conclave/appliance.toml")
 
 
-class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A table of the file; unknown keys are refused."""
-
-
-class Settings(_Section, frozen=True):
+class Settings(Section, frozen=True):
     """The whole file."""
 
     site: str
@@ -54,22 +49,9 @@ class Settings(_Section, frozen=True):
 
 def load(path: Path) -> Settings:
     """Return the checked settings of a file; raise ConfigurationError with the field's name."""
-    try:
-        settings = msgspec.toml.decode(path.read_bytes(), type=Settings, dec_hook=_decode_path)
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot read {path}: {error.strerror}", hint="name the file with --config"
-        ) from error
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise ConfigurationError(f"{path}: {error}") from error
+    settings = read_toml(path, Settings)
     _check(settings)
     return settings
-
-
-def _decode_path(kind: type, value: object) -> object:
-    if kind is not Path or not isinstance(value, str):
-        raise ValueError(f"expected {kind.__name__}")
-    return Path(value)
 
 
 def _check(settings: Settings) -> None:

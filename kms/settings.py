@@ -15,6 +15,7 @@ from kms.domain.models import Role
 from kms.errors import ConfigurationError, InvalidInput
 from kms.i18n import Language
 from kms.logs import Form, Level
+from kms.strict import Section, read_toml
 
 DEFAULT_PATH = Path("/etc/conclave/conclave.toml")
 
@@ -23,11 +24,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 _HOUR = 3600
 
 
-class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A table of the file; unknown keys are refused."""
-
-
-class Site(_Section, frozen=True):
+class Site(Section, frozen=True):
     """The site itself."""
 
     id: str
@@ -36,7 +33,7 @@ class Site(_Section, frozen=True):
     """Shown on every output, such as that of a practice site."""
 
 
-class Paths(_Section, frozen=True):
+class Paths(Section, frozen=True):
     """Folders of the service."""
 
     state: Path = Path("/var/lib/conclave")
@@ -59,7 +56,7 @@ class Paths(_Section, frozen=True):
         return self.run / f"worker-{token}.sock"
 
 
-class Token(_Section, frozen=True):
+class Token(Section, frozen=True):
     """A token of the HSM. Exactly one is the site's own."""
 
     label: str
@@ -68,7 +65,7 @@ class Token(_Section, frozen=True):
     """The space whose keys it keeps; empty for the site's own token."""
 
 
-class Hsm(_Section, frozen=True):
+class Hsm(Section, frozen=True):
     """The HSM behind the service."""
 
     profile: Path
@@ -77,11 +74,11 @@ class Hsm(_Section, frozen=True):
     """The tokens, a worker process each."""
     deadline_seconds: Seconds = 10.0
     """How long one request to a worker may take; a worker that takes longer is killed."""
-    environment: dict[str, str] = {}
+    environment: dict[str, str] = msgspec.field(default_factory=dict)
     """Environment variables that the PKCS#11 module wants; set for the workers alone."""
 
 
-class Tls(_Section, frozen=True):
+class Tls(Section, frozen=True):
     """The mutual-TLS listener. Without this table there is only the Unix socket."""
 
     address: str
@@ -98,7 +95,7 @@ class Tls(_Section, frozen=True):
     """Names that requests may give as Host, beside the address."""
 
 
-class Api(_Section, frozen=True):
+class Api(Section, frozen=True):
     """The key API's listeners and limits."""
 
     socket_group: str = ""
@@ -116,7 +113,7 @@ class Api(_Section, frozen=True):
     """Most connections of each listener; a quarter of it is the most streams of events."""
 
 
-class Audit(_Section, frozen=True):
+class Audit(Section, frozen=True):
     """The audit log."""
 
     checkpoint_seconds: Annotated[float, msgspec.Meta(gt=0, le=_HOUR)] = 5.0
@@ -125,7 +122,7 @@ class Audit(_Section, frozen=True):
     """How long a checkpoint may be overdue before key operations stop."""
 
 
-class Rotation(_Section, frozen=True):
+class Rotation(Section, frozen=True):
     """The times of epochs."""
 
     publish_ahead_seconds: Annotated[int, msgspec.Meta(ge=1, le=60)] = 2
@@ -147,7 +144,7 @@ class Rotation(_Section, frozen=True):
     """How many epochs a second are wrapped to a new vault key at most, beside other work."""
 
 
-class Disks(_Section, frozen=True):
+class Disks(Section, frozen=True):
     """The encrypted disks of the appliance."""
 
     appliance_key: str = ""
@@ -160,7 +157,7 @@ class Disks(_Section, frozen=True):
     """The cryptoperiod of slot keys and KEKs; 0: replaced only when people ask."""
 
 
-class Log(_Section, frozen=True):
+class Log(Section, frozen=True):
     """What the processes write to stderr; nothing of it is needed as evidence."""
 
     format: Form = "json"
@@ -169,14 +166,14 @@ class Log(_Section, frozen=True):
     """Lines that are less grave are not written."""
 
 
-class Ceremonies(_Section, frozen=True):
+class Ceremonies(Section, frozen=True):
     """Key ceremonies."""
 
     software_credentials: bool = False
     """Whether people may sign with keys that lie in files: for practice, not for real sites."""
 
 
-class Assertion(_Section, frozen=True):
+class Assertion(Section, frozen=True):
     """The bank's own face and voice service. Without this table no meeting is confidential."""
 
     issuer: str
@@ -191,7 +188,7 @@ class Assertion(_Section, frozen=True):
     """What the claim amr must hold, all of it."""
 
 
-class Watch(_Section, frozen=True):
+class Watch(Section, frozen=True):
     """How often the service looks for what people must be told."""
 
     interval_seconds: Seconds = 10.0
@@ -202,7 +199,7 @@ class Watch(_Section, frozen=True):
     """How often it sees whether every key could be recovered; that looks at every epoch."""
 
 
-class _Channel(_Section, frozen=True, kw_only=True):
+class _Channel(Section, frozen=True, kw_only=True):
     name: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9-]{0,31}$")]
     """Names the channel in status, log and metrics; how far it came is kept under this name."""
     severity: Severity = Severity.NOTICE
@@ -254,7 +251,7 @@ class Mail(_Channel, frozen=True, kw_only=True):
     """To whom it goes."""
 
 
-class Notify(_Section, frozen=True):
+class Notify(Section, frozen=True):
     """Where alerts and waiting requests are told: no channel, nobody is told by itself."""
 
     webhook: tuple[Webhook, ...] = ()
@@ -262,7 +259,7 @@ class Notify(_Section, frozen=True):
     mail: tuple[Mail, ...] = ()
 
 
-class Caller(_Section, frozen=True):
+class Caller(Section, frozen=True):
     """A local caller, recognised by the uid of its socket (SO_PEERCRED)."""
 
     uid: int
@@ -283,7 +280,7 @@ class Caller(_Section, frozen=True):
     """The person's staff number, for policies; empty for programs."""
 
 
-class Settings(_Section, frozen=True):
+class Settings(Section, frozen=True):
     """The whole file."""
 
     site: Site
@@ -313,22 +310,9 @@ class Settings(_Section, frozen=True):
 
 def load(path: Path) -> Settings:
     """Return the checked settings of a file; raise ConfigurationError with the field's name."""
-    try:
-        settings = msgspec.toml.decode(path.read_bytes(), type=Settings, dec_hook=_decode_path)
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot read {path}: {error.strerror}", hint="name the file with --config"
-        ) from error
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise ConfigurationError(f"{path}: {error}") from error
+    settings = read_toml(path, Settings)
     _check(settings)
     return settings
-
-
-def _decode_path(kind: type, value: object) -> object:
-    if kind is not Path or not isinstance(value, str):
-        raise ValueError(f"expected {kind.__name__}")
-    return Path(value)
 
 
 def _check(settings: Settings) -> None:

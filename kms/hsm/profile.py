@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from kms.errors import ProfileError
+from kms.strict import Section
 
 
 class Wrapping(StrEnum):
@@ -29,11 +30,7 @@ class Verified(StrEnum):
     DOCS = "docs"
 
 
-class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A table of the file."""
-
-
-class Match(_Section, frozen=True):
+class Match(Section, frozen=True):
     """What the profile fits.
 
     ``modules``: where the module may lie (the first that exists is used); ``library_versions``
@@ -45,20 +42,20 @@ class Match(_Section, frozen=True):
     library_versions: tuple[str, ...]
 
 
-class Mechanisms(_Section, frozen=True):
+class Mechanisms(Section, frozen=True):
     """Mechanisms that the token must offer, by their PKCS#11 names."""
 
     required: tuple[str, ...]
 
 
-class Pin(_Section, frozen=True):
+class Pin(Section, frozen=True):
     """Length of a PIN in characters. One attempt is made, ever: real tokens lock."""
 
     min_length: int
     max_length: int
 
 
-class Errors(_Section, frozen=True):
+class Errors(Section, frozen=True):
     """CK_RV names by what follows: try again later, log in again, give the process up.
 
     Any other error fails its request alone; the session is dropped after every one.
@@ -69,7 +66,7 @@ class Errors(_Section, frozen=True):
     fatal: tuple[str, ...]
 
 
-class KnownAnswers(_Section, frozen=True):
+class KnownAnswers(Section, frozen=True):
     """What the token's self-test must find; see known_answers.py for each test."""
 
     cmac_agrees: bool
@@ -86,7 +83,7 @@ class KnownAnswers(_Section, frozen=True):
     digest_of_sensitive_key: bool
 
 
-class Profile(_Section, frozen=True):
+class Profile(Section, frozen=True):
     """One model of HSM.
 
     ``title``, ``verified``, ``certification`` and ``sources`` are statements for whoever chooses
