@@ -162,12 +162,14 @@ def test_an_erased_disk_is_a_stranger(bay: HostBay, serial: str) -> None:
     assert bay.await_state(serial, DiskState.QUARANTINED).code == "disk_elsewhere"
 
 
-def test_open_disks_wait_for_a_service_that_comes_back(bay: HostBay, serial: str) -> None:
+def test_the_daemon_goes_on_with_a_service_that_comes_back(bay: HostBay, serial: str) -> None:
+    daemon = bay.process.pid
     bay.service.stop()
     time.sleep(1)
     bay.service.start()
     bay.obey(OrderKind.BACK_UP_HEADER, serial)
-    bay.await_state(serial, *CLOSED_OR_OPEN)
+    assert bay.await_state(serial, *CLOSED_OR_OPEN).disk == bay.serials[serial]
+    assert (bay.process.pid, bay.process.poll()) == (daemon, None)
 
 
 def test_a_sealed_spaces_disks_are_locked_and_no_order_opens_them(
