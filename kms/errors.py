@@ -4,8 +4,10 @@ ConclaveError
 ├── InvalidInput            invalid_input
 │   └── ShareRefused        share_refused
 ├── Unauthenticated         unauthenticated
+├── TooManyAttempts         too_many_attempts
 ├── Forbidden               forbidden
 │   ├── ApprovalRequired    approval_required
+│   ├── ConfirmationRequired confirmation_required
 │   └── QuorumNotMet        quorum_not_met
 ├── NotFound                not_found
 ├── Conflict                conflict
@@ -76,10 +78,22 @@ class Unauthenticated(ConclaveError):
     code = "unauthenticated"
 
 
+class TooManyAttempts(ConclaveError):
+    """Too many attempts were refused; no more are looked at for a while."""
+
+    code = "too_many_attempts"
+
+
 class Forbidden(ConclaveError):
     """The policy denies it."""
 
     code = "forbidden"
+
+
+class ConfirmationRequired(Forbidden):
+    """A risky act wants fresh proof of who asks for it."""
+
+    code = "confirmation_required"
 
 
 class ApprovalRequired(Forbidden):

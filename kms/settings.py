@@ -3,6 +3,7 @@
 The sentence below a key is its meaning in docs/settings.md.
 """
 
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,6 +23,9 @@ DEFAULT_PATH = Path("/etc/conclave/conclave.toml")
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 _HOUR = 3600
+_ORIGIN = re.compile(r"(https?)://([a-z0-9]+(?:[.-][a-z0-9]+)*)(?::([1-9][0-9]{0,4}))?", re.ASCII)
+_PORTS = {"http": 80, "https": 443}
+_MOST_PORT = 65_535
 
 
 class Site(Section, frozen=True):
@@ -280,6 +284,54 @@ class Caller(Section, frozen=True):
     """The person's staff number, for policies; empty for programs."""
 
 
+class BoardPerson(Section, frozen=True):
+    """What the configuration adds to a person of the register of people, for the board."""
+
+    person: str
+    """The person's name in the register."""
+    certificate: str = ""
+    """The key of a client certificate that signs this person in: the SHA-256 of its SPKI
+    (base64url); empty: passkeys alone."""
+    department: str = ""
+    """The person's department, for policies (docs/policy.md)."""
+    business_type: str = ""
+    """The person's line of business, for policies."""
+    region: str = ""
+    """The person's region, for policies."""
+    staff_number: str = ""
+    """The person's staff number, for policies."""
+
+
+class Board(Section, frozen=True):
+    """The board: pages for officers, auditors and operators. Without this table there is none."""
+
+    origin: str
+    """Where browsers find the board, such as https://conclave.bank.internal:8443: passkeys work
+    there alone. http: is allowed for localhost on loopback."""
+    address: str = "127.0.0.1"
+    """Loopback or a named private IP address to listen on, at the origin's port."""
+    certificate: Path | None = None
+    """The board's certificate with its chain (PEM); needed for https:."""
+    key: Path | None = None
+    """Its private key (PEM, without a passphrase)."""
+    client_ca: Path | None = None
+    """The authority of client certificates (PEM); without it nobody signs in by certificate."""
+    idle_seconds: Positive = 900
+    """How long a session may rest."""
+    session_seconds: Positive = 28_800
+    """How long a session lasts at most."""
+    confirm_seconds: Positive = 300
+    """How long after proof of who one is risky acts are allowed; then it is asked for again."""
+    most_failures: Positive = 5
+    """After so many refused attempts of a person or an address within a quarter of an hour, no
+    more are looked at for as long."""
+    invitation_seconds: Annotated[int, msgspec.Meta(ge=60, le=259_200)] = 86_400
+    """How long an invitation to enrol a passkey counts at most."""
+    max_connections: Positive = 200
+    """Most connections of browsers."""
+    person: tuple[BoardPerson, ...] = ()
+
+
 class Settings(Section, frozen=True):
     """The whole file."""
 
@@ -295,6 +347,7 @@ class Settings(Section, frozen=True):
     watch: Watch = Watch()
     notify: Notify = Notify()
     assertion: Assertion | None = None
+    board: Board | None = None
     caller: tuple[Caller, ...] = ()
 
     @property
@@ -333,6 +386,36 @@ def _check(settings: Settings) -> None:
         raise ConfigurationError(error.message) from error
     if settings.api.tls:
         check_address(settings.api.tls.address)
+    if settings.board:
+        _check_board(settings.board)
+
+
+def _check_board(board: Board) -> None:
+    check_address(board.address)
+    scheme, host, _ = split_origin(board.origin)
+    if scheme == "https":
+        if not board.certificate or not board.key:
+            raise ConfigurationError("board.origin is https: name board.certificate and board.key")
+    elif host != "localhost" or not ip_address(board.address).is_loopback:
+        raise ConfigurationError("board.origin may be http only as http://localhost on loopback")
+    for names in (
+        [one.person for one in board.person],
+        [one.certificate for one in board.person if one.certificate],
+    ):
+        if len(set(names)) != len(names):
+            raise ConfigurationError("[[board.person]] names a person or certificate twice")
+
+
+def split_origin(origin: str) -> tuple[str, str, int]:
+    """Return scheme, host and port of an origin (RFC 6454); raise ConfigurationError."""
+    found = _ORIGIN.fullmatch(origin)
+    port = int(found[3] or _PORTS[found[1]]) if found else 0
+    if found is None or not 0 < port <= _MOST_PORT:
+        raise ConfigurationError(
+            "board.origin is a scheme, a name and a port, in lower case, nothing after them",
+            hint="such as https://conclave.bank.internal:8443; WebAuthn takes no IP address",
+        )
+    return found[1], found[2], port
 
 
 def _channels(notify: Notify) -> tuple[Webhook | Syslog | Mail, ...]:

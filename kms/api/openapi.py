@@ -12,11 +12,11 @@ from pydantic.json_schema import models_json_schema
 from kms.api.endpoints import Endpoint
 from kms.api.idempotency import HEADER
 from kms.api.problem import MEDIA_TYPE as PROBLEM
-from kms.api.problem import STATUS
 from kms.errors import AssertionRequired
 from kms.operations import COMMON_ERRORS, OPERATIONS, Operation
 from kms.wire.replies import Problem
 from kms.wire.requests import ASSERTION
+from kms.wire.statuses import STATUS
 
 _REF = "#/components/schemas/{model}"
 _JSON = "application/json"

@@ -10,7 +10,6 @@ from typing import Any
 
 from typer.main import get_command
 
-from kms.api.problem import STATUS
 from kms.ceremonies.catalogue import CEREMONIES
 from kms.ceremonies.paper.handbook_whole import whole_handbook
 from kms.cli.app import build
@@ -26,6 +25,7 @@ from kms.cli.session import PANEL
 from kms.errors import ConclaveError
 from kms.i18n import Language, _, speak
 from kms.policy.source import Shipped
+from kms.wire.statuses import STATUS
 
 MARK = "<!-- From here on written by: python -m kms.cli.reference docs -->\n"
 

@@ -167,6 +167,7 @@ class PrincipalKind(StrEnum):
 
     SOCKET = "socket"
     TLS = "tls"
+    PASSKEY = "passkey"
 
 
 class Strength(IntEnum):

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from kms.api.problem import MEDIA_TYPE, STATUS
+from kms.api.problem import MEDIA_TYPE
 from kms.audit.leaf import decode_leaf
 from kms.client.transport import mutual_tls
 from kms.wire.requests import RosterWish
+from kms.wire.statuses import STATUS
 from tests.fixtures.bad_input import BadRequest, bad_requests
 from tests.practice.service import Service
 from tests.scenarios.store_faults import back_up

@@ -3,9 +3,9 @@
 import asyncio
 import json
 
-from kms.api.problem import STATUS
 from kms.errors import InvalidInput
 from kms.wire.parsing import load
+from kms.wire.statuses import STATUS
 from tests.fixtures.api import ALPHA, TREASURY, FakeSite, run_with_site
 from tests.fixtures.bad_input import BODIES, SCALARS, BadRequest, bad_requests
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from kms.api.problem import STATUS
 from kms.operations import COMMON_ERRORS, OPERATIONS, Operation
+from kms.wire.statuses import STATUS
 from tests.fixtures.api import FakeSite, run_with_site
 
 

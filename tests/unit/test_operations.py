@@ -5,10 +5,10 @@ from collections import Counter
 
 import pytest
 
-from kms.api.problem import STATUS
 from kms.domain.approvals import RULES
 from kms.domain.models import Role
 from kms.operations import COMMON_ERRORS, OPERATIONS, Operation
+from kms.wire.statuses import STATUS
 
 EVERY = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda entry: entry.id)
 

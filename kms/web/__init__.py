@@ -1,0 +1,1 @@
+"""The board: pages for officers, auditors and operators, in a browser."""

@@ -1,0 +1,41 @@
+"""The one table from error codes to HTTP statuses, for the API and the board."""
+
+INTERNAL = "internal_error"
+
+STATUS: dict[str, int] = {
+    "invalid_input": 400,
+    "unauthenticated": 401,
+    "forbidden": 403,
+    "approval_required": 403,
+    "quorum_not_met": 403,
+    "assertion_required": 403,
+    "confirmation_required": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "request_timeout": 408,
+    "conflict": 409,
+    "already_exists": 409,
+    "state_not_allowed": 409,
+    "on_hold": 409,
+    "retained": 409,
+    "precondition_failed": 412,
+    "too_large": 413,
+    "unsupported_media_type": 415,
+    "host_not_allowed": 421,
+    "idempotency_key_reused": 422,
+    "verification_failed": 422,
+    "envelope_refused": 422,
+    "too_many_attempts": 429,
+    "header_too_large": 431,
+    "integrity_failure": 500,
+    "configuration_error": 500,
+    "profile_error": 500,
+    "pin_error": 500,
+    INTERNAL: 500,
+    "unavailable": 503,
+    "sealed": 503,
+    "hsm_unavailable": 503,
+    "store_unavailable": 503,
+    "audit_unavailable": 503,
+}
+"""HTTP status by code; a code that is not here is answered as internal_error."""
