@@ -57,9 +57,12 @@ _NO_TELEMETRY: TelemetryConfig = {
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The ASGI application to serve; ``streams`` and ``polls`` are told when the service stops."""
+    """The ASGI applications to serve: callers', and browsers' if there is a board. ``streams`` and
+    ``polls`` are told when the service stops.
+    """
 
     asgi: ASGIApp
+    board: ASGIApp | None
     app: FastAPI
     streams: Streams
     polls: Polls
@@ -87,7 +90,8 @@ def build(services: Services) -> Api:
         OPERATIONS["event.follow"].path: None,
         OPERATIONS["disk-order.take"].path: MOST_SECONDS + limits.request_seconds,
     }
-    return Api(Limits(Hosts(known, limits), limits, longer), app, streams, polls)
+    asgi = Limits(Hosts(known, limits), limits, longer)
+    return Api(asgi, None, app, streams, polls)
 
 
 def _fastapi(services: Services, streams: Streams, polls: Polls) -> tuple[FastAPI, list[Route]]:

@@ -20,6 +20,7 @@ from kms.domain.models import Role
 from kms.errors import ConclaveError, Forbidden, Sealed, Unauthenticated
 from kms.operations import OPERATIONS
 from kms.settings import Settings
+from kms.web.sealed import sealed_board
 from kms.wire.replies import Health, StatusOut
 
 _SEALED = Sealed(
@@ -33,12 +34,15 @@ class SealedApi:
     """What is served instead of the API."""
 
     asgi: ASGIApp
+    board: ASGIApp | None
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Return it with the same limits before it as the API has."""
         app = Hosts(_Answers(settings), settings.api)
-        return cls(Limits(app, settings.api, {}))
+        board = sealed_board(settings)
+        pages = Limits(board, settings.api, {}) if board else None
+        return cls(Limits(app, settings.api, {}), pages)
 
     def stop(self) -> None:
         """Do nothing: every answer is short."""

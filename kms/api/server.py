@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
@@ -28,14 +29,14 @@ from kms.api.app import build
 from kms.api.handshakes import TlsServer
 from kms.api.peer import PeerProtocol
 from kms.api.sealed import SealedApi
-from kms.api.sockets import bind_tls, bind_unix, tls_context
+from kms.api.sockets import bind_tcp, bind_unix, board_context, tls_context
 from kms.bootstrap import service
 from kms.bootstrap.seal_marks import SealMarks
 from kms.bootstrap.sealed_log import log_sealed_site
 from kms.errors import ConclaveError, ConfigurationError, IntegrityFailure
 from kms.hardening import harden
 from kms.logs import configure
-from kms.settings import Settings
+from kms.settings import Settings, split_origin
 from kms.statements.sealing import BOX
 
 EXIT_CONFIGURATION = 78
@@ -71,11 +72,13 @@ class Listener(uvicorn.Server):
         await self.lifespan.startup()
         loop = asyncio.get_running_loop()
         if self._tls is None:
-            self.servers = [
-                await loop.create_unix_server(
-                    self._protocol, sock=self._sock, backlog=self.config.backlog
-                )
-            ]
+            serving = (
+                loop.create_unix_server
+                if self._sock.family == socket.AF_UNIX
+                else loop.create_server
+            )
+            backlog = self.config.backlog
+            self.servers = [await serving(self._protocol, sock=self._sock, backlog=backlog)]
         else:
             server = TlsServer(self._sock, self._tls, self._protocol)
             self.servers = [server]  # type: ignore[list-item]  # closed the same way
@@ -89,11 +92,18 @@ class Listener(uvicorn.Server):
 
 
 class Served(Protocol):
-    """What answers requests; ``stop`` ends what would go on for ever."""
+    """What answers requests; ``board`` those of browsers, None if there is no board. ``stop`` ends
+    what would go on for ever.
+    """
 
     @property
     def asgi(self) -> ASGIApp:
-        """The application."""
+        """The application of callers."""
+        ...
+
+    @property
+    def board(self) -> ASGIApp | None:
+        """The application of browsers."""
         ...
 
     def stop(self) -> None:
@@ -102,7 +112,7 @@ class Served(Protocol):
 
 
 def make_listener(
-    api: Served, chosen: settings.Api, sock: socket.socket, tls: ssl.SSLContext | None
+    asgi: ASGIApp, chosen: settings.Api, sock: socket.socket, tls: ssl.SSLContext | None
 ) -> Listener:
     """Return a listener for a bound socket, with the configured limits."""
     protocol = type(
@@ -115,7 +125,7 @@ def make_listener(
         },
     )
     config = uvicorn.Config(
-        api.asgi,
+        asgi,
         http=protocol,
         ws="none",
         lifespan="off",
@@ -138,7 +148,11 @@ class Sockets:
         self._path = chosen.paths.api_socket
         self._endpoints = chosen.paths.run / "endpoints.json"
         self.tls_context = tls_context(chosen.api.tls) if chosen.api.tls else None
-        self.tls = bind_tls(chosen.api.tls) if chosen.api.tls else None
+        tls, board = chosen.api.tls, chosen.board
+        self.tls = bind_tcp(tls.address, tls.port) if tls else None
+        self.board_context = board_context(board) if board else None
+        self.board = bind_tcp(board.address, split_origin(board.origin)[2]) if board else None
+        self._origin = board.origin if board else ""
         self.unix = bind_unix(self._path, chosen.api.socket_group)
         self._inode = self._path.stat().st_ino
 
@@ -148,6 +162,8 @@ class Sockets:
         if self.tls:
             address, port, *_ = self.tls.getsockname()
             where["tls"] = {"address": address, "port": port}
+        if self.board:
+            where["board"] = self._origin
         draft = self._endpoints.with_suffix(".new")
         draft.write_text(json.dumps(where) + "\n", "utf-8")
         draft.replace(self._endpoints)
@@ -155,8 +171,9 @@ class Sockets:
     def close(self) -> None:
         """Close, and remove what is ours."""
         self.unix.close()
-        if self.tls:
-            self.tls.close()
+        for listener in (self.tls, self.board):
+            if listener:
+                listener.close()
         try:
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
@@ -180,9 +197,12 @@ async def serve(chosen: Settings, api: Served, sockets: Sockets, ready_fd: int |
 async def _listening(
     chosen: Settings, api: Served, sockets: Sockets
 ) -> AsyncIterator[asyncio.Event]:
-    listeners = [make_listener(api, chosen.api, sockets.unix, None)]
+    listeners = [make_listener(api.asgi, chosen.api, sockets.unix, None)]
     if sockets.tls:
-        listeners.append(make_listener(api, chosen.api, sockets.tls, sockets.tls_context))
+        listeners.append(make_listener(api.asgi, chosen.api, sockets.tls, sockets.tls_context))
+    if sockets.board and chosen.board and api.board:
+        limits = msgspec.structs.replace(chosen.api, max_connections=chosen.board.max_connections)
+        listeners.append(make_listener(api.board, limits, sockets.board, sockets.board_context))
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)

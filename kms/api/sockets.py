@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from kms.errors import ConfigurationError
-from kms.settings import Tls, check_address
+from kms.settings import Board, Tls, check_address
 
 _UMASK = 0o117  # leaves 0660
 _PATH_LIMIT = 107  # sockaddr_un, less the NUL
@@ -69,31 +69,47 @@ def _gid(group: str) -> int:
         ) from error
 
 
-def bind_tls(settings: Tls) -> socket.socket:
+def bind_tcp(address: str, port: int) -> socket.socket:
     """Return a bound TCP socket; raise ConfigurationError for an address that is not local."""
-    check_address(settings.address)
-    family = socket.AF_INET6 if ":" in settings.address else socket.AF_INET
+    check_address(address)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.address, settings.port))
+        listener.bind((address, port))
     except OSError as error:
         listener.close()
-        raise ConfigurationError(
-            f"cannot listen on {settings.address}:{settings.port}: {error.strerror}"
-        ) from error
+        raise ConfigurationError(f"cannot listen on {address}:{port}: {error.strerror}") from error
     return listener
 
 
 def tls_context(settings: Tls) -> ssl.SSLContext:
     """Return a context for TLS 1.3 with client certificates of the configured CA alone."""
+    context = _context(settings.certificate, settings.key, settings.client_ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def board_context(board: Board) -> ssl.SSLContext | None:
+    """Return the board's context for TLS 1.3, None for a board on loopback without TLS. A client
+    certificate is looked at if the browser shows one; without one people have passkeys.
+    """
+    if not board.certificate or not board.key:
+        return None
+    context = _context(board.certificate, board.key, board.client_ca)
+    if board.client_ca:
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def _context(certificate: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.verify_mode = ssl.CERT_REQUIRED
     context.num_tickets = 0
     try:
-        context.load_cert_chain(settings.certificate, settings.key)
-        context.load_verify_locations(settings.client_ca)
+        context.load_cert_chain(certificate, key)
+        if client_ca:
+            context.load_verify_locations(client_ca)
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(f"the TLS files cannot be used: {error}") from error
     return context

@@ -28,7 +28,7 @@ async def _run(folder: Path, work: Work, caller: Caller | None) -> None:
     settings = make_settings(folder, caller=caller)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     listening.bind(str(folder / "api.sock"))
-    listener = make_listener(SealedApi.of(settings), settings.api, listening, None)
+    listener = make_listener(SealedApi.of(settings).asgi, settings.api, listening, None)
     task = asyncio.create_task(listener.serve())
     await listener.listening.wait()
     wire = httpx2.AsyncHTTPTransport(uds=str(folder / "api.sock"))

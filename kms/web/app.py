@@ -1,0 +1,183 @@
+"""Puts the board together: from a browser's request to a page of the table, and back.
+
+Before a page's handler runs, its visitor is known and may see it; an act besides carries the
+session's CSRF token, and a risky one a fresh proof of who asks.
+"""
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
+
+from kms.errors import (
+    ConclaveError,
+    ConfirmationRequired,
+    Forbidden,
+    IntegrityFailure,
+    InvalidInput,
+    NotFound,
+    Unauthenticated,
+)
+from kms.i18n import speak
+from kms.settings import Board as Settings
+from kms.statements.canonical import digest
+from kms.usecases.passkeys.signing_in import present
+from kms.usecases.services import Services, log_integrity_failure
+from kms.web.cookies import SESSION, keep, read_cookie, read_language
+from kms.web.pages import PAGES, navigation
+from kms.web.render import HERE
+from kms.web.security import Guarded
+from kms.web.sessions import Session, Sessions
+from kms.web.static import Static
+from kms.web.visit import Kind, Page, Visit
+from kms.web.words import said
+from kms.wire.statuses import STATUS
+
+_LOG = logging.getLogger(__name__)
+_PEER = "conclave.peer"
+_SERVER_ERROR = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """The board's ASGI application; ``stopping`` ends what would go on for ever."""
+
+    asgi: ASGIApp
+    sessions: Sessions
+    stopping: asyncio.Event
+
+    def stop(self) -> None:
+        """Let streams end."""
+        self.stopping.set()
+
+
+def build(services: Services, settings: Settings) -> Board:
+    """Return the board."""
+    sessions, stopping = Sessions(settings), asyncio.Event()
+    entry = _Entry(services, settings, sessions)
+    app = Starlette(
+        routes=[
+            *(Route(one.path, entry.of(one), methods=[one.method]) for one in PAGES),
+            Mount("/static", Static(directory=HERE / "static")),
+        ],
+        exception_handlers={HTTPException: entry.lost},
+    )
+    app.router.redirect_slashes = False
+    app.state.stopping = stopping
+    return Board(Guarded(app, settings.origin), sessions, stopping)
+
+
+class _Entry:
+    """What every page goes through."""
+
+    def __init__(self, services: Services, board: Settings, sessions: Sessions) -> None:
+        self._services, self._board, self._sessions = services, board, sessions
+
+    def of(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
+        """Return the endpoint of a page."""
+
+        async def endpoint(request: Request) -> Response:
+            return await self._answer(page, request)
+
+        return endpoint
+
+    async def lost(self, request: Request, _error: Exception) -> Response:
+        """Answer what no page takes."""
+        page = Page("lost", request.url.path, frozenset(), _lost)
+        return await self._answer(page, request)
+
+    async def _answer(self, page: Page, request: Request) -> Response:
+        """Answer; no error leaves here."""
+        speak(read_language(request))
+        visit = self._visit(page, request)
+        try:
+            await self._admit(visit)
+            response = await page.handle(visit)
+        except ConclaveError as error:
+            response = await self._refuse(visit, error)
+        except ClientDisconnect:
+            response = await self._refuse(visit, InvalidInput("the request was cut off"))
+        except Exception:  # noqa: BLE001 -- a visitor learns nothing of it
+            _LOG.exception("the page %s failed unexpectedly", page.id)
+            response = await self._refuse(visit, ConclaveError("the service failed"))
+        if visit.fresh:
+            keep(response, SESSION, visit.session.id)
+        return response
+
+    def _visit(self, page: Page, request: Request) -> Visit:
+        peer = request.scope.get("extensions", {}).get(_PEER)
+        spki: str = getattr(peer, "spki", "")
+        bound = digest(request.headers.get("user-agent", "").encode())
+        found = self._sessions.find(read_cookie(request, SESSION), bound, spki)
+        session = found or Session("", "", bound, 0.0, 0.0)
+        address = request.client.host if request.client else ""
+        return Visit(
+            self._services, self._board, self._sessions, request, page, session, address, spki,
+            navigation,
+        )  # fmt: skip
+
+    async def _admit(self, visit: Visit) -> None:
+        """Raise unless the visitor may ask for this."""
+        page = visit.page
+        if page.kind is Kind.ACT:
+            visit.body = await visit.request.body()
+            self._check_token(visit)
+        if not visit.session.id and not page.roles:
+            visit.session = self._sessions.begin(visit.session.bound)
+            visit.fresh = True
+        if visit.session.principal is not None:
+            await self._check_person(visit)
+        if not page.roles:
+            return
+        if not visit.principal.roles & page.roles:
+            raise Forbidden("this page is for other roles than yours")
+        if page.risky and not self._sessions.is_confirmed(visit.session):
+            raise ConfirmationRequired("confirm who you are first")
+
+    async def _check_person(self, visit: Visit) -> None:
+        """Know the person anew: who was removed or lost the passkey is signed out at once."""
+        try:
+            visit.session.principal = await present(self._services, visit.principal)
+        except Unauthenticated:
+            self._sessions.end(visit.session)
+            visit.session = Session("", "", visit.session.bound, 0.0, 0.0)
+            raise
+
+    @staticmethod
+    def _check_token(visit: Visit) -> None:
+        given = visit.request.headers.get("x-csrf-token") or visit.form("csrf")
+        if not visit.session.id or not hmac.compare_digest(
+            given.encode(), visit.session.csrf.encode()
+        ):
+            raise Forbidden("the form is not from this session", hint="load the page again")
+
+    async def _refuse(self, visit: Visit, error: ConclaveError) -> Response:
+        status = STATUS.get(error.code, _SERVER_ERROR)
+        if status >= _SERVER_ERROR:
+            _LOG.error("the page %s failed: %s", visit.page.id, error.code)
+        if isinstance(error, IntegrityFailure) and visit.session.principal:
+            call = visit.call(visit.page.id)
+            await log_integrity_failure(self._services, call, "", visit.page.id, error)
+        wanted = visit.request.url.path
+        if isinstance(error, Unauthenticated) and visit.page.kind is Kind.PAGE and visit.page.roles:
+            return visit.go("/sign-in", next=wanted)
+        if isinstance(error, ConfirmationRequired):
+            return visit.go(
+                "/confirm", next=urlsplit(visit.request.headers.get("referer", "")).path
+            )
+        part = visit.page.kind is Kind.FRAGMENT or visit.request.headers.get("hx-request")
+        template = "part-error.html" if part else "error.html"
+        return visit.show(template, status, error=error, said=said(error))
+
+
+async def _lost(_visit: Visit) -> Response:
+    raise NotFound("there is no such page")

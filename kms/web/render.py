@@ -1,0 +1,36 @@
+"""Templates to pages. Everything is escaped; a name that a template does not know is an error."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from kms.i18n import _
+from kms.web import words
+
+HERE = Path(__file__).parent
+
+
+@cache
+def environment() -> Environment:
+    """Return the one environment of templates."""
+    made = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.globals["_"] = _
+    made.globals["icon"] = words.icon
+    filters = (words.word, words.moment, words.machine, words.length, words.short, words.count)
+    made.filters.update({one.__name__: one for one in filters})
+    made.filters["said"] = words.said
+    return made
+
+
+def render(template: str, values: dict[str, Any]) -> str:
+    """Return a page's HTML."""
+    return environment().get_template(template).render(values)

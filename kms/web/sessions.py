@@ -1,0 +1,132 @@
+"""Sessions of the board: in memory, short, bound to one browser, revocable; a restart ends all.
+
+A session begins anonymous, to hold what a form and a challenge need; whoever signs in gets another
+one, so that a cookie that was known before is worth nothing afterwards.
+"""
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kms.domain.models import Principal
+from kms.settings import Board
+
+_BYTES = 32
+MOST = 2000
+"""Sessions kept at most, anonymous ones among them; the one unused for longest gives way."""
+MOST_OF_PERSON = 5
+"""Sessions that one person can have at a time."""
+_ANONYMOUS_SECONDS = 600
+
+
+@dataclass(slots=True)
+class Session:
+    """One browser's session; times on the monotonic clock, in seconds.
+
+    ``bound`` is what the browser said of itself when the session began, ``spki`` the key of the
+    client certificate that it must go on showing (empty: none). ``challenge`` waits for a passkey's
+    answer and is used once. ``csrf`` stands in every form.
+    """
+
+    id: str
+    csrf: str
+    bound: str
+    began: float
+    used: float
+    principal: Principal | None = None
+    spki: str = ""
+    confirmed: float = 0.0
+    challenge: Any = None
+    notice: tuple[str, str] | None = None
+    streams: int = field(default=0, compare=False)
+
+    def take_challenge(self) -> Any:
+        """Return the challenge that waits, once; None if there is none."""
+        found, self.challenge = self.challenge, None
+        return found
+
+
+class Sessions:
+    """Every session by its id."""
+
+    def __init__(self, board: Board, clock: Callable[[], float] = time.monotonic) -> None:
+        self._board, self._clock = board, clock
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+
+    def begin(self, bound: str, principal: Principal | None = None, spki: str = "") -> Session:
+        """Return a new session; one too many of a person ends that person's oldest."""
+        now = self._clock()
+        session = Session(
+            id=secrets.token_urlsafe(_BYTES),
+            csrf=secrets.token_urlsafe(_BYTES),
+            bound=bound,
+            began=now,
+            used=now,
+            principal=principal,
+            spki=spki,
+            confirmed=now if principal else 0.0,
+        )
+        self._sessions[session.id] = session
+        if principal:
+            for one in self.of_person(principal.name)[:-MOST_OF_PERSON]:
+                self.end(one)
+        while len(self._sessions) > MOST:
+            self._sessions.popitem(last=False)
+        return session
+
+    def renew(self, session: Session) -> Session:
+        """Return the session under a new id; the old one is worth nothing any more."""
+        self.end(session)
+        session.id = secrets.token_urlsafe(_BYTES)
+        session.csrf = secrets.token_urlsafe(_BYTES)
+        self._sessions[session.id] = session
+        return session
+
+    def find(self, token: str, bound: str, spki: str) -> Session | None:
+        """Return the session of a cookie if it is alive and this is its browser."""
+        session = self._sessions.get(token)
+        if session is None:
+            return None
+        now = self._clock()
+        if now >= self.until(session):
+            self.end(session)
+            return None
+        if session.bound != bound or session.spki != (spki if session.spki else ""):
+            return None
+        session.used = now
+        self._sessions.move_to_end(token)
+        return session
+
+    def until(self, session: Session) -> float:
+        """Return when a session ends unless it is used, on the monotonic clock."""
+        if session.principal is None:
+            return session.used + _ANONYMOUS_SECONDS
+        most = session.began + self._board.session_seconds
+        return min(most, session.used + self._board.idle_seconds)
+
+    def is_alive(self, session: Session) -> bool:
+        """Whether a session still counts: for what goes on within it, such as a stream."""
+        return self._sessions.get(session.id) is session and self._clock() < self.until(session)
+
+    def confirm(self, session: Session) -> Session:
+        """Remember that the person proved who it is now, under a new id."""
+        session.confirmed = self._clock()
+        return self.renew(session)
+
+    def is_confirmed(self, session: Session) -> bool:
+        """Whether the person proved who it is lately enough for risky acts."""
+        return self._clock() - session.confirmed < self._board.confirm_seconds
+
+    def end(self, session: Session) -> None:
+        """End a session."""
+        self._sessions.pop(session.id, None)
+
+    def of_person(self, name: str) -> list[Session]:
+        """Return a person's sessions, the oldest first."""
+        found = [
+            one for one in self._sessions.values() if one.principal and one.principal.name == name
+        ]
+        return sorted(found, key=lambda one: one.began)

@@ -1,0 +1,139 @@
+// What the board does in a browser beyond plain HTML: passkeys, live pages, plots. Reading needs none of it.
+"use strict";
+
+// --- passkeys (WebAuthn): the form says what is asked for, the answer goes back in a field
+
+const bytes = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0));
+const text = (buffer) =>
+  btoa(String.fromCharCode(...new Uint8Array(buffer))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+
+function decode(options) {
+  const found = { ...options, challenge: bytes(options.challenge) };
+  if (options.user) found.user = { ...options.user, id: bytes(options.user.id) };
+  for (const list of ["allowCredentials", "excludeCredentials"]) {
+    if (options[list]) found[list] = options[list].map((one) => ({ ...one, id: bytes(one.id) }));
+  }
+  return found;
+}
+
+function encode(credential) {
+  const response = {};
+  for (const name of ["clientDataJSON", "attestationObject", "authenticatorData", "signature", "userHandle"]) {
+    if (credential.response[name]) response[name] = text(credential.response[name]);
+  }
+  return JSON.stringify({
+    id: credential.id,
+    rawId: text(credential.rawId),
+    type: credential.type,
+    response,
+    clientExtensionResults: {},
+  });
+}
+
+async function askPasskey(form) {
+  const options = JSON.parse(form.dataset.options);
+  const publicKey = decode(options.publicKey || options);
+  const ask = form.dataset.passkey === "create" ? "create" : "get";
+  form.elements.response.value = encode(await navigator.credentials[ask]({ publicKey }));
+}
+
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  if (!form.dataset.passkey || form.elements.response.value) return;
+  event.preventDefault();
+  const failed = form.querySelector(".failed");
+  if (failed) failed.hidden = true;
+  try {
+    await askPasskey(form);
+    HTMLFormElement.prototype.submit.call(form);
+  } catch {
+    form.elements.response.value = "";
+    if (failed) failed.hidden = false;
+  }
+});
+
+// --- live pages: an event is only a hint; what changed is asked for again, as the person may see it
+
+let stream = null;
+function listen() {
+  const wanted = document.querySelector("[data-live]");
+  if (!wanted || stream) return;
+  stream = new EventSource(wanted.dataset.live);
+  let waiting = null;
+  stream.onmessage = () => {
+    if (waiting) return;
+    waiting = setTimeout(() => {
+      waiting = null;
+      document.querySelectorAll("[data-live]").forEach((one) => htmx.trigger(one, "live"));
+    }, 200);
+  };
+}
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden && stream) {
+    stream.close();
+    stream = null;
+  } else listen();
+});
+
+// --- countdowns: "in 3 min" goes on counting
+
+function tick() {
+  document.querySelectorAll("[data-until]").forEach((one) => {
+    const left = Math.round(Number(one.dataset.until) - Date.now() / 1000);
+    const whole = Math.abs(left);
+    const clock = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60]
+      .map((part) => String(part).padStart(2, "0"))
+      .join(":");
+    one.textContent = (left < 0 ? "+" : "") + clock;
+  });
+}
+
+// --- plots, drawn from the table inside the figure
+
+const COLOURS = ["#1f6fb2", "#b25d1f", "#3a8a4d", "#8a3a7a", "#6b6b6b"];
+
+function draw(figure) {
+  const canvas = figure.querySelector(".canvas");
+  const rows = [...figure.querySelectorAll("tbody tr")];
+  if (!canvas || !rows.length || canvas.childElementCount) return;
+  const xs = rows.map((row) => Number(row.querySelector("th").dataset.x));
+  const labels = rows.map((row) => row.querySelector("th").textContent);
+  const names = [...figure.querySelectorAll("thead th")].slice(1).map((one) => one.textContent);
+  const value = (cell) => (cell.dataset.y === undefined ? null : Number(cell.dataset.y));
+  const columns = names.map((_, at) => rows.map((row) => value(row.querySelectorAll("td")[at])));
+  canvas.hidden = false;
+  const bars = figure.dataset.kind === "bars";
+  const style = getComputedStyle(document.body);
+  const axis = { stroke: style.color, grid: { stroke: "rgba(128,128,128,.18)" }, ticks: { show: false } };
+  const categories = { values: (_, at) => at.map((i) => labels[xs.indexOf(i)] ?? ""), space: 60 };
+  const options = {
+    width: Math.max(280, canvas.clientWidth || figure.clientWidth),
+    height: 200,
+    scales: { x: { time: !bars }, y: { range: (_, __, most) => [0, most || 1] } },
+    axes: [bars ? { ...axis, ...categories } : axis, axis],
+    series: [
+      { label: figure.querySelector("thead th").textContent },
+      ...names.map((label, at) => ({
+        label,
+        stroke: COLOURS[at % COLOURS.length],
+        fill: bars ? COLOURS[at % COLOURS.length] : undefined,
+        width: 2,
+        points: { show: rows.length < 40 },
+        paths: bars ? uPlot.paths.bars({ size: [0.7, 60] }) : undefined,
+      })),
+    ],
+  };
+  new uPlot(options, [xs, ...columns], canvas);
+}
+
+function prepare() {
+  document.querySelectorAll("figure.plot").forEach(draw);
+  listen();
+  tick();
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  prepare();
+  setInterval(tick, 1000);
+});
+document.addEventListener("htmx:afterSettle", prepare);

@@ -1,0 +1,1 @@
+"""A file for each subject of the board: its pages and what answers them."""

@@ -1,0 +1,5 @@
+"""To be written."""
+
+from kms.web.visit import Page
+
+PAGES: tuple[Page, ...] = ()

@@ -1,0 +1,138 @@
+"""The overview: what is sealed, whether HSM and log are well, what waits for people, the alerts.
+
+Everything comes from memory or from reads of a few rows: the watcher counted before.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+
+from kms.domain.alerts import ALERTS, ActiveAlert
+from kms.domain.models import Principal
+from kms.i18n import Language, _, language
+from kms.statements.sealing import BOX
+from kms.usecases.queries import SiteStatus, living_spaces, site_status
+from kms.usecases.services import Services
+from kms.usecases.watch.health import list_alerts
+from kms.usecases.watch.state import READY, Facts, SpaceKeys
+from kms.web.roles import PEOPLE
+from kms.web.visit import Kind, Page, Visit
+from kms.web.words import count
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A figure that says at a glance how something stands, and where to look further."""
+
+    label: str
+    value: str
+    tone: str = ""
+    note: str = ""
+    href: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An alert in the present language."""
+
+    alert: ActiveAlert
+    text: str
+    todo: str
+
+
+async def _overview(visit: Visit) -> Response:
+    return visit.show("overview.html", **await _values(visit))
+
+
+async def _now(visit: Visit) -> Response:
+    return visit.show("part-overview.html", **await _values(visit))
+
+
+async def _values(visit: Visit) -> dict[str, Any]:
+    services = visit.services
+    status = await site_status(services, visit.call("status.read"))
+    alerts = await list_alerts(services, visit.call("alert.list"))
+    spaces = await living_spaces(services, visit.call("space.list"))
+    facts = services.watched.facts
+    return {
+        "tiles": tuple(_tiles(services, status, facts, visit.principal)),
+        "alerts": tuple(map(told, alerts)),
+        "spaces": tuple((one, facts.keys.get(one.space)) for one in spaces),
+        "workers": status.workers,
+        "status": status,
+    }
+
+
+def told(alert: ActiveAlert) -> Told:
+    """Return an alert as people read it."""
+    known = ALERTS[alert.alert]
+    zh = language() is Language.ZH
+    return Told(alert, known.zh if zh else known.en, known.todo_zh if zh else known.todo_en)
+
+
+def _tiles(
+    services: Services, status: SiteStatus, facts: Facts, principal: Principal
+) -> Iterator[Tile]:
+    yield _sealed(services, principal)
+    yield _hsm(status)
+    yield _log(status, facts)
+    waiting = [one for one in facts.waiting if not one.space or principal.reaches(one.space)]
+    yield Tile(
+        _("Requests that wait for approval"),
+        count(len(waiting)),
+        "warn" if waiting else "good",
+        href="/approvals",
+    )
+    yield _overdue(facts, principal)
+    yield _escrow(facts)
+
+
+def _sealed(services: Services, principal: Principal) -> Tile:
+    sealed = [one for one in services.seals.spaces if one == BOX or principal.reaches(one)]
+    text = _("{count} spaces sealed").format(count=len(sealed)) if sealed else _("Not sealed")
+    return Tile(_("Seal"), text, "bad" if sealed else "good", ", ".join(sorted(sealed)))
+
+
+def _hsm(status: SiteStatus) -> Tile:
+    ready = sum(state == READY for state in status.workers.values())
+    tone = "good" if ready == len(status.workers) else "bad"
+    return Tile(_("HSM tokens that answer"), f"{ready} / {len(status.workers)}", tone)
+
+
+def _log(status: SiteStatus, facts: Facts) -> Tile:
+    well = not facts.log_error and status.key_operations == READY
+    note = _("{count} entries not under a checkpoint yet").format(
+        count=count(status.tree_size - status.checkpoint_size)
+    )
+    text = _("Written and signed") if well else _("Key operations stand still")
+    return Tile(_("Audit log"), text, "good" if well else "bad", note)
+
+
+def _overdue(facts: Facts, principal: Principal) -> Tile:
+    seen: list[SpaceKeys] = [one for name, one in facts.keys.items() if principal.reaches(name)]
+    overdue, present = sum(one.overdue for one in seen), sum(one.open for one in seen)
+    note = _("of {count} keys in use").format(count=count(present))
+    return Tile(
+        _("Overdue keys"), count(overdue), "bad" if overdue else "good", note, "/rotation?overdue=1"
+    )
+
+
+def _escrow(facts: Facts) -> Tile:
+    found = facts.escrow
+    if found is None:
+        return Tile(_("Key escrow"), _("Not counted yet"), href="/escrow")
+    owed = found.gaps + found.drills + found.owed
+    note = _("{gaps} gaps, {drills} drills due, {owed} duties").format(
+        gaps=found.gaps, drills=found.drills, owed=found.owed
+    )
+    text = _("Every key is covered") if not found.gaps else _("Not every key is covered")
+    return Tile(_("Key escrow"), text, "bad" if found.gaps else "warn" if owed else "good", note,
+        "/escrow")  # fmt: skip
+
+
+PAGES = (
+    Page("overview", "/", PEOPLE, _overview),
+    Page("overview-now", "/parts/overview", PEOPLE, _now, Kind.FRAGMENT),
+)

@@ -1,0 +1,102 @@
+"""How values read on a page: times, lengths of time, ids, states with an icon beside the word."""
+
+from datetime import UTC, datetime
+
+from kms.domain.states import KeyState
+from kms.errors import ConclaveError
+from kms.i18n import Language, _, language
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_SHORT = 8
+
+ICONS = {
+    KeyState.PRE_ACTIVATION.value: ("○", "quiet"),
+    KeyState.ACTIVE.value: ("●", "good"),
+    KeyState.SUSPENDED.value: ("◐", "warn"),
+    KeyState.DEACTIVATED.value: ("◌", "quiet"),
+    KeyState.COMPROMISED.value: ("▲", "bad"),
+    KeyState.DESTROYED.value: ("✕", "quiet"),
+    "open": ("●", "good"),
+    "closed": ("◌", "quiet"),
+    "ready": ("✓", "good"),
+    "overdue": ("▲", "bad"),
+    "sealed": ("■", "bad"),
+    "critical": ("▲", "bad"),
+    "warning": ("▲", "warn"),
+    "notice": ("○", "quiet"),
+    "pending": ("◐", "warn"),
+    "outdated": ("◌", "quiet"),
+    "expired": ("◌", "quiet"),
+    "executed": ("✓", "good"),
+    "cancelled": ("✕", "quiet"),
+    "succeeded": ("✓", "good"),
+    "refused": ("✕", "bad"),
+    "failed": ("▲", "bad"),
+    "interrupted": ("▲", "warn"),
+}
+"""Icon and tone of a state; the word always stands beside it."""
+
+
+def icon(state: str) -> tuple[str, str]:
+    """Return a state's icon and tone."""
+    return ICONS.get(state, ("·", "quiet"))
+
+
+def word(value: object) -> str:
+    """Return a state, kind or reason in the present language."""
+    return _(str(value))
+
+
+def moment(value: float | str | None) -> str:
+    """Return a time in UTC for people: seconds since 1970 or RFC 3339; a dash for none."""
+    found = _time(value)
+    return found.strftime("%Y-%m-%d %H:%M:%S") if found else "—"
+
+
+def machine(value: float | str | None) -> str:
+    """Return a time as RFC 3339."""
+    found = _time(value)
+    return found.strftime("%Y-%m-%dT%H:%M:%SZ") if found else ""
+
+
+def _time(value: float | str | None) -> datetime | None:
+    if not value:
+        return None
+    if isinstance(value, str):
+        return datetime.fromisoformat(value).astimezone(UTC)
+    return datetime.fromtimestamp(value, UTC)
+
+
+def length(seconds: float) -> str:
+    """Return a length of time in its one or two greatest units."""
+    whole = int(abs(seconds))
+    if whole >= _DAY:
+        return _("{days} d {hours} h").format(days=whole // _DAY, hours=whole % _DAY // _HOUR)
+    if whole >= _HOUR:
+        return _("{hours} h {minutes} min").format(
+            hours=whole // _HOUR, minutes=whole % _HOUR // _MINUTE
+        )
+    if whole >= _MINUTE:
+        return _("{minutes} min {seconds} s").format(
+            minutes=whole // _MINUTE, seconds=whole % _MINUTE
+        )
+    return _("{seconds} s").format(seconds=whole)
+
+
+def short(value: str) -> str:
+    """Return the end of an id, which tells apart those made at one time."""
+    return value if len(value) <= _SHORT else f"…{value[-_SHORT:]}"
+
+
+def count(value: float) -> str:
+    """Return a number with its thousands set apart."""
+    return f"{value:,}"
+
+
+def said(error: ConclaveError) -> str:
+    """Return what an error says in the present language, as commands do."""
+    text = _(error.message)
+    if language() is not Language.EN and text == error.message:
+        first = (type(error).__doc__ or "").partition("\n")[0]
+        return f"{_(first)} {error.message}"
+    return text
