@@ -14,6 +14,7 @@ from kms.domain.ids import MeetingId, SpaceName
 from kms.domain.models import Role
 from kms.domain.people import Person, Register
 from kms.domain.policies import GroupNeed, SpacePolicy
+from kms.domain.reports import ReportTarget
 from kms.errors import InvalidInput
 
 LEAST_PEOPLE = 2
@@ -132,6 +133,7 @@ Parameters = (
     | VaultTarget
     | DiskWish
     | DiskTarget
+    | ReportTarget
 )
 
 
@@ -193,6 +195,10 @@ RULES: dict[str, Rule] = {
     "disk.erase": Rule(
         DiskTarget, Groups.FIRST, "Erase a disk by destroying its keys",
         "销毁密钥以擦除磁盘",
+    ),
+    "report.unmask": Rule(
+        ReportTarget, Groups.FIRST, "Export a compliance report with full names",
+        "导出含完整姓名的合规报告", site=True,
     ),
 }  # fmt: skip
 

@@ -191,7 +191,7 @@ class Worker:
     async def seal_approved(self, approved: Approved) -> list[SealedRow]:
         """Return the request's row and the rows that it permits, with their MACs."""
         sealed: list[SealedRow] = []
-        for part in _parts(approved.rows):
+        for part in _parts(approved.rows) if approved.rows else ((),):
             command = SealApproved(replace(approved, rows=part))
             answer = await self._ask(command, RowsSealed)
             sealed.extend(answer.rows[1:] if sealed else answer.rows)

@@ -180,7 +180,8 @@ def check_permitted(checked: CheckedRequest, rows: Sequence[Row]) -> None:
     """
     wanted, parameters = checked.wanted, checked.parameters
     count, fits = _PERMITTED[wanted.operation]
-    whole = len({row.key for row in rows}) == len(rows) == (count or len(rows)) > 0
+    expected = max(1, len(rows)) if count is None else count
+    whole = len({row.key for row in rows}) == len(rows) == expected
     if not whole or not all(fits(wanted, parameters, read_row(row), row.version) for row in rows):
         raise Forbidden(f"the request for {wanted.operation} does not permit these rows")
 
@@ -267,10 +268,15 @@ def _disk_erased(wanted: OperationRequest, target: DiskTarget, record: Record, _
     )
 
 
-_PERMITTED: dict[str, tuple[int, _Fits]] = {
+def _nothing(_wanted: OperationRequest, _target: Any, _record: Record, _version: int) -> bool:
+    """Whether a record is permitted by a request that changes none."""
+    return False
+
+
+_PERMITTED: dict[str, tuple[int | None, _Fits]] = {
     "epoch.resume": (1, _epoch_in(KeyState.ACTIVE)),
     "epoch.destroy": (1, _epoch_in(KeyState.DESTROYED)),
-    "meeting.destroy": (0, _meeting_gone),
+    "meeting.destroy": (None, _meeting_gone),
     "hold.lift": (1, _hold_lifted),
     "policy.change": (1, _policy),
     "site-policy.change": (1, _site_policy),
@@ -279,5 +285,6 @@ _PERMITTED: dict[str, tuple[int, _Fits]] = {
     "vault.retire": (1, _vault_revoked),
     "disk.enroll": (1, _disk_enrolled),
     _ERASE: (1, _disk_erased),
+    "report.unmask": (0, _nothing),
 }
-"""For each operation how many rows (0: any number) and which."""
+"""For each operation how many rows (None: any number from 1) and which."""
