@@ -304,15 +304,11 @@ def _check_person(
 
 def _check_asked(known: "Register", wanted: "OperationRequest", token: str) -> None:
     """Raise VerificationFailed unless the named requester signed it, InvalidInput otherwise."""
-    from kms.statements import jws  # noqa: PLC0415 -- heavy
-    from kms.statements.card import credential_key  # noqa: PLC0415 -- heavy
+    from kms.statements.personal import verify_personal  # noqa: PLC0415 -- heavy
     from kms.statements.request import TYP  # noqa: PLC0415 -- heavy
 
     if wanted.site != known.site:
         raise InvalidInput("the request is another site's")
-    kid = jws.key_id(token, typ=TYP)
-    for credential in known.person(wanted.requester).credentials:
-        if credential.kid == kid:
-            jws.verify(token, typ=TYP, key=credential_key(credential))
-            return
+    if verify_personal(token, TYP, known, wanted.issued).person.name == wanted.requester:
+        return
     raise VerificationFailed(f"{wanted.requester} did not sign this request")

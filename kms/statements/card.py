@@ -49,7 +49,7 @@ def credential_key(credential: Credential) -> ec.EllipticCurvePublicKey:
 
     One key has one spelling (uncompressed), so that it cannot go by two names.
     """
-    key = _load(credential.spki)
+    key = load_key(credential.spki)
     if credential_of(credential.kind, key) != credential:
         raise VerificationFailed("the credential's id is not that of its key")
     return key
@@ -73,7 +73,8 @@ def read_card(token: str) -> Card:
     return Card(claim.person, credential)
 
 
-def _load(spki: str) -> ec.EllipticCurvePublicKey:
+def load_key(spki: str) -> ec.EllipticCurvePublicKey:
+    """Return a P-256 key from its SPKI (base64url); raise VerificationFailed."""
     try:
         key = load_der_public_key(unb64u(spki))
     except (InvalidInput, UnsupportedAlgorithm, ValueError) as error:

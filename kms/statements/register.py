@@ -2,10 +2,11 @@
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from kms.domain.people import Register, check_register
+from kms.domain.people import Person, Register, check_register
 from kms.errors import InvalidInput, VerificationFailed
 from kms.statements import jws
 from kms.statements.canonical import decode_record, encode_record
+from kms.statements.card import credential_key
 
 TYP = "conclave-register+jws"
 
@@ -24,3 +25,12 @@ def verify_register(token: str, root: ec.EllipticCurvePublicKey) -> Register:
     except InvalidInput as error:
         raise VerificationFailed(f"not a register: {error.message}") from error
     return register
+
+
+def holder_of(register: Register, kid: str) -> tuple[Person, ec.EllipticCurvePublicKey]:
+    """Return whose credential it is, and its key; raise VerificationFailed."""
+    for person in register.people:
+        for credential in person.credentials:
+            if credential.kid == kid:
+                return person, credential_key(credential)
+    raise VerificationFailed("signed with a key that is nobody's in the register")

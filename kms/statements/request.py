@@ -32,21 +32,21 @@ from kms.domain.ids import (
     parse_serial,
     parse_space,
 )
-from kms.domain.people import Credential, Part, Person, Register
+from kms.domain.people import Part, Person, Register
 from kms.domain.policies import GroupNeed
+from kms.domain.reports import ReportTarget, parse_report
 from kms.domain.text import check_reason
 from kms.errors import InvalidInput, QuorumNotMet, VerificationFailed
 from kms.statements import jws
 from kms.statements.approval import TYP as APPROVAL_TYP
-from kms.statements.approval import Approval, verify_approval
+from kms.statements.approval import Approval
 from kms.statements.canonical import canonical, decode_record, digest, encode_record, unb64u
-from kms.statements.card import credential_key
+from kms.statements.passkeys import MAX_SKEW
+from kms.statements.personal import peek_payload, verify_personal
 
 TYP = "conclave-request+jws"
 MAX_SECONDS = 30 * 24 * 3600
 """How long a request can be open at most."""
-MAX_SKEW = 300
-"""How far clocks may differ, in seconds: nobody has signed later than that."""
 NONCE_BYTES = 16
 _MAX_REASON = 1000
 _WHERE = {True: "the site, not about a space", False: "a space"}
@@ -115,7 +115,7 @@ def sign_request(request: OperationRequest, kid: str, signer: jws.RawSigner) -> 
 def peek_request(token: str) -> OperationRequest:
     """Return a request WITHOUT checking its signature; raise InvalidInput."""
     try:
-        return decode_record(jws.unverified_payload(token, typ=TYP), OperationRequest)
+        return decode_record(peek_payload(token, TYP), OperationRequest)
     except VerificationFailed as error:
         raise InvalidInput(f"not a request: {error.message}") from error
 
@@ -133,8 +133,7 @@ def verify_request(record: Request, site: str, register: Register, sha256: str) 
             "the register of people has changed since the request was made",
             hint="make the request again",
         )
-    requester, credential = _holder(register, jws.key_id(record.request, typ=TYP))
-    jws.verify(record.request, typ=TYP, key=credential_key(credential))
+    requester = verify_personal(record.request, TYP, register, wanted.issued).person
     if requester.name != wanted.requester or not requester.in_office(wanted.issued):
         raise VerificationFailed("the request is made in another's name, or out of office")
     parameters = check_form(wanted)
@@ -186,6 +185,8 @@ def _check_names(wanted: OperationRequest, parameters: Parameters) -> None:
             _check_disk(parameters)
         case DiskTarget():
             parse_disk(parameters.disk)
+        case ReportTarget():
+            parse_report(parameters.report)
         case GrantWish() if not 0 <= parameters.starts < parameters.expires:
             raise InvalidInput("a grant ends after it starts")
         case _:
@@ -205,8 +206,8 @@ def check_approval(
     wanted: OperationRequest, register: Register, token: str
 ) -> tuple[Person, Approval]:
     """Return whose approval it is, and it; raise VerificationFailed unless it counts."""
-    person, credential = _holder(register, jws.key_id(token, typ=APPROVAL_TYP))
-    approval = verify_approval(token, credential_key(credential))
+    approval = peek_approval(token)
+    person = verify_personal(token, APPROVAL_TYP, register, approval.signed).person
     name = person.name
     if approval.person != name:
         raise VerificationFailed(f"the approval of {approval.person} was signed by {name}")
@@ -218,6 +219,14 @@ def check_approval(
     if not person.in_office(approval.signed):
         raise VerificationFailed(f"{name} was not in office when signing")
     return person, approval
+
+
+def peek_approval(token: str) -> Approval:
+    """Return an approval WITHOUT checking its signature; raise VerificationFailed."""
+    try:
+        return decode_record(peek_payload(token, APPROVAL_TYP), Approval)
+    except InvalidInput as error:
+        raise VerificationFailed("not an approval") from error
 
 
 def check_voter(wanted: OperationRequest, person: Person) -> None:
@@ -259,11 +268,3 @@ def spell(needs: Sequence[GroupNeed]) -> str:
 
 def _counts(person: Person, need: GroupNeed, space: str) -> bool:
     return person.group == need.group and person.reaches(need.space or space)
-
-
-def _holder(register: Register, kid: str) -> tuple[Person, Credential]:
-    for person in register.people:
-        for credential in person.credentials:
-            if credential.kid == kid:
-                return person, credential
-    raise VerificationFailed("signed with a key that is nobody's in the register")

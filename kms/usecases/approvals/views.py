@@ -7,10 +7,7 @@ from kms.domain.ids import SpaceName
 from kms.domain.policies import GroupNeed
 from kms.errors import HsmUnavailable, InvalidInput, NotFound, Sealed, VerificationFailed
 from kms.policy.authorizer import Target
-from kms.statements import jws
-from kms.statements.approval import TYP, Approval
-from kms.statements.canonical import decode_record
-from kms.statements.request import OperationRequest, peek_request
+from kms.statements.request import OperationRequest, peek_approval, peek_request
 from kms.usecases.approvals.common import check_current, find, quorum_in_force
 from kms.usecases.approvals.registers import InForce
 from kms.usecases.queries import check_present
@@ -137,4 +134,4 @@ async def _shown(services: Services, call: Call, space: str) -> bool:
 
 def _person(token: str) -> str:
     """Return who signed a stored approval, which was checked when it came."""
-    return decode_record(jws.unverified_payload(token, typ=TYP), Approval).person
+    return peek_approval(token).person
