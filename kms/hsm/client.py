@@ -39,6 +39,7 @@ from kms.hsm.messages import (
     LastCheckpoint,
     Mint,
     MintDone,
+    ReportSigned,
     Request,
     Reseal,
     ResealDone,
@@ -48,6 +49,7 @@ from kms.hsm.messages import (
     SealApproved,
     SealRows,
     SignCheckpoint,
+    SignReport,
     TreeHead,
 )
 from kms.ports import (
@@ -58,6 +60,7 @@ from kms.ports import (
     EraseOrder,
     Minted,
     MintOrder,
+    ReportOrder,
     Resealed,
     ResealItem,
     RetireOrder,
@@ -296,6 +299,10 @@ class SiteWorker(Worker):
         """Return size and root of the last head signed."""
         head = await self._ask(LastCheckpoint(), TreeHead)
         return head.size, head.root
+
+    async def sign_report(self, order: ReportOrder) -> str:
+        """Return the signed statement about a report."""
+        return (await self._ask(SignReport(order), ReportSigned)).statement
 
 
 class Workers:

@@ -42,6 +42,7 @@ from kms.hsm.messages import (
     LastCheckpoint,
     Mint,
     MintDone,
+    ReportSigned,
     Reseal,
     ResealDone,
     RetireVault,
@@ -49,9 +50,11 @@ from kms.hsm.messages import (
     SealApproved,
     SealRows,
     SignCheckpoint,
+    SignReport,
     TreeHead,
 )
 from kms.hsm.mint import Minter
+from kms.hsm.reports import Reporter
 from kms.hsm.reseal import Resealer
 from kms.hsm.retire import VaultRetirer
 from kms.hsm.rows import RowSealer
@@ -187,11 +190,12 @@ class SpaceDesk(Desk[SpaceKeyring]):
 
 
 class SiteDesk(Desk[SiteKeyring]):
-    """Adds checkpoints."""
+    """Adds checkpoints, and statements about reports."""
 
     def __init__(self, token: Token, site: str, clock: Clock | None = None) -> None:
         super().__init__(token, site, "", SiteKeyring, clock)
         self._checkpoints = Checkpoints(token, site)
+        self._reporter = Reporter(site, self._checkpoints, self._clock.now)
 
     def _perform(self, command: Command) -> Answer:
         if isinstance(command, SignCheckpoint):
@@ -199,4 +203,6 @@ class SiteDesk(Desk[SiteKeyring]):
             return CheckpointSigned(note)
         if isinstance(command, LastCheckpoint):
             return TreeHead(*self._checkpoints.last())
+        if isinstance(command, SignReport):
+            return ReportSigned(self._reporter.sign(self.keys(), command.order))
         return super()._perform(command)

@@ -114,12 +114,13 @@ class Keyring:
 
 
 class SiteKeyring(Keyring):
-    """Adds the checkpoint key: ``checkpoint_key`` is its public half."""
+    """Adds the checkpoint key: ``checkpoint_key`` is its public half, ``checkpoint_kid`` its id."""
 
     def __init__(self, token: Token) -> None:
         super().__init__(token)
         public, self._checkpoint = self._signer(Kind.CHECKPOINT)
         self.checkpoint_key = _ec_key(token, public)
+        self.checkpoint_kid = b64u(public.key_id)
 
     def sign_checkpoint(self, digest: bytes) -> bytes:
         """Return the ECDSA signature (r || s) over a SHA-256 digest."""

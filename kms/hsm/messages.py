@@ -13,6 +13,7 @@ from kms.ports import (
     CertifyOrder,
     Minted,
     MintOrder,
+    ReportOrder,
     Resealed,
     ResealItem,
     RetireOrder,
@@ -81,6 +82,12 @@ class LastCheckpoint(
     """Ask for the last tree head signed (site token)."""
 
 
+class SignReport(msgspec.Struct, frozen=True, tag="sign-report", forbid_unknown_fields=True):
+    """Sign a statement about a report (site token)."""
+
+    order: ReportOrder
+
+
 class Describe(msgspec.Struct, frozen=True, tag="describe", forbid_unknown_fields=True):
     """Ask for TokenInfo."""
 
@@ -95,6 +102,7 @@ Command = (
     | Certify
     | SignCheckpoint
     | LastCheckpoint
+    | SignReport
     | Describe
     | DiskCommand
 )
@@ -141,6 +149,12 @@ class CheckpointSigned(msgspec.Struct, frozen=True, tag="checkpoint", forbid_unk
     note: str
 
 
+class ReportSigned(msgspec.Struct, frozen=True, tag="report-signed", forbid_unknown_fields=True):
+    """Answer to SignReport."""
+
+    statement: str
+
+
 class TreeHead(msgspec.Struct, frozen=True, tag="tree-head", forbid_unknown_fields=True):
     """Answer to LastCheckpoint."""
 
@@ -169,6 +183,7 @@ Answer = (
     | ResealDone
     | Certified
     | CheckpointSigned
+    | ReportSigned
     | TreeHead
     | Described
     | DiskReleased

@@ -181,6 +181,29 @@ class CertifyErasureOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportOrder:
+    """What a statement about a report is made from (statements/report.py, which says what the
+    fields are). ``root`` is that of the first ``size`` leaves, and ``proof`` shows that the last
+    head that was signed extends it. ``request`` is the row of the executed request by which names
+    are shown in full, ``register`` the register (JWS) that its approvals were given under.
+    """
+
+    report: str
+    since: int
+    until: int
+    size: int
+    root: bytes
+    proof: tuple[bytes, ...]
+    bundle: str
+    figures: str
+    actor: str
+    paper: str = ""
+    language: str = ""
+    request: SealedRow | None = None
+    register: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TokenInfo:
     """What ``conclave hsm info`` shows of one token; no secrets."""
 
@@ -294,6 +317,13 @@ class SiteHsm(RowKeeper, Protocol):
     async def last_checkpoint(self) -> tuple[int, bytes]:
         """Return size and root of the last tree signed, as kept on the token; (0, empty root)
         before the first.
+        """
+        ...
+
+    async def sign_report(self, order: ReportOrder) -> str:
+        """Return the signed statement about a report, or about its export. Raise IntegrityFailure
+        unless the last tree signed extends the report's, Forbidden for names in full without an
+        executed request for them, VerificationFailed, InvalidInput, HsmUnavailable.
         """
         ...
 
