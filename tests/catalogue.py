@@ -15,6 +15,7 @@ from pathlib import Path
 from babel.messages import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
+from jinja2.ext import babel_extract
 
 import appliance
 import kms
@@ -77,7 +78,7 @@ WORDS = (
 )
 """Values that tables show as words."""
 
-_MARKERS = frozenset({"_", "Column", "group"})
+_MARKERS = frozenset({"_", "Column", "Line", "Lines", "group"})
 """Calls whose first argument is a text."""
 _CERTIFIED = "Destroyed"
 """The call all of whose arguments are texts, unless they are computed."""
@@ -86,8 +87,9 @@ _KEYWORDS = frozenset({"help", "hint"})
 _PATIENTS = (
     "bootstrap", "cli", "ceremonies", "documents", "settings.py", "audit/bundle.py",
     "client/transport.py", "client/keys.py", "statements/request.py", "usecases/approvals",
+    "usecases/passkeys", "web",
 )  # fmt: skip
-"""Where errors arise that people read in the terminal."""
+"""Where texts and errors arise that people read in the terminal or on the board."""
 _SAYING = frozenset(
     {"Action", "Outcome", "Word", "_refuse", "_refuse_unless", "append", "standing", "tell", "told"}
 )
@@ -105,6 +107,7 @@ _TABLES = (DUTIES, CARRIES)
 def source_texts() -> set[str]:
     """Return every text that is shown to people through the catalogue."""
     texts = {text for path in _files() for text in _of_file(path)}
+    texts |= {text for path in sorted(SOURCE.rglob("*.html")) for text in _of_template(path)}
     texts |= {text for path in sorted(SOURCE.rglob("*.py")) for text in _hints(path)}
     texts |= {text for path in sorted(APPLIANCE.rglob("*.py")) for text in _of_appliance(path)}
     texts |= {
@@ -135,6 +138,13 @@ def _files() -> Iterator[Path]:
     for name in _PATIENTS:
         path = SOURCE / name
         yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def _of_template(path: Path) -> Iterator[str]:
+    with path.open("rb") as file:
+        for _line, _function, message, _comments in babel_extract(file, ("_",), (), {}):
+            if isinstance(message, str):
+                yield message
 
 
 def _of_file(path: Path) -> Iterator[str]:

@@ -49,46 +49,46 @@ PAGES: tuple[Page, ...] = tuple(
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Line:
     """A line of the navigation; ``text`` is English."""
 
-    page: str
     text: str
+    page: str
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class Lines:
     """Lines of the navigation that belong together."""
 
     text: str
-    entries: tuple[Entry, ...]
+    entries: tuple[Line, ...]
 
 
 NAVIGATION = (
-    Group(
+    Lines(
         "Now",
-        (Entry("overview", "Overview"), Entry("rotation", "Rotation"), Entry("plots", "Trends")),
+        (Line("Overview", "overview"), Line("Rotation", "rotation"), Line("Trends", "plots")),
     ),
-    Group(
+    Lines(
         "Keys",
         (
-            Entry("meetings", "Meeting security"),
-            Entry("keys", "Keys and versions"),
-            Entry("escrow", "Key escrow"),
-            Entry("disks", "Disks"),
+            Line("Meeting security", "meetings"),
+            Line("Keys and versions", "keys"),
+            Line("Key escrow", "escrow"),
+            Line("Disks", "disks"),
         ),
     ),
-    Group(
+    Lines(
         "People",
         (
-            Entry("approvals", "Approvals"),
-            Entry("grants", "Grants"),
-            Entry("people", "Officers and ceremonies"),
+            Line("Approvals", "approvals"),
+            Line("Grants", "grants"),
+            Line("Officers and ceremonies", "people"),
         ),
     ),
-    Group(
+    Lines(
         "Evidence",
-        (Entry("audit", "Audit log"), Entry("reports", "Reports"), Entry("settings", "Settings")),
+        (Line("Audit log", "audit"), Line("Reports", "reports"), Line("Settings", "settings")),
     ),
 )
 """What stands at the side; a line is shown to whoever may see its page."""
@@ -96,7 +96,7 @@ NAVIGATION = (
 BY_ID = {page.id: page for page in PAGES}
 
 
-def navigation(roles: frozenset[Role]) -> list[tuple[Group, list[tuple[Entry, str]]]]:
+def navigation(roles: frozenset[Role]) -> list[tuple[Lines, list[tuple[Line, str]]]]:
     """Return the groups and lines, with their paths, that these roles may see."""
     found = []
     for group in NAVIGATION:
