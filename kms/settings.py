@@ -51,6 +51,11 @@ class Paths(Section, frozen=True):
         return self.state / "conclave.db"
 
     @property
+    def journal(self) -> Path:
+        """Where the journal of the log lies: derived, made anew when it is gone."""
+        return self.state / "board.db"
+
+    @property
     def api_socket(self) -> Path:
         """Where local callers connect."""
         return self.run / "api.sock"
@@ -201,6 +206,10 @@ class Watch(Section, frozen=True):
     """How often it counts keys in use, requests, grants and vault keys."""
     escrow_seconds: Seconds = float(_HOUR)
     """How often it sees whether every key could be recovered; that looks at every epoch."""
+    sample_seconds: Seconds = 60.0
+    """How often it notes for plots how fast envelopes are fetched and how busy each token is."""
+    score_seconds: Seconds = 600.0
+    """How often it notes the scores of open meetings; that looks at every one of them."""
 
 
 class _Channel(Section, frozen=True, kw_only=True):

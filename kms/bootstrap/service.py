@@ -21,6 +21,7 @@ from kms.policy.authorizer import Authorizer
 from kms.ports import Unit
 from kms.settings import Settings
 from kms.statements.sealing import BOX, Mark
+from kms.store.journal import SqliteJournal
 from kms.store.sqlite import SqliteStore
 from kms.usecases.activations import SERVICE, Activations
 from kms.usecases.approvals.execution import finish_executed
@@ -74,6 +75,7 @@ async def composed(
     HsmUnavailable, StoreUnavailable, ConfigurationError.
     """
     store = SqliteStore.open(settings.paths.database, clock)
+    journal = SqliteJournal(settings.paths.journal)
     try:
         checkpointer = Checkpointer(store, workers.site, clock, settings.audit)
         await checkpointer.start()
@@ -85,6 +87,7 @@ async def composed(
         services = Services(
             settings=settings,
             store=store,
+            journal=journal,
             workers=there,
             clock=clock,
             authorizer=Authorizer.load(),
@@ -107,6 +110,7 @@ async def composed(
         background: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
             "seals": partial(follow_marks, services, marks.marks),
             "checkpoints": checkpointer.run,
+            "journal": partial(journal.follow, store),
             "activations": partial(activations.run, services),
             "resealing": Resealing(services).run,
             "clock": clock_watch.run,
@@ -122,6 +126,7 @@ async def composed(
             await _last_checkpoint(checkpointer)
     finally:
         await workers.close()
+        journal.close()
         store.close()
 
 

@@ -13,13 +13,15 @@ from kms.domain.rows import SealedRow
 from kms.errors import ConclaveError, Forbidden, IntegrityFailure, NotFound
 from kms.operations import OPERATIONS
 from kms.policy.authorizer import Authorizer, Target
-from kms.ports import Change, Clock, PutReply, PutRow, Store, Unit, WorkerDirectory
+from kms.ports import Change, Clock, Journal, PutReply, PutRow, Store, Unit, WorkerDirectory
 from kms.settings import Settings
 from kms.usecases.access import Access
 from kms.usecases.approvals.registers import Registers
 from kms.usecases.assertions import Assertions
 from kms.usecases.cache import VerifiedCache
 from kms.usecases.escrow_log import EscrowLog
+from kms.usecases.passkeys.attempts import Attempts
+from kms.usecases.passkeys.register import Passkeys
 from kms.usecases.rotation.progress import Reseals
 from kms.usecases.sealed import SEALING, Seals
 from kms.usecases.watch.state import Watched
@@ -95,6 +97,7 @@ class Services:
 
     settings: Settings
     store: Store
+    journal: Journal
     workers: WorkerDirectory
     clock: Clock
     authorizer: Authorizer
@@ -108,6 +111,8 @@ class Services:
     reseals: Reseals = field(default_factory=Reseals)
     seals: Seals = field(default_factory=Seals)
     registers: Registers = field(default_factory=Registers)
+    passkeys: Passkeys = field(default_factory=Passkeys)
+    attempts: Attempts = field(default_factory=Attempts)
     watched: Watched = field(default_factory=Watched)
     assertions: Assertions | None = None
 
