@@ -24,6 +24,7 @@ from kms.domain.ids import (
     parse_space,
 )
 from kms.domain.models import Principal
+from kms.domain.passkeys import parse_credential
 from kms.errors import InvalidInput, UnsupportedMediaType
 from kms.operations import Operation
 from kms.statements.canonical import digest
@@ -108,6 +109,11 @@ class Context:
     def order(self) -> str:
         """The path's order to the appliance; raise InvalidInput."""
         return parse_order(self._path("order"))
+
+    @property
+    def credential(self) -> str:
+        """The path's passkey, by its credential id; raise InvalidInput."""
+        return parse_credential(self._path("credential"))
 
     @property
     def leaf(self) -> int:

@@ -6,6 +6,7 @@ from kms.client.calls import Calls, epoch_path
 from kms.wire import (
     approvals,
     lifecycle,
+    passkeys,
     policies,
     replies,
     requests,
@@ -147,3 +148,34 @@ class Governing(Calls):
     def revoke_grant(self, grant: str) -> policies.GrantOut:
         """End a grant at once."""
         return self._to.ask("grant.revoke", grant=grant).read(policies.GrantOut)
+
+    def passkey_pages(self) -> Iterator[passkeys.PasskeyPage]:
+        """Yield passkeys for the board by enrolment, page by page; each says where the board is."""
+        after: int | None = None
+        while True:
+            page = self._to.ask("passkey.list", query={"after": after}).read(passkeys.PasskeyPage)
+            yield page
+            if (after := page.next) is None:
+                return
+
+    def passkey(self, credential: str) -> passkeys.PasskeyOut:
+        """Return a passkey."""
+        answer = self._to.ask("passkey.read", credential=credential)
+        return answer.read(passkeys.PasskeyOut)
+
+    def invite_passkey(self, invitation: str) -> passkeys.InvitationOut:
+        """Hand in an invitation (JWS) to enrol a passkey."""
+        body = passkeys.InvitePasskey(invitation=invitation)
+        return self._to.ask("passkey.invite", body).read(passkeys.InvitationOut)
+
+    def admit_passkey(self, credential: str, admission: str) -> passkeys.PasskeyOut:
+        """Hand in the admission (JWS) of an approval passkey."""
+        body = passkeys.AdmitPasskey(admission=admission)
+        answer = self._to.ask("passkey.admit", body, credential=credential)
+        return answer.read(passkeys.PasskeyOut)
+
+    def revoke_passkey(self, credential: str, reason: str) -> passkeys.PasskeyOut:
+        """Revoke a passkey for ever."""
+        body = passkeys.RevokePasskey(reason=reason)
+        answer = self._to.ask("passkey.revoke", body, credential=credential)
+        return answer.read(passkeys.PasskeyOut)

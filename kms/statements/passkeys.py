@@ -105,6 +105,14 @@ def peek_invitation(token: str) -> Invitation:
         raise InvalidInput(f"not an invitation: {error.message}") from error
 
 
+def peek_admission(token: str) -> Admission:
+    """Return an admission WITHOUT checking its signature; raise InvalidInput."""
+    try:
+        return decode_record(jws.unverified_payload(token, typ=ADMISSION), Admission)
+    except VerificationFailed as error:
+        raise InvalidInput(f"not an admission: {error.message}") from error
+
+
 def _verify(token: str, typ: str, kind: type[_Vow], register: Register, at: int) -> _Vow:
     person, key = holder_of(register, jws.key_id(token, typ=typ))
     try:

@@ -36,6 +36,7 @@ from kms.statements.request import CheckedRequest, OperationRequest, peek_reques
 from kms.usecases.approvals.registers import InForce
 from kms.usecases.disks.common import NAMES, lock_of, lock_of_device
 from kms.usecases.lifecycle.holds import lock_of_holds
+from kms.usecases.passkeys.statements import check_unrevoked
 from kms.usecases.policies import policy_in_force
 from kms.usecases.services import Call, Services, authorize, lock_name
 
@@ -164,6 +165,7 @@ async def check_current(services: Services, record: Request) -> tuple[CheckedReq
     present = services.registers.in_force(services.store, services.settings.paths.state)
     site = services.settings.site.id
     checked = verify_request(record, site, present.register, present.sha256)
+    check_unrevoked(services, record)
     wanted, partner = checked.wanted, ""
     if isinstance(checked.parameters, Sharing):
         partner = checked.parameters.partner

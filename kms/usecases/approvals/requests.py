@@ -10,8 +10,8 @@ from kms.domain.approvals import Request, RequestState
 from kms.errors import AlreadyExists, VerificationFailed
 from kms.policy.authorizer import Target
 from kms.statements.canonical import make_row
+from kms.statements.passkeys import MAX_SKEW
 from kms.statements.request import (
-    MAX_SKEW,
     OperationRequest,
     check_approval,
     check_form,
@@ -33,6 +33,7 @@ from kms.usecases.approvals.common import (
 )
 from kms.usecases.approvals.effects import EFFECTS
 from kms.usecases.approvals.views import RequestView, view_of
+from kms.usecases.passkeys.statements import check_unrevoked
 from kms.usecases.services import Call, Services, authorize, store_rows, uninterrupted
 
 
@@ -95,6 +96,7 @@ async def sign_request(services: Services, call: Call, request: str, token: str)
         if approval.signed > now + MAX_SKEW or not person.in_office(now):
             raise VerificationFailed(f"{person.name} signed at another time, or is not in office")
         signed = replace(record, approvals=(*record.approvals, token))
+        check_unrevoked(services, signed)
         rows = _rows(signed, version + 1)
         leaf = request_leaf(call, "approval.sign", wanted, person.name, rows)
         return await _store(services, call, signed, version + 1, leaf)

@@ -1,0 +1,1 @@
+"""Passkeys and sign-in at the board: the audit log is their register."""

@@ -1,0 +1,44 @@
+"""Taking in an admission: from then on statements by an approval passkey are its person's.
+
+A new admission takes the place of the one before.
+"""
+
+from kms.audit.leaf import Outcome, Phase
+from kms.domain.passkeys import Passkey, Purpose
+from kms.errors import StateNotAllowed, VerificationFailed
+from kms.policy.authorizer import Target
+from kms.ports import Unit
+from kms.statements.passkeys import Admission, verify_admission
+from kms.usecases.passkeys.enrolling import CHANGES
+from kms.usecases.passkeys.people import party_of, register_of
+from kms.usecases.passkeys.refusing import refused_statements
+from kms.usecases.services import Call, Services, authorize, uninterrupted
+
+
+@uninterrupted
+async def admit(services: Services, call: Call, credential: str, token: str) -> Passkey:
+    """Take in an admission of a passkey; raise NotFound, StateNotAllowed, VerificationFailed."""
+    await authorize(services, call, Target(), f"passkeys/{credential}")
+    async with refused_statements(services, call, "passkeys"), services.locks.of(CHANGES):
+        passkey = services.passkeys.read(services.store).find(credential)
+        found = verify_admission(token, register_of(services), services.seconds())
+        _check_fits(services, passkey, found)
+        leaf = call.leaf(
+            "",
+            f"people/{passkey.person}",
+            Phase.EVENT,
+            Outcome.SUCCEEDED,
+            details={"credential": credential, "person": passkey.person, "statement": token},
+        )
+        await services.store.commit(Unit(leaves=(leaf,)))
+    return services.passkeys.read(services.store).find(credential)
+
+
+def _check_fits(services: Services, passkey: Passkey, admission: Admission) -> None:
+    if passkey.purpose is not Purpose.APPROVAL:
+        raise StateNotAllowed("a passkey to sign in with approves nothing")
+    if passkey.revoked:
+        raise StateNotAllowed("the passkey is revoked", hint="enrol another one")
+    told = (admission.person, admission.credential, admission.spki, admission.party)
+    if told != (passkey.person, passkey.credential, passkey.spki, party_of(services)):
+        raise VerificationFailed("the admission is of another passkey than the one enrolled")
