@@ -20,6 +20,7 @@ from kms.audit.leaf import Leaf, Outcome, seconds
 from kms.audit.life import LifeCycle
 from kms.audit.officers import Officers
 from kms.audit.proofs import Manifests
+from kms.audit.reports import Reports
 from kms.audit.words import (
     Activated,
     Closed,
@@ -53,6 +54,7 @@ class History:
         self._officers = Officers(self._meetings, manifests, tally)
         self._life = LifeCycle(self._meetings, approvals, tally)
         self._disks = disks
+        self._reports = Reports(approvals, tally)
         self._steps: dict[str, Step] = {
             **dict.fromkeys(SERVING, self._serve),
             **dict.fromkeys(MINTING, self._mint),
@@ -78,6 +80,8 @@ class History:
             self._life.apply(leaf)
         elif self._disks.knows(leaf):
             self._disks.apply(leaf)
+        elif self._reports.knows(leaf):
+            self._reports.apply(leaf)
         else:
             self._by_officers(leaf)
 

@@ -1,0 +1,45 @@
+"""Details of the leaves about compliance reports."""
+
+import msgspec
+
+from kms.audit.life_words import ByRequest
+
+
+class ReportMade(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Details of report.make: the period (whole seconds), how many leaves the bundle holds, the
+    SHA-256 of bundle, figures and statement.
+    """
+
+    report: str
+    since: int
+    until: int
+    size: int
+    bundle: str
+    figures: str
+    statement: str
+
+
+class ReportExported(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Details of report.export: the SHA-256 of the PDF and of the statement about it. ``request``
+    is the approved request by which it shows names in full; empty: they are masked.
+    """
+
+    report: str
+    language: str
+    request: str
+    paper: str
+    statement: str
+
+
+class ReportUnmasked(ByRequest, frozen=True):
+    """Details of report.unmask."""
+
+    report: str
+
+
+DETAILS: dict[str, type[msgspec.Struct]] = {
+    "report.make": ReportMade,
+    "report.export": ReportExported,
+    "report.unmask": ReportUnmasked,
+}
+"""The shape of each action's details."""
