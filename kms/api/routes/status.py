@@ -4,7 +4,6 @@ from starlette.responses import Response
 
 from kms.api import views
 from kms.api.context import Context
-from kms.api.cursors import Cursors
 from kms.api.endpoints import Endpoint, json_reply
 from kms.api.facts import families
 from kms.api.metrics import MEDIA_TYPE, Metrics
@@ -24,6 +23,7 @@ from kms.usecases.rotation.status import Place, rotation_status
 from kms.usecases.services import authorize
 from kms.usecases.veil import is_hidden, is_operator_only
 from kms.usecases.watch.health import known_alerts
+from kms.wire.cursors import Cursors
 from kms.wire.replies import (
     EscrowOut,
     Health,

@@ -4,11 +4,13 @@ from dataclasses import dataclass, replace
 
 from kms.domain.ids import MAX_EPOCH, MeetingId, SpaceName
 from kms.domain.models import Meeting
-from kms.policy.authorizer import Target
-from kms.usecases.queries import MAX_PAGE, present_spaces
+from kms.errors import NotFound
+from kms.policy.authorizer import NOT_THERE, Target
+from kms.usecases.queries import MAX_PAGE, check_present, present_spaces
 from kms.usecases.rotation.outlook import Outlook, outlook
 from kms.usecases.rotation.rules import MARGIN
 from kms.usecases.services import Call, Services, authorize
+from kms.usecases.veil import is_hidden
 
 GRACE = 3 * MARGIN
 """So many seconds late, people should know."""
@@ -58,6 +60,26 @@ async def rotation_status(
             start = after[1] if space == after[0] else ""
             found += await _page(services, space, start, limit - len(found))
     return found
+
+
+async def rotation_of(
+    services: Services, call: Call, space: SpaceName, meeting: MeetingId
+) -> Rotation | None:
+    """Return one meeting's rotation, None if it has ended; to operators a confidential meeting is
+    none that they may ask for. Raise Forbidden, NotFound, Sealed, IntegrityFailure, HsmUnavailable.
+    """
+    await authorize(services, call, Target(), "rotation")
+    if not call.principal.reaches(space):
+        raise NotFound(NOT_THERE)
+    check_present(services, space)
+    if await is_hidden(services, call.principal, space, meeting):
+        raise NotFound(NOT_THERE)
+    seen = await outlook(services, space, meeting)
+    if seen is None:
+        return None
+    return replace(
+        _rotation(seen, services.seconds()), people=await _people(services, seen.meeting)
+    )
 
 
 async def _page(services: Services, space: SpaceName, after: str, limit: int) -> list[Rotation]:
