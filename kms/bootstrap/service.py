@@ -105,6 +105,7 @@ async def composed(
         await restore_seals(services, marks.marks())
         await close_open_intents(services)
         await _read_policies(services)
+        await services.passkeys.catch_up(store)
         await _started(services)
         await finish_executed(services)
         background: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {

@@ -19,6 +19,7 @@ from kms.cli import (
     grant,
     hold,
     meeting,
+    passkey,
     people,
     policy,
     roster,
@@ -36,7 +37,8 @@ SUMMARY = "Conclave: keys of confidential meetings, kept in an HSM, released to 
 
 _PARTS = (
     *(service, seal, space, meeting, roster, epoch, rotation, envelope, escrow, alert, audit),
-    *(disk, hold, certificate, vault, policy, grant, approval, people, credential, ceremony),
+    *(disk, hold, certificate, vault, policy, grant, approval, passkey, people, credential),
+    ceremony,
 )
 
 
