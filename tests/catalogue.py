@@ -87,7 +87,7 @@ _KEYWORDS = frozenset({"help", "hint"})
 _PATIENTS = (
     "bootstrap", "cli", "ceremonies", "documents", "settings.py", "audit/bundle.py",
     "client/transport.py", "client/keys.py", "statements/request.py", "usecases/approvals",
-    "usecases/passkeys", "web",
+    "usecases/passkeys", "web", "domain/asked.py",
 )  # fmt: skip
 """Where texts and errors arise that people read in the terminal or on the board."""
 _SAYING = frozenset(

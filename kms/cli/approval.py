@@ -7,12 +7,10 @@ import typer
 
 from kms.cli import approval_sign
 from kms.cli.approval_view import (
-    needs_in_words,
     note_request,
     read_request,
     request_document,
     request_row,
-    summary_of,
 )
 from kms.cli.disk_view import note_target
 from kms.cli.exits import Exit
@@ -20,24 +18,13 @@ from kms.cli.output import Column, word, yes_no
 from kms.cli.register import group, register
 from kms.cli.session import Session
 from kms.domain.approvals import Standing
+from kms.domain.asked import IRREVOCABLE, needs_in_words, summary_of
 from kms.errors import InvalidInput, QuorumNotMet, StateNotAllowed
 from kms.i18n import _
 
 if TYPE_CHECKING:
     from kms.statements.request import OperationRequest
     from kms.wire.approvals import RequestOut, RuleOut
-
-_IRREVOCABLE = frozenset(
-    {
-        "epoch.destroy",
-        "meeting.destroy",
-        "meeting.share",
-        "vault.retire",
-        "disk.enroll",
-        "disk.erase",
-    }
-)
-"""What nothing undoes, as the question says."""
 
 _RULES = (
     Column("Operation", "operation"),
@@ -191,7 +178,7 @@ def _confirm(wanted: "OperationRequest") -> None:
             "carrying out asks for a confirmation and there is no terminal to ask on",
             hint="check with --dry-run, then use --yes",
         )
-    gone = wanted.operation in _IRREVOCABLE
+    gone = wanted.operation in IRREVOCABLE
     text = (
         _("Nothing undoes this. Type the request's id to do it")
         if gone

@@ -17,7 +17,6 @@ from kms.cli.approval_view import (
     read_request,
     request_document,
     request_row,
-    summary_of,
 )
 from kms.cli.disk_view import note_target
 from kms.cli.inputs import read_root
@@ -35,6 +34,7 @@ from kms.cli.unlock import (
     one_place,
 )
 from kms.domain.approvals import RULES, Standing
+from kms.domain.asked import summary_of
 from kms.errors import AlreadyExists, InvalidInput, NotFound, StateNotAllowed, VerificationFailed
 from kms.hardening import harden
 from kms.i18n import _

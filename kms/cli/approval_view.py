@@ -1,13 +1,13 @@
 """Shows a request for approval in plain words, read from what was signed and nothing else."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from kms.cli.output import Output, moment, word
-from kms.domain.approvals import RULES
+from kms.domain.asked import flat, needs_in_words, summary_of
 from kms.domain.text import visible
 from kms.errors import VerificationFailed
-from kms.i18n import Language, _, language
+from kms.i18n import _
 
 if TYPE_CHECKING:
     from kms.statements.request import OperationRequest
@@ -43,26 +43,6 @@ def note_request(output: Output, wanted: "OperationRequest") -> None:
     output.banner(" ".join(digest_words(sha256)))
 
 
-def summary_of(operation: str) -> str:
-    """Return what an operation does, in the present language."""
-    rule = RULES.get(operation)
-    if rule is None:
-        return operation
-    return rule.summary_en if language() is Language.EN else rule.summary_zh
-
-
-def needs_in_words(needs: Iterable[Any]) -> str:
-    """Return who must approve, or is missing."""
-    return "; ".join(map(_need, needs)) or "-"
-
-
-def _need(need: Any) -> str:
-    if need.space:
-        text = _("{count} of group {group} for {space}")
-        return text.format(count=need.count, group=need.group, space=need.space)
-    return _("{count} of group {group}").format(count=need.count, group=need.group)
-
-
 def request_document(found: "RequestOut") -> dict[str, Any]:
     """Return a request as JSON, its digest also as people see it when they sign."""
     from kms.statements.canonical import unb64u  # noqa: PLC0415 -- heavy
@@ -84,11 +64,12 @@ def _lines(wanted: "OperationRequest") -> Iterator[str]:
     """Yield what is signed, parameters in the order in which their type declares them."""
     from msgspec import to_builtins  # noqa: PLC0415 -- heavy
 
+    parameters = to_builtins(wanted.parameters_as())
     fields = (
         (_("Operation"), f"{summary_of(wanted.operation)} ({wanted.operation})"),
         (_("Site"), wanted.site),
         (_("Space"), wanted.space or _("the whole site")),
-        *((f"  {_(name)}", text) for name, text in _flat(to_builtins(wanted.parameters_as()))),
+        *((f"  {_(path)}", _said(path, value)) for path, value in flat(parameters)),
         (_("Reason"), wanted.reason),
         (_("Asked for by"), wanted.requester),
         (_("Asked for at"), moment(wanted.issued)),
@@ -100,19 +81,8 @@ def _lines(wanted: "OperationRequest") -> Iterator[str]:
         yield f"{name}: {_indented(value)}"
 
 
-def _flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every parameter with its path, such as ``policy.rotation.interval_seconds``."""
-    for name, item in value.items():
-        if isinstance(item, Mapping):
-            yield from _flat(item, f"{path}{name}.")
-        elif isinstance(item, list | tuple):
-            yield f"{path}{name}", str(len(item))
-            for number, one in enumerate(item, 1):
-                yield from _flat({str(number): one}, f"{path}{name}.")
-        elif name in {"starts", "expires"}:
-            yield f"{path}{name}", moment(item)
-        else:
-            yield f"{path}{name}", str(item)
+def _said(path: str, value: Any) -> str:
+    return moment(value) if path.rpartition(".")[2] in {"starts", "expires"} else str(value)
 
 
 def _indented(text: str) -> str:

@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from kms.cli.approval_parameters import parameters_of, seconds_of
 from kms.cli.approval_sign import _check_asked, _register
-from kms.cli.approval_view import _flat, _indented, note_request, read_request
+from kms.cli.approval_view import _indented, note_request, read_request
 from kms.cli.output import Output
 from kms.domain.approvals import Standing
+from kms.domain.asked import flat
 from kms.errors import InvalidInput, VerificationFailed
 from kms.wire.approvals import RequestOut, RulesOut
 from kms.wire.base import rfc3339
@@ -167,8 +168,8 @@ def test_what_is_signed_is_shown_with_quiet_too(capsys: pytest.CaptureFixture[st
 
 def test_every_parameter_is_shown_with_its_path() -> None:
     policy = {"policy": {"rotation": {"interval_seconds": 60}, "quorums": [{"operation": "x"}]}}
-    assert dict(_flat(policy)) == {
-        "policy.rotation.interval_seconds": "60",
-        "policy.quorums": "1",
+    assert dict(flat(policy)) == {
+        "policy.rotation.interval_seconds": 60,
+        "policy.quorums": 1,
         "policy.quorums.1.operation": "x",
     }
