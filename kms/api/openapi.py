@@ -32,6 +32,7 @@ _MEANINGS = {
     "disk": "the disk's UUIDv7, which is its LUKS UUID too",
     "serial": "the device's serial number",
     "order": "the UUIDv7 of an order to the appliance",
+    "credential": "the passkey's credential id, base64url",
 }
 
 
