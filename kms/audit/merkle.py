@@ -4,7 +4,7 @@
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from kms.errors import InvalidInput, VerificationFailed
 
@@ -152,8 +152,11 @@ class CompactRange:
         return node
 
 
-def root_from_inclusion(leaf: bytes, seq: int, size: int, proof: Sequence[bytes]) -> bytes:
-    """Return the root that an inclusion proof leads to (section 2.1.3.2).
+def inclusion_steps(
+    leaf: bytes, seq: int, size: int, proof: Sequence[bytes]
+) -> Iterator[tuple[bool, bytes]]:
+    """Yield for each hash of an inclusion proof whether it stands to the left of what is known, and
+    the node above both; the last one is the root (section 2.1.3.2).
 
     Raise VerificationFailed for a proof that does not fit ``seq`` and ``size``.
     """
@@ -164,14 +167,21 @@ def root_from_inclusion(leaf: bytes, seq: int, size: int, proof: Sequence[bytes]
     for step in proof:
         if last == 0:
             raise VerificationFailed("the inclusion proof is too long")
-        if place & 1 or place == last:
-            node = node_hash(step, node)
+        left = bool(place & 1) or place == last
+        node = node_hash(step, node) if left else node_hash(node, step)
+        if left:
             place, last = _skip_left_edge(place, last)
-        else:
-            node = node_hash(node, step)
+        yield left, node
         place, last = place >> 1, last >> 1
     if last != 0:
         raise VerificationFailed("the inclusion proof is too short")
+
+
+def root_from_inclusion(leaf: bytes, seq: int, size: int, proof: Sequence[bytes]) -> bytes:
+    """Return the root that an inclusion proof leads to; raise as ``inclusion_steps``."""
+    node = leaf
+    for _left, above in inclusion_steps(leaf, seq, size, proof):
+        node = above
     return node
 
 

@@ -90,6 +90,13 @@ def unverified_checkpoint(note: str) -> Checkpoint:
     return _parse_text(_split(note)[0])
 
 
+def signers(note: str) -> tuple[str, ...]:
+    """Return in whose names a note is signed WITHOUT checking any signature: the log's own, and
+    those of witnesses. Raise VerificationFailed.
+    """
+    return tuple(name for name, _id, _signature in _split(note)[1])
+
+
 def _split(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
     if len(note) > _MAX_CHARS or any(char < " " and char != "\n" for char in note):
         raise VerificationFailed("not a signed note of allowed size")

@@ -20,6 +20,7 @@ from kms.usecases.approvals.registers import Registers
 from kms.usecases.assertions import Assertions
 from kms.usecases.cache import VerifiedCache
 from kms.usecases.escrow_log import EscrowLog
+from kms.usecases.log_walk import LogCheck
 from kms.usecases.passkeys.attempts import Attempts
 from kms.usecases.passkeys.register import Passkeys
 from kms.usecases.rotation.progress import Reseals
@@ -108,6 +109,7 @@ class Services:
     access: Access = field(default_factory=Access)
     locks: Locks = field(default_factory=Locks)
     escrow_log: EscrowLog = field(default_factory=EscrowLog)
+    log_check: LogCheck = field(default_factory=LogCheck)
     reseals: Reseals = field(default_factory=Reseals)
     seals: Seals = field(default_factory=Seals)
     registers: Registers = field(default_factory=Registers)

@@ -95,18 +95,28 @@ def _newest(state: Path, expected: str) -> InForce:
         token = _text(state, number)
     if digest(token.encode()) != expected:
         raise IntegrityFailure("the newest register of people is not the one that the log names")
-    root = _root(state, _last(state, archive.SITE_ROOT))
     try:
-        return InForce(verify_register(token, root), token, expected)
+        return InForce(verify_register(token, site_root(state)), token, expected)
     except ConclaveError as error:
         raise _unreadable(state) from error
 
 
+def site_root(state: Path) -> ec.EllipticCurvePublicKey:
+    """Return the newest site root that the state directory keeps; raise ConfigurationError."""
+    return _root(state, _last(state, archive.SITE_ROOT))
+
+
+def site_roots(state: Path) -> tuple[ec.EllipticCurvePublicKey, ...]:
+    """Return every site root that the state directory keeps, the newest first: a restored site has
+    a new one. Raise ConfigurationError.
+    """
+    return tuple(_root(state, one) for one in range(_last(state, archive.SITE_ROOT), 0, -1))
+
+
 def _verified(state: Path, token: str) -> Register:
-    """Return a register by whichever root of this site signed it: a restored site has a new one."""
+    """Return a register by whichever root of this site signed it."""
     kid = jws.key_id(token, typ=TYP)
-    for number in range(_last(state, archive.SITE_ROOT), 0, -1):
-        root = _root(state, number)
+    for root in site_roots(state):
         if jws.spki_id(root) == kid:
             return verify_register(token, root)
     raise IntegrityFailure("no site root of this site signed the register of people")
