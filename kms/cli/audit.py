@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from kms.cli.audit_list import list_leaves
+from kms.cli.audit_search import search_leaves
 from kms.cli.inputs import read_root, read_text
 from kms.cli.output import Column
 from kms.cli.register import group, register
@@ -33,6 +34,7 @@ def add(app: typer.Typer) -> None:
     audits = group("The audit log: evidence that can be checked without trusting the service.")
     register(audits, "checkpoint", checkpoint)
     register(audits, "list", list_leaves)
+    register(audits, "search", search_leaves)
     register(audits, "export", export)
     register(audits, "verify", verify)
     register(audits, "proof", proof)

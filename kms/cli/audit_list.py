@@ -14,7 +14,7 @@ from kms.i18n import Language, _, language
 if TYPE_CHECKING:
     from kms.client.api import Client
 
-_COLUMNS = (
+COLUMNS = (
     Column("Leaf", "seq"),
     Column("Time", "time"),
     Column("Who", "actor"),
@@ -45,8 +45,8 @@ def list_leaves(
             if (not space or leaf["space"] == space) and (not action or leaf["action"] == action):
                 found.append(leaf)
     found.reverse()
-    rows = [{**leaf, "what": _what(leaf["action"])} for leaf in found]
-    session.output.table({"items": found}, rows, _COLUMNS, empty=_("The log says nothing of that."))
+    rows = [{**leaf, "what": in_words(leaf["action"])} for leaf in found]
+    session.output.table({"items": found}, rows, COLUMNS, empty=_("The log says nothing of that."))
 
 
 def backwards(client: "Client") -> Iterator[dict[str, Any]]:
@@ -65,7 +65,8 @@ def backwards(client: "Client") -> Iterator[dict[str, Any]]:
         end = start
 
 
-def _what(action: str) -> str:
+def in_words(action: str) -> str:
+    """Return what an action is called in the reader's language."""
     from kms.audit.actions import ACTIONS  # noqa: PLC0415 -- heavy
 
     known = ACTIONS.get(action)

@@ -39,6 +39,13 @@ class EvidenceReads(Calls):
         query = {"start": start, "limit": limit}
         return self._to.ask("audit.leaves", query=query).read(audit.LeafPage).items
 
+    def search_leaves(self, before: int | None, limit: int, **wanted: str) -> audit.SearchPage:
+        """Return leaves that fit, newest first; ``wanted``: actor, action, space, meeting,
+        resource_prefix, outcome, phase, code, recipient, since, until.
+        """
+        query = {"before": before, "limit": limit, **wanted}
+        return self._to.ask("audit.search", query=query).read(audit.SearchPage)
+
     def proof(self, leaf: int, size: int | None = None) -> audit.ProofOut:
         """Return the proof that a leaf is in the tree of ``size`` leaves."""
         answer = self._to.ask("audit.proof", query={"size": size}, leaf=leaf)

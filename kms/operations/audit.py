@@ -20,6 +20,11 @@ TABLE = (
         "Read the log's leaves", "读取日志条目",
     ),
     Operation(
+        "audit.search", "GET", "/v1/audit/search", frozenset({AUDITOR}),
+        "Find leaves by who, what, where, when and outcome",
+        "按人员、操作、位置、时间和结果查找日志条目",
+    ),
+    Operation(
         "audit.proof", "GET", "/v1/audit/proofs/{leaf}", frozenset({AUDITOR}),
         "Prove that a leaf is in the log", "证明日志条目在日志之中", errors=("not_found",),
     ),

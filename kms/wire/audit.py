@@ -32,6 +32,18 @@ class LeafPage(Wire):
     next: Count | None = None
 
 
+class SearchPage(Wire):
+    """Leaves that were found, newest first; ``next`` goes into ``before`` to look further back,
+    also of a page that is not full. Of ``tree_size`` leaves ``indexed`` were looked at, and the
+    newest ones while they are few.
+    """
+
+    items: Annotated[tuple[Document, ...], Field(max_length=MAX_PAGE)]
+    next: Count | None = None
+    indexed: Count
+    tree_size: Count
+
+
 class ProofOut(Wire):
     """A leaf and its audit path in the tree of ``size`` leaves (RFC 9162, section 2.1.3)."""
 

@@ -1,5 +1,7 @@
 """The audit log for those who verify it: checkpoints, leaves, proofs, manifests."""
 
+from typing import Any
+
 from starlette.responses import Response
 
 from kms.api import views
@@ -9,7 +11,9 @@ from kms.api.routes.meetings import PAGING
 from kms.domain.ids import parse_epoch, parse_meeting, parse_request_id, parse_space
 from kms.errors import InvalidInput, NotFound
 from kms.policy.authorizer import NOT_THERE, Target
+from kms.ports import LeafFilter
 from kms.usecases.evidence import executed_requests, manifests, registers
+from kms.usecases.journal import search_leaves
 from kms.usecases.services import authorize
 from kms.wire.audit import (
     CheckpointOut,
@@ -21,8 +25,24 @@ from kms.wire.audit import (
     ProofOut,
     RegisterList,
     RegisterOut,
+    SearchPage,
 )
 from kms.wire.evidence import manifest_out, request_out
+
+_FIELDS = (
+    ("actor", "who did it"),
+    ("action", "what, such as envelope.fetch"),
+    ("space", "in which space"),
+    ("meeting", "of which meeting"),
+    ("resource_prefix", "how the resource begins"),
+    ("outcome", "pending, succeeded, refused, failed or interrupted"),
+    ("phase", "intent, result or event"),
+    ("code", "the error's code, of what was refused"),
+    ("recipient", "whose envelope"),
+    ("since", "from this time on, UTC"),
+    ("until", "before this time, UTC"),
+)
+_SEARCH = (*_FIELDS, ("before", "leaves older than this one"), PAGING[1])
 
 
 def endpoints() -> tuple[Endpoint, ...]:
@@ -31,6 +51,7 @@ def endpoints() -> tuple[Endpoint, ...]:
         Endpoint("audit.checkpoint", _newest, CheckpointOut),
         Endpoint("audit.checkpoints", _checkpoints, CheckpointPage, query=PAGING),
         Endpoint("audit.leaves", _leaves, LeafPage, query=(("start", "first leaf"), PAGING[1])),
+        Endpoint("audit.search", _search, SearchPage, query=_SEARCH),
         Endpoint("audit.proof", _proof, ProofOut, query=(("size", "tree size, else the newest"),)),
         Endpoint(
             "audit.consistency",
@@ -73,6 +94,22 @@ async def _leaves(context: Context) -> Response:
     items = tuple(leaf.decode("utf-8") for leaf in page)
     following = start + len(items) if len(items) == limit else None
     return json_reply(LeafPage(start=start, items=items, next=following))
+
+
+async def _search(context: Context) -> Response:
+    query = context.query(*(name for name, _ in _SEARCH))
+    fields: dict[str, Any] = {name: query.text(name) for name, _ in _FIELDS}
+    wanted = LeafFilter(**fields)
+    before = query.number("before", 0) if query.text("before") else None
+    page = await search_leaves(context.services, context.call, wanted, before, query.limit())
+    return json_reply(
+        SearchPage(
+            items=tuple(data.decode("utf-8") for data in page.bodies),
+            next=page.next,
+            indexed=page.indexed,
+            tree_size=page.tree_size,
+        )
+    )
 
 
 async def _proof(context: Context) -> Response:
