@@ -8,6 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kms.i18n import _
 from kms.web import words
+from kms.web.reasons import reason
 
 HERE = Path(__file__).parent
 
@@ -28,6 +29,7 @@ def environment() -> Environment:
     filters = (words.word, words.moment, words.machine, words.length, words.short, words.count)
     made.filters.update({one.__name__: one for one in filters})
     made.filters["said"] = words.said
+    made.filters["reason"] = reason
     return made
 
 

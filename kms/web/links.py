@@ -1,0 +1,27 @@
+"""Links of the board that carry fields, and the fields that several pages read alike."""
+
+from urllib.parse import urlencode
+
+from kms.domain.ids import SpaceName, parse_space
+from kms.errors import InvalidInput
+from kms.web.visit import Visit
+
+
+def href(path: str, **fields: object) -> str:
+    """Return a link with those of the fields that say something."""
+    said = {name: str(value) for name, value in fields.items() if value not in ("", None, False)}
+    return f"{path}?{urlencode(said)}" if said else path
+
+
+def chosen_space(visit: Visit, name: str = "space") -> SpaceName | str:
+    """Return the space of a filter, empty if none was chosen; raise InvalidInput."""
+    text = visit.query(name)
+    return parse_space(text) if text else ""
+
+
+def chosen_flag(visit: Visit, name: str) -> bool:
+    """Return whether a box was ticked; raise InvalidInput."""
+    text = visit.query(name)
+    if text not in {"", "1"}:
+        raise InvalidInput(f"{name} is 1 or is left out")
+    return bool(text)
