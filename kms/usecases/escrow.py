@@ -5,7 +5,7 @@ whose drill is due from the register of people, which the site root signed.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kms.domain.people import Part, Register
 from kms.policy.authorizer import Target
@@ -14,6 +14,7 @@ from kms.usecases.coverage import Coverage, Gap, count_space
 from kms.usecases.escrow_log import Generation, Obligation
 from kms.usecases.queries import is_present, living_spaces
 from kms.usecases.services import Call, Services, authorize
+from kms.usecases.veil import is_hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,64 @@ async def escrow_status(services: Services, call: Call) -> EscrowStatus:
         holders=_holders(register, services.seconds()),
         obligations=services.escrow_log.obligations(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """How many of a space's keys that are not destroyed could be recovered."""
+
+    space: str
+    epochs: int
+    covered: int
+
+
+@dataclass(frozen=True, slots=True)
+class EscrowOverview:
+    """Escrow without a look at the keys: what the watcher counted at ``counted`` (whole seconds; 0:
+    not yet) in the caller's spaces, all else as it is now. Of gaps only the first are shown; one
+    without a meeting is of a meeting that the caller may not learn of.
+    """
+
+    generations: tuple[Generation, ...]
+    blobs: frozenset[int]
+    counted: int
+    spaces: tuple[Covered, ...]
+    gaps: tuple[Gap, ...]
+    unknown: tuple[str, ...]
+    drilled: str
+    holders: tuple[Holder, ...]
+    obligations: tuple[Obligation, ...]
+
+
+async def escrow_overview(services: Services, call: Call) -> EscrowOverview:
+    """Return escrow as last counted; raise IntegrityFailure, ConfigurationError."""
+    await authorize(services, call, Target(), "escrow")
+    register = services.registers.in_force(services.store, services.settings.paths.state).register
+    known, blobs, _live = live_generations(services)
+    last, reaches = services.watched.facts.escrow, call.principal.reaches
+    found = last.coverage if last and last.coverage else Coverage()
+    return EscrowOverview(
+        generations=tuple(known[n] for n in sorted(known)),
+        blobs=blobs,
+        counted=last.counted if last else 0,
+        spaces=tuple(
+            Covered(name, found.epochs[name], found.covered[name])
+            for name in sorted(found.epochs)
+            if reaches(name)
+        ),
+        gaps=tuple(
+            [await _veiled(services, call, one) for one in found.shown if reaches(one.space)]
+        ),
+        unknown=tuple(filter(reaches, last.unknown if last else ())),
+        drilled=services.escrow_log.drilled,
+        holders=_holders(register, services.seconds()),
+        obligations=services.escrow_log.obligations(),
+    )
+
+
+async def _veiled(services: Services, call: Call, gap: Gap) -> Gap:
+    hidden = await is_hidden(services, call.principal, gap.space, gap.meeting)
+    return replace(gap, meeting="") if hidden else gap
 
 
 def live_generations(

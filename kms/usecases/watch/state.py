@@ -6,10 +6,14 @@ Numbers only, read without checking rows: nothing is decided on them but what pe
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from kms.domain.disks import DiskState
 from kms.usecases.watch.board import Board
 from kms.usecases.watch.history import History
+
+if TYPE_CHECKING:
+    from kms.usecases.coverage import Coverage
 
 READY = "ready"
 
@@ -56,11 +60,16 @@ class Vaults:
 
 @dataclass(frozen=True, slots=True)
 class Escrow:
-    """What escrow status counts that people have to do something about."""
+    """What escrow status counts that people have to do something about. ``coverage``: what was
+    found at ``counted`` (whole seconds; 0: never); of the spaces ``unknown`` nothing was.
+    """
 
     gaps: int
     drills: int
     owed: int
+    counted: int = 0
+    coverage: "Coverage | None" = None
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

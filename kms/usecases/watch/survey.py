@@ -200,6 +200,9 @@ async def look_at_escrow(services: Services) -> None:
         found.coverage.gaps,
         sum(one.overdue for one in found.holders),
         len(found.obligations),
+        services.seconds(),
+        found.coverage,
+        found.unknown,
     )
 
 
