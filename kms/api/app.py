@@ -43,6 +43,9 @@ from kms.api.routes.events import Streams
 from kms.errors import ConclaveError, InvalidInput, MethodNotAllowed, NotFound
 from kms.operations import OPERATIONS
 from kms.usecases.services import Services
+from kms.web import app as board
+from kms.web.app import Board
+from kms.web.live import STREAM
 
 OPENAPI = "/v1/openapi.json"
 _STREAMS_SHARE = 4
@@ -58,8 +61,8 @@ _NO_TELEMETRY: TelemetryConfig = {
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The ASGI applications to serve: callers', and browsers' if there is a board. ``streams`` and
-    ``polls`` are told when the service stops.
+    """The ASGI applications to serve: callers', and browsers' if there is a board. ``streams``,
+    ``polls`` and ``pages`` are told when the service stops.
     """
 
     asgi: ASGIApp
@@ -67,11 +70,14 @@ class Api:
     app: FastAPI
     streams: Streams
     polls: Polls
+    pages: Board | None
 
     def stop(self) -> None:
         """End what would go on for ever, or for long."""
         self.streams.stop()
         self.polls.stop()
+        if self.pages:
+            self.pages.stop()
 
 
 def create_app(services: Services) -> FastAPI:
@@ -91,8 +97,10 @@ def build(services: Services) -> Api:
         OPERATIONS["event.follow"].path: None,
         OPERATIONS["disk-order.take"].path: MOST_SECONDS + limits.request_seconds,
     }
+    pages = board.build(services, services.settings.board) if services.settings.board else None
+    browsers = Limits(pages.asgi, limits, {STREAM: None}) if pages else None
     asgi = Limits(Hosts(known, limits), limits, longer)
-    return Api(asgi, None, app, streams, polls)
+    return Api(asgi, browsers, app, streams, polls, pages)
 
 
 def _fastapi(services: Services, streams: Streams, polls: Polls) -> tuple[FastAPI, list[Route]]:

@@ -32,7 +32,11 @@ _PLACES = (
     Column("Site root", "site_root"),
     Column("Escrow shares", "shares"),
 )
-_ENDPOINTS = (Column("Unix socket", "socket"), Column("Mutual TLS", "tls"))
+_ENDPOINTS = (
+    Column("Unix socket", "socket"),
+    Column("Mutual TLS", "tls"),
+    Column("Board", "board"),
+)
 _STATUS = (
     Column("Site", "site"),
     Column("Spaces", "spaces"),
@@ -143,7 +147,11 @@ def _announce(output: Output, settings: "Settings") -> None:
     output.banner(settings.site.banner)
     where = json.loads((settings.paths.run / "endpoints.json").read_text(encoding="utf-8"))
     tls = where.get("tls")
-    row = {"socket": where["socket"], "tls": tls and f"https://{tls['address']}:{tls['port']}"}
+    row = {
+        "socket": where["socket"],
+        "tls": tls and f"https://{tls['address']}:{tls['port']}",
+        "board": where.get("board"),
+    }
     output.record(where, row, _ENDPOINTS)
 
 

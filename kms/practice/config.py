@@ -2,7 +2,10 @@
 
 import json
 import os
+import secrets
+import socket
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -46,21 +49,30 @@ key = {key}
 client_ca = {client_ca}
 hosts = ["127.0.0.1", "localhost"]
 
-[[caller]]
+{board}[[caller]]
 uid = {uid}
 principal = "practice-console"
 roles = ["appliance", "auditor", "officer", "operator"]
 spaces = ["*"]
 """
 
+_BOARD = """\
+[board]
+origin = "http://localhost:{port}"
 
-def write_config(site: PracticeSite, profile: Path) -> None:
+"""
+_PORTS = range(20_000, 32_000)
+
+
+def write_config(site: PracticeSite, profile: Path, *, board: bool = True) -> None:
     """Write the configuration in one step: its presence says that the site is complete."""
-    draft_config(site, profile).rename(site.config)
+    draft_config(site, profile, board=board).rename(site.config)
 
 
-def draft_config(site: PracticeSite, profile: Path) -> Path:
-    """Write the configuration under another name, for the ceremonies that complete the site."""
+def draft_config(site: PracticeSite, profile: Path, *, board: bool = True) -> Path:
+    """Write the configuration under another name, for the ceremonies that complete the site.
+    Without a ``board`` the service takes no fixed port.
+    """
     text = _CONFIG.format(
         mark=BANNER,
         site_id=_quoted(site.site_id),
@@ -74,10 +86,22 @@ def draft_config(site: PracticeSite, profile: Path) -> Path:
         certificate=_quoted(site.tls_certificate),
         key=_quoted(site.tls_key),
         client_ca=_quoted(site.tls_ca),
+        board=_BOARD.format(port=_free_port()) if board else "",
         uid=os.getuid(),
     )
     write_new(site.draft, text.encode(), PUBLIC)
     return site.draft
+
+
+def _free_port() -> int:
+    """Return a TCP port of loopback that nobody listens on now, and that the system gives to no
+    connection. A board's port is part of its origin, to which passkeys are bound, so it is fixed.
+    """
+    while True:
+        port = _PORTS.start + secrets.randbelow(len(_PORTS))
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _tokens() -> str:

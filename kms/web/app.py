@@ -115,7 +115,7 @@ class _Entry:
 
     def _visit(self, page: Page, request: Request) -> Visit:
         peer = request.scope.get("extensions", {}).get(_PEER)
-        spki: str = getattr(peer, "spki", "")
+        spki = peer.spki if peer and peer.expires > self._services.clock.now() else ""
         bound = digest(request.headers.get("user-agent", "").encode())
         found = self._sessions.find(read_cookie(request, SESSION), bound, spki)
         session = found or Session("", "", bound, 0.0, 0.0)

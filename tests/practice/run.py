@@ -18,6 +18,7 @@ from tests.practice.service import Service
 from tests.scenarios.bays import HostBay, host_bay
 
 HERE = Path(__file__).parents[2] / ".practice"
+PRACTICE_AUDITOR = "zhao-auditor"
 
 
 def main() -> int:
@@ -90,11 +91,24 @@ def _serve(service: Service, account: Account) -> int:
     account.say(f"Unix socket {service.settings.paths.api_socket}")
     account.say(f"mutual TLS  {service.url}")
     account.say(f"try: ./dev conclave --config {service.site.config} status")
+    _say_board(service, account)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return service.wait()
     except KeyboardInterrupt:
         return 0
+
+
+def _say_board(service: Service, account: Account) -> None:
+    board = service.settings.board
+    if board is None:
+        return
+    account.say(f"board       {board.origin}: invite somebody to enrol a passkey, such as an auditor:")
+    credential = service.site.person_key(PRACTICE_AUDITOR)
+    account.say(
+        f"./dev conclave --config {service.site.config} passkey invite {PRACTICE_AUDITOR} "
+        f"--credential {credential}"
+    )
 
 
 if __name__ == "__main__":
