@@ -5,6 +5,7 @@ asked for. Whether a challenge was fresh is judged where it was given out.
 """
 
 import hashlib
+import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,10 @@ from kms.statements.card import load_key
 
 _MAX_BYTES = 4096
 _KEY_FIELDS = {1, 3, -1, -2, -3}
-_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)
+_UNREADABLE = (
+    *(ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError),
+    struct.error,
+)
 """What the parsers of foreign bytes raise."""
 
 
