@@ -103,7 +103,7 @@ def _say_board(service: Service, account: Account) -> None:
     board = service.settings.board
     if board is None:
         return
-    account.say(f"board       {board.origin}: invite somebody to enrol a passkey, such as an auditor:")
+    account.say(f"board       {board.origin}; invite somebody to enrol a passkey there:")
     credential = service.site.person_key(PRACTICE_AUDITOR)
     account.say(
         f"./dev conclave --config {service.site.config} passkey invite {PRACTICE_AUDITOR} "
