@@ -106,8 +106,8 @@ def _say_board(service: Service, account: Account) -> None:
     account.say(f"board       {board.origin}; invite somebody to enrol a passkey there:")
     credential = service.site.person_key(PRACTICE_AUDITOR)
     account.say(
-        f"./dev conclave --config {service.site.config} passkey invite {PRACTICE_AUDITOR} "
-        f"--credential {credential}"
+        f"./dev conclave --config {service.site.config} passkey invite "
+        f"--person {PRACTICE_AUDITOR} --key {credential}"
     )
 
 
