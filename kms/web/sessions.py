@@ -16,10 +16,13 @@ from kms.settings import Board
 
 _BYTES = 32
 MOST = 2000
-"""Sessions kept at most, anonymous ones among them; the one unused for longest gives way."""
+"""Sessions kept at most. The anonymous one that is unused for longest gives way: whoever begins
+many of them signs nobody out.
+"""
 MOST_OF_PERSON = 5
 """Sessions that one person can have at a time."""
 _ANONYMOUS_SECONDS = 600
+_MOST_DRAFTS = 8
 
 
 @dataclass(slots=True)
@@ -28,7 +31,8 @@ class Session:
 
     ``bound`` is what the browser said of itself when the session began, ``spki`` the key of the
     client certificate that it must go on showing (empty: none). ``challenge`` waits for a passkey's
-    answer and is used once. ``csrf`` stands in every form.
+    answer and is used once. ``csrf`` stands in every form. ``drafts`` wait for the person's
+    signature, by what each is about.
     """
 
     id: str
@@ -41,12 +45,26 @@ class Session:
     confirmed: float = 0.0
     challenge: Any = None
     notice: tuple[str, str] | None = None
+    drafts: OrderedDict[str, Any] = field(default_factory=OrderedDict)
     streams: int = field(default=0, compare=False)
 
     def take_challenge(self) -> Any:
         """Return the challenge that waits, once; None if there is none."""
         found, self.challenge = self.challenge, None
         return found
+
+    def keep_draft(self, about: str, draft: Any) -> None:
+        """Keep what the person may sign next, instead of an earlier one about the same; one too
+        many forgets the oldest.
+        """
+        self.drafts[about] = draft
+        self.drafts.move_to_end(about)
+        while len(self.drafts) > _MOST_DRAFTS:
+            self.drafts.popitem(last=False)
+
+    def take_draft(self, about: str) -> Any:
+        """Return what waits for a signature, once; None if nothing does."""
+        return self.drafts.pop(about, None)
 
 
 class Sessions:
@@ -73,8 +91,8 @@ class Sessions:
         if principal:
             for one in self.of_person(principal.name)[:-MOST_OF_PERSON]:
                 self.end(one)
-        while len(self._sessions) > MOST:
-            self._sessions.popitem(last=False)
+        if len(self._sessions) > MOST:
+            self.end(next((one for one in self._sessions.values() if not one.principal), session))
         return session
 
     def renew(self, session: Session) -> Session:
@@ -84,6 +102,11 @@ class Sessions:
         session.csrf = secrets.token_urlsafe(_BYTES)
         self._sessions[session.id] = session
         return session
+
+    def lasted(self, session: Session) -> tuple[float, float]:
+        """Return for how many seconds a session has lasted, and has not been used."""
+        now = self._clock()
+        return now - session.began, now - session.used
 
     def find(self, token: str, bound: str, spki: str) -> Session | None:
         """Return the session of a cookie if it is alive and this is its browser."""

@@ -1,0 +1,123 @@
+"""Sessions of the board: short, bound to one browser, under a new id at each proof of who it is."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from kms.domain.models import EVERY_SPACE, Principal, PrincipalKind, Role, Strength
+from kms.settings import Board
+from kms.web import sessions as module
+from kms.web.sessions import MOST_OF_PERSON, Sessions
+
+BROWSER = "a browser"
+BOARD = Board(
+    origin="http://localhost:8000", idle_seconds=900, session_seconds=3600, confirm_seconds=300
+)
+
+
+@dataclass
+class Clock:
+    """A clock that the test moves."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def sessions(clock: Clock) -> Sessions:
+    return Sessions(BOARD, clock)
+
+
+def person(name: str = "zhao-auditor") -> Principal:
+    return Principal(
+        name=name,
+        kind=PrincipalKind.PASSKEY,
+        proof="credential",
+        roles=frozenset({Role.AUDITOR}),
+        spaces=frozenset({EVERY_SPACE}),
+        strength=Strength.TWO_FACTORS,
+    )
+
+
+def test_a_session_is_found_by_its_own_browser_alone(sessions):
+    session = sessions.begin(BROWSER, person())
+    assert sessions.find(session.id, BROWSER, "") is session
+    assert sessions.find(session.id, "another browser", "") is None
+    assert sessions.find("another id", BROWSER, "") is None
+
+
+def test_a_session_by_certificate_wants_that_certificate_each_time(sessions):
+    session = sessions.begin(BROWSER, person(), "a key")
+    assert sessions.find(session.id, BROWSER, "a key") is session
+    assert sessions.find(session.id, BROWSER, "") is None
+    assert sessions.find(session.id, BROWSER, "another key") is None
+
+
+def test_a_session_that_rests_too_long_ends(sessions, clock):
+    session = sessions.begin(BROWSER, person())
+    clock.now += BOARD.idle_seconds - 1
+    assert sessions.find(session.id, BROWSER, "") is session
+    clock.now += BOARD.idle_seconds
+    assert sessions.find(session.id, BROWSER, "") is None
+    assert not sessions.is_alive(session)
+
+
+def test_a_session_that_is_used_ends_all_the_same(sessions, clock):
+    session = sessions.begin(BROWSER, person())
+    for _ in range(BOARD.session_seconds // 600 - 1):
+        clock.now += 600
+        assert sessions.find(session.id, BROWSER, "") is session
+    clock.now += 600
+    assert sessions.find(session.id, BROWSER, "") is None
+
+
+def test_looking_whether_it_lives_does_not_keep_it_alive(sessions, clock):
+    session = sessions.begin(BROWSER, person())
+    for _ in range(9):
+        clock.now += 100
+        sessions.is_alive(session)
+    assert not sessions.is_alive(session)
+
+
+def test_proof_makes_a_new_id_and_a_new_token(sessions, clock):
+    session = sessions.begin(BROWSER, person())
+    before, token = session.id, session.csrf
+    clock.now += BOARD.confirm_seconds
+    assert not sessions.is_confirmed(session)
+    sessions.confirm(session)
+    assert sessions.is_confirmed(session)
+    assert sessions.find(before, BROWSER, "") is None
+    assert sessions.find(session.id, BROWSER, "") is session
+    assert session.csrf != token
+
+
+def test_one_session_too_many_of_a_person_ends_the_oldest(sessions, clock):
+    other = sessions.begin(BROWSER, person("wang-security"))
+    made = []
+    for _ in range(MOST_OF_PERSON + 1):
+        clock.now += 1
+        made.append(sessions.begin(BROWSER, person()))
+    assert [sessions.is_alive(one) for one in made] == [False] + [True] * MOST_OF_PERSON
+    assert sessions.is_alive(other)
+
+
+def test_a_crowd_of_nobodies_signs_nobody_out(sessions, monkeypatch):
+    monkeypatch.setattr(module, "MOST", 10)
+    signed_in = sessions.begin(BROWSER, person())
+    crowd = [sessions.begin(BROWSER) for _ in range(30)]
+    assert sessions.is_alive(signed_in)
+    assert sum(map(sessions.is_alive, crowd)) == 9
+    assert sessions.is_alive(crowd[-1])
+
+
+def test_a_challenge_is_taken_once(sessions):
+    session = sessions.begin(BROWSER)
+    session.challenge = "a challenge"
+    assert (session.take_challenge(), session.take_challenge()) == ("a challenge", None)
