@@ -25,17 +25,16 @@ from kms.ceremonies.kinds.unseal import Unsealed
 from kms.ceremonies.paper.handbook import CARRIES, DUTIES
 from kms.ceremonies.paper.sample import example_brief
 from kms.ceremonies.people.signing import What
+from kms.ceremonies.record.standing import Stage
 from kms.ceremonies.record.transcript import Result
 from kms.cli.exits import MEANINGS
-from kms.cli.people import Standing
-from kms.cli.records_view import Stage
 from kms.cli.reference import error_classes
 from kms.domain.alerts import Severity
 from kms.domain.approvals import RULES
 from kms.domain.approvals import Standing as RequestStanding
 from kms.domain.disks import DiskState, OrderKind, OrderState, Preparation, Work
 from kms.domain.models import RecipientKind, ReleaseClass, RotationReason
-from kms.domain.people import CredentialKind, Part
+from kms.domain.people import CredentialKind, Part, Standing
 from kms.domain.score import EvidenceKind
 from kms.domain.states import KeyState, MeetingState
 from kms.i18n import CATALOGUES, DOMAIN, LOCALE_DIR, Language

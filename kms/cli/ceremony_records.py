@@ -53,8 +53,7 @@ def list_ceremonies(session: Session, state: StateOption = None) -> None:
     """List all ceremonies with kind, state, time and digest of the transcript."""
     from kms.cli import records_view  # noqa: PLC0415 -- heavy
 
-    found = records_view.ceremonies(records_view.state_of(session, state), int(time.time()))
-    rows = [one.row() for one in found]
+    rows = records_view.ceremonies(records_view.state_of(session, state), int(time.time()))
     session.output.table({"items": rows}, rows, _LIST)
 
 
@@ -115,8 +114,8 @@ def print_document(
 
     It prints what the file says; whether that holds, conclave ceremony verify tells.
     """
+    from kms.ceremonies.paper.papers import paper_of  # noqa: PLC0415 -- heavy
     from kms.ceremonies.record.durable import write_new  # noqa: PLC0415 -- for this command alone
-    from kms.cli.papers import paper_of  # noqa: PLC0415 -- heavy
     from kms.documents.pdf import render_pdf  # noqa: PLC0415 -- loads the typesetter
 
     paper, made = paper_of(_read(file))

@@ -112,9 +112,9 @@ def _show(session: Session, transcript: "Transcript", plan: "Plan") -> None:
 
 def _rows(transcript: "Transcript", plan: "Plan") -> list[dict[str, Any]]:
     from kms.ceremonies.catalogue import ceremony_of, read_brief  # noqa: PLC0415 -- heavy
+    from kms.ceremonies.paper.papers import register_in  # noqa: PLC0415 -- heavy
     from kms.ceremonies.record.entries import StepDone  # noqa: PLC0415 -- heavy
     from kms.cli.desk import rows  # noqa: PLC0415 -- heavy
-    from kms.cli.papers import register_in  # noqa: PLC0415 -- heavy
 
     brief = read_brief(plan, register_in(transcript), transcript.register, transcript.binding)
     done = {entry.step for entry in transcript.entries if isinstance(entry, StepDone)}

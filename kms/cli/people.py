@@ -1,7 +1,6 @@
 """people: show the register of people, verified: who is in office, and whose drill is overdue."""
 
 import time
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,16 +15,6 @@ from kms.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-
-class Standing(StrEnum):
-    """How a person stands at some time."""
-
-    IN_OFFICE = "in-office"
-    NOT_BEGUN = "term-not-begun"
-    ENDED = "term-ended"
-    DRILL_OVERDUE = "drill-overdue"
-    REMOVED = "removed"
 
 
 _NAMED = (Column("Person", "name"), Column("Name", "display"), Column("Part", "part", word))
@@ -89,19 +78,6 @@ def show(
     session.output.record(row, {**row, "keys": keys}, (*_NAMED, *_PLACED, *_HISTORY))
 
 
-def standing(person: Person, now: int) -> Standing:
-    """Return how a person stands; ``now`` in whole seconds."""
-    if person.removed:
-        return Standing.REMOVED
-    if now < person.term_from:
-        return Standing.NOT_BEGUN
-    if now >= person.term_until:
-        return Standing.ENDED
-    if person.drill_due and now >= person.drill_due:
-        return Standing.DRILL_OVERDUE
-    return Standing.IN_OFFICE
-
-
 def _row(person: Person, now: int) -> dict[str, Any]:
     """Return a person as the document has them; what they do not have is null."""
     return {
@@ -116,7 +92,7 @@ def _row(person: Person, now: int) -> dict[str, Any]:
         "drill_due": moment(person.drill_due) if person.drill_due else None,
         "removed": moment(person.removed) if person.removed else None,
         "replaced_by": person.replaced_by or None,
-        "state": standing(person, now).value,
+        "state": person.standing(now).value,
         "credentials": [{"id": one.kid, "kind": one.kind.value} for one in person.credentials],
     }
 

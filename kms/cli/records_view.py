@@ -1,8 +1,6 @@
 """Shows ceremonies as their folders have them: how far they are, who signed, what was done."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,7 @@ from kms.ceremonies.record.entries import Deviation, Started, StepDone, StepFail
 from kms.ceremonies.record.folder import CEREMONIES as FOLDER
 from kms.ceremonies.record.folder import TRANSCRIPT, Folder
 from kms.ceremonies.record.journal import REQUEST, Journal
+from kms.ceremonies.record.standing import Standing, folders, standing
 from kms.ceremonies.record.transcript import Transcript, decode_transcript
 from kms.cli.output import Output, moment
 from kms.cli.session import Session
@@ -17,38 +16,6 @@ from kms.domain.models import ReleaseClass
 from kms.errors import IntegrityFailure, NotFound
 from kms.i18n import _
 from kms.statements.canonical import digest, unb64u
-
-
-class Stage(StrEnum):
-    """How far a ceremony is."""
-
-    CALLED = "called"
-    EXPIRED = "expired"
-    BEGUN = "begun"
-    TO_BE_SIGNED = "to-be-signed"
-    DONE = "done"
-    ABORTED = "aborted"
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """One ceremony: its stage, when that was reached, and its transcript's digest, if any."""
-
-    folder: Folder
-    stage: Stage
-    time: int
-    sha256: str
-
-    def row(self) -> dict[str, Any]:
-        """Return it as a row of the table of all ceremonies."""
-        request = self.folder.request()
-        return {
-            "id": request.ceremony,
-            "kind": request.kind,
-            "state": self.stage.value,
-            "time": moment(self.time),
-            "transcript": self.sha256 or None,
-        }
 
 
 def release_classes(state: Path) -> dict[str, ReleaseClass]:
@@ -73,32 +40,20 @@ def folder_of(session: Session, ceremony: str, state: Path | None = None) -> Pat
     return path
 
 
-def ceremonies(state: Path, now: int) -> list[Standing]:
-    """Return every ceremony in the state directory, the newest request last."""
-    found = [
-        Folder(path)
-        for path in sorted((state / FOLDER).glob("[!.]*/"))
-        if (path / REQUEST).is_file()
-    ]
-    return sorted(
-        (standing(one, now) for one in found), key=lambda one: one.folder.request().issued
-    )
+def ceremonies(state: Path, now: int) -> list[dict[str, Any]]:
+    """Return a row for every ceremony in the state directory, the newest request last."""
+    return [_row(standing(folder, now)) for folder in folders(state)]
 
 
-def standing(folder: Folder, now: int) -> Standing:
-    """Return how a ceremony stands; raise IntegrityFailure, VerificationFailed."""
-    progress, request = Journal.open(folder.path).progress, folder.request()
-    payload = folder.payload()
-    sha256 = digest(payload) if payload is not None and progress.recorded else ""
-    if progress.started is None:
-        stage = Stage.EXPIRED if now >= request.expires else Stage.CALLED
-        return Standing(folder, stage, request.issued, "")
-    if not progress.recorded:
-        return Standing(folder, Stage.BEGUN, progress.time, "")
-    if not (folder.path / TRANSCRIPT).is_file():
-        return Standing(folder, Stage.TO_BE_SIGNED, progress.time, sha256)
-    stage = Stage.ABORTED if progress.aborted else Stage.DONE
-    return Standing(folder, stage, progress.time, sha256)
+def _row(found: Standing) -> dict[str, Any]:
+    request = found.folder.request()
+    return {
+        "id": request.ceremony,
+        "kind": request.kind,
+        "state": found.stage.value,
+        "time": moment(found.time),
+        "transcript": found.sha256 or None,
+    }
 
 
 def payload_digest(folder: Folder) -> bytes:
@@ -123,7 +78,7 @@ def detail(folder: Folder, now: int) -> dict[str, Any]:
     found, entries = standing(folder, now), Journal.open(folder.path).entries()
     begun = next((one for one in entries if isinstance(one, Started)), None)
     return {
-        **found.row(),
+        **_row(found),
         "approved": sorted(begun.approvals if begun else folder.approvals()),
         "signed": sorted(folder.signatures()),
         "steps": [_step(one) for one in entries if isinstance(one, StepDone | StepFailed)],

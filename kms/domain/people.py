@@ -32,6 +32,16 @@ class CredentialKind(StrEnum):
     SOFTWARE = "software"
 
 
+class Standing(StrEnum):
+    """How a person stands at some time."""
+
+    IN_OFFICE = "in-office"
+    NOT_BEGUN = "term-not-begun"
+    ENDED = "term-ended"
+    DRILL_OVERDUE = "drill-overdue"
+    REMOVED = "removed"
+
+
 @dataclass(frozen=True, slots=True)
 class Credential:
     """A P-256 signing key: ``kid`` is the SHA-256 of ``spki`` (DER), both base64url."""
@@ -66,6 +76,18 @@ class Person:
     def in_office(self, now: int) -> bool:
         """Whether the person may act at ``now``."""
         return not self.removed and self.term_from <= now < self.term_until
+
+    def standing(self, now: int) -> Standing:
+        """Return how the person stands at ``now``."""
+        if self.removed:
+            return Standing.REMOVED
+        if now < self.term_from:
+            return Standing.NOT_BEGUN
+        if now >= self.term_until:
+            return Standing.ENDED
+        if self.drill_due and now >= self.drill_due:
+            return Standing.DRILL_OVERDUE
+        return Standing.IN_OFFICE
 
     def reaches(self, space: str) -> bool:
         """Whether the person may approve for a space; for the site (empty) only who may for all."""

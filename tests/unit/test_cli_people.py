@@ -13,8 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from kms.cli.people import Standing, standing
-from kms.domain.people import Register
+from kms.domain.people import Register, Standing
 from kms.statements import jws
 from kms.statements.card import make_card, read_card
 from kms.statements.register import TYP, encode_register
@@ -129,11 +128,11 @@ def test_a_folder_without_a_register_says_where_one_comes_from(cli: Cli, tmp_pat
     ],
 )
 def test_how_a_person_stands(changes: dict[str, int], at: int, expected: Standing) -> None:
-    assert standing(replace(register().person("li-security"), **changes), at) is expected
+    assert replace(register().person("li-security"), **changes).standing(at) is expected
 
 
 def test_who_has_no_share_is_never_late_for_a_drill() -> None:
-    assert standing(register().person("chen-admin"), NOW + 200 * 86_400) is Standing.IN_OFFICE
+    assert register().person("chen-admin").standing(NOW + 200 * 86_400) is Standing.IN_OFFICE
 
 
 # --- cards ---------------------------------------------------------------------------------------
