@@ -105,9 +105,9 @@ class Visit:
         """Return a field of the form; raise InvalidInput if it comes twice."""
         return _one(_fields(self.body), name, default)
 
-    def show(self, template: str, status: int = 200, **values: Any) -> Response:
+    def show(self, template: str, code: int = 200, /, **values: Any) -> Response:
         """Return a page or a part of one."""
-        return HTMLResponse(render(template, {**self._values(), **values}), status)
+        return HTMLResponse(render(template, {**self._values(), **values}), code)
 
     def go(self, path: str, **query: str) -> Response:
         """Send the browser on, after an act."""

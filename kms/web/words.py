@@ -96,6 +96,8 @@ def count(value: float) -> str:
 def said(error: ConclaveError) -> str:
     """Return what an error says in the present language, as commands do."""
     text = _(error.message)
+    if type(error) is ConclaveError:  # what failed is the log's business
+        return _("A fault in Conclave itself.")
     if language() is not Language.EN and text == error.message:
         first = (type(error).__doc__ or "").partition("\n")[0]
         return f"{_(first)} {error.message}"
