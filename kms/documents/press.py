@@ -23,13 +23,17 @@ FAMILIES = ("Noto Sans CJK SC", "Noto Sans Mono CJK SC", "Noto Serif CJK SC")
 
 _STANDARDS: "Standards" = ["a-2a", "ua-1"]
 """Kept readable for decades (PDF/A) and for everybody (PDF/UA)."""
+ATTACHING: "Standards" = ["a-3a", "ua-1"]
+"""The same, for a document that carries other files (PDF/A-3)."""
 
 
-def press(template: str, data: Mapping[str, Any], made: int) -> bytes:
+def press(
+    template: str, data: Mapping[str, Any], made: int, standards: "Standards" = _STANDARDS
+) -> bytes:
     """Return the PDF of a template with its data. ``made`` (whole seconds) is its date, so that
     equal data give equal bytes. Raise ConfigurationError if a font or a character is missing.
     """
-    return b"".join(_compile(template, data, made, "pdf", _STANDARDS))
+    return b"".join(_compile(template, data, made, "pdf", standards))
 
 
 def drawings(template: str, data: Mapping[str, Any], made: int) -> list[bytes]:

@@ -1,0 +1,1 @@
+"""Compliance reports: figures worked out from an evidence bundle, and what clauses come to."""

@@ -1,0 +1,139 @@
+"""A report as data: every figure with its query and evidence, and what the clauses come to.
+
+It is JSON in canonical form, so that two who work it out from one bundle get the same bytes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kms.domain.reports import Period
+from kms.errors import InvalidInput, VerificationFailed
+from kms.reports.catalogue import Clause, clauses, figures, meets
+from kms.reports.figures import Rows, opened
+from kms.reports.masking import mask_name, mask_rows
+from kms.statements.canonical import decode_record, encode_record
+
+FORMAT = "conclave-report-1"
+
+
+@dataclass(frozen=True, slots=True)
+class FigureOut:
+    """A figure: its query, what it yields (``more`` rows were left out), how many leaves or
+    documents it counts, the first and last of them, the query that yields them, and the SHA-256 of
+    their texts (figures.Worked).
+    """
+
+    id: str
+    query: str
+    rows: Rows
+    more: int
+    counted: int
+    first: int
+    last: int
+    sources: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClauseOut:
+    """What a clause comes to: ``as-expected``, ``to-explain``, ``shown``, ``attested``, ``n/a``."""
+
+    id: str
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A whole report. ``maker`` made it; ``size`` and ``root`` (base64url) are the tree of the
+    bundle, whose SHA-256 is ``bundle``. ``offset``: minutes that the site's time is ahead of UTC.
+    """
+
+    format: str
+    site: str
+    report: str
+    maker: str
+    since: int
+    until: int
+    made: int
+    offset: int
+    size: int
+    root: str
+    bundle: str
+    masked: bool
+    figures: tuple[FigureOut, ...]
+    clauses: tuple[ClauseOut, ...]
+
+    def figure(self, name: str) -> FigureOut:
+        """Return a figure; raise InvalidInput."""
+        for one in self.figures:
+            if one.id == name:
+                return one
+        raise InvalidInput(f"the report has no figure {name}")
+
+
+def work_out(
+    bundle: Path, period: Period, progress: Callable[[int], None]
+) -> tuple[FigureOut, ...]:
+    """Return every figure of a period; ``progress`` hears how many are done. Raise
+    VerificationFailed for a file that is no bundle.
+    """
+    found: list[FigureOut] = []
+    with opened(bundle, period) as evidence:
+        for name, figure in figures().items():
+            worked = evidence.work_out(figure.query, figure.sources)
+            found.append(
+                FigureOut(
+                    id=name,
+                    query=figure.query,
+                    rows=worked.rows,
+                    more=worked.more,
+                    counted=worked.counted,
+                    first=worked.first,
+                    last=worked.last,
+                    sources=figure.sources,
+                    evidence=worked.evidence,
+                )
+            )
+            progress(len(found))
+    return tuple(found)
+
+
+def judge(found: tuple[FigureOut, ...]) -> tuple[ClauseOut, ...]:
+    """Return what each clause comes to by these figures."""
+    rows = {one.id: one.rows for one in found}
+    return tuple(ClauseOut(one.id, _result(one, rows)) for one in clauses())
+
+
+def _result(clause: Clause, rows: dict[str, Rows]) -> str:
+    if clause.result != "auto":
+        return clause.result
+    if not clause.expect:
+        return "shown"
+    return "as-expected" if meets(clause.expect, rows[clause.figures[0]]) else "to-explain"
+
+
+def masked(content: Content) -> Content:
+    """Return a report whose people, callers and meetings cannot be told from it."""
+    known = figures()
+    shown = tuple(
+        replace(one, rows=mask_rows(known[one.id], one.rows)) if one.id in known else one
+        for one in content.figures
+    )
+    return replace(content, maker=mask_name(content.maker), masked=True, figures=shown)
+
+
+def encode(content: Content) -> bytes:
+    """Return a report as canonical JSON; raise InvalidInput."""
+    return encode_record(content)
+
+
+def decode(data: bytes) -> Content:
+    """Return a report; raise VerificationFailed for anything that this version did not write."""
+    try:
+        found = decode_record(data, Content)
+    except InvalidInput as error:
+        raise VerificationFailed("not a compliance report, or another version's") from error
+    if found.format != FORMAT:
+        raise VerificationFailed(f"a report of another format: {found.format}")
+    return found

@@ -1,0 +1,95 @@
+"""What a report says in the reader's language: words around its figures, values in them."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from functools import cache
+
+import msgspec
+
+from kms.audit.actions import ACTIONS
+from kms.domain.alerts import ALERTS
+from kms.i18n import Language, _, language
+from kms.reports.catalogue import HERE, Clause, Column, Figure, Part
+from kms.reports.figures import Value
+from kms.strict import Section
+
+
+class _Word(Section, frozen=True):
+    zh: str
+    en: str
+
+
+@cache
+def _words() -> dict[str, _Word]:
+    return msgspec.toml.decode((HERE / "words.toml").read_bytes(), type=dict[str, _Word])
+
+
+def say(name: str, **values: str | int) -> str:
+    """Return a text of the report in the present language."""
+    return chosen(_words()[name]).format(**values)
+
+
+def chosen(one: _Word | Figure | Column | Clause | Part) -> str:
+    """Return what is said in both languages in the present one."""
+    return one.zh if language() is Language.ZH else one.en
+
+
+def zone_of(offset: int) -> timezone:
+    """Return the site's time zone."""
+    return timezone(timedelta(minutes=offset))
+
+
+def zone_name(offset: int) -> str:
+    """Return how far the site's time is ahead of UTC, such as UTC+08:00."""
+    hours, minutes = divmod(abs(offset), 60)
+    return f"UTC{'-' if offset < 0 else '+'}{hours:02d}:{minutes:02d}"
+
+
+def moment(seconds: int, offset: int) -> str:
+    """Return a time of the site."""
+    at = datetime.fromtimestamp(seconds, UTC).astimezone(zone_of(offset))
+    return f"{at:%Y-%m-%d %H:%M} ({zone_name(offset)})"
+
+
+def days(since: int, until: int, offset: int) -> str:
+    """Return a period by its first and last day, or moment if it ends within a day."""
+    zone = zone_of(offset)
+    first, end = (datetime.fromtimestamp(one, UTC).astimezone(zone) for one in (since, until))
+    if (end.hour, end.minute, end.second) == (0, 0, 0):
+        last = f"{end - timedelta(days=1):%Y-%m-%d}"
+    else:
+        last = f"{end:%Y-%m-%d %H:%M}"
+    return f"{first:%Y-%m-%d} {say('to')} {last} ({zone_name(offset)})"
+
+
+def cell(column: Column, value: Value, offset: int) -> str:
+    """Return what stands in a cell, in the present language."""
+    if isinstance(value, int):
+        return f"{value / 100:.2f}" if column.kind == "hundredths" else f"{value:,}"
+    text = value
+    match column.kind:
+        case "time" if text:
+            at = datetime.fromisoformat(text).astimezone(zone_of(offset))
+            return f"{at:%Y-%m-%d %H:%M:%S}"
+        case "word":
+            return _(text)
+        case "action" | "alert":
+            return _known(column.kind, text)
+        case "meeting":
+            return _place(text)
+        case _:
+            return text
+
+
+def _known(kind: str, name: str) -> str:
+    known = ACTIONS.get(name) if kind == "action" else ALERTS.get(name)
+    if known is None:
+        return name
+    return known.zh if language() is Language.ZH else known.en
+
+
+def _place(path: str) -> str:
+    """Return the meeting, disk or request that a resource names, with its epoch."""
+    for mark in ("/meetings/", "/disks/"):
+        if mark in path:
+            return path.partition(mark)[2].replace("/epochs/", " · ")
+    return path
