@@ -14,17 +14,21 @@ from kms.audit.bundle import Bundle
 from kms.audit.checks import Broken, Check, Said, Tally
 from kms.audit.leaf import Leaf, seconds
 from kms.audit.life_words import ByRequest, Certified
+from kms.audit.passkeys import Passkeys
 from kms.audit.words import Issued, Restored, details
 from kms.domain.approvals import Request, Sharing, side_needs
 from kms.domain.people import Register
 from kms.domain.policies import SpacePolicy  # noqa: TC001  with the other types of the domain
 from kms.errors import ConclaveError, VerificationFailed
 from kms.statements import jws
+from kms.statements.approval import TYP as APPROVAL
 from kms.statements.canonical import decode_record, digest
 from kms.statements.destruction import check_certifies, verify_certificate
 from kms.statements.keylist import KeyList
+from kms.statements.personal import peek_proof
 from kms.statements.register import TYP as REGISTER
 from kms.statements.register import verify_register
+from kms.statements.request import TYP as REQUEST
 from kms.statements.request import CheckedRequest, check_quorum, verify_request
 
 SLACK_SECONDS = 60
@@ -61,6 +65,7 @@ class Approvals:
         self._unproven: list[int] = []
         self._used: set[str] = set()
         self.policies: dict[str, SpacePolicy] = {}
+        self.passkeys = Passkeys(self.register)
 
     @property
     def seen(self) -> int:
@@ -97,7 +102,7 @@ class Approvals:
             raise _broken("证据包缺少该请求", "the request is missing")
         space, token, approvals = found
         record = Request(space, told.request, token, tuple(approvals))
-        register = self._register(leaf.seq)
+        register = self.register(leaf.seq)
         try:
             checked = verify_request(record, self._keys.iss, register, self._in_force.sha256)
             at = seconds(leaf.time)
@@ -105,6 +110,7 @@ class Approvals:
         except ConclaveError as error:
             raise _broken("请求或批准不成立", error.message) from error
         self._check_needs(checked, register)
+        self._check_passkeys(leaf, record)
         wanted = checked.wanted
         if at >= wanted.expires + SLACK_SECONDS or at < wanted.issued - SLACK_SECONDS:
             raise _broken("请求在有效期之外执行", "carried out outside the request's time")
@@ -113,6 +119,13 @@ class Approvals:
         if wanted.digest() != told.digest:
             raise _broken("请求与日志条目所记摘要不符", "the request is not the one told of")
         return checked
+
+    def _check_passkeys(self, leaf: Leaf, record: Request) -> None:
+        """Raise Broken if a passkey that signed did not count when the request was carried out."""
+        signed = [(record.request, REQUEST), *((one, APPROVAL) for one in record.approvals)]
+        for token, typ in signed:
+            if proof := peek_proof(token, typ):
+                self.passkeys.check_signer(leaf, proof.assertion.credential, proof.admission)
 
     def check_certificate(self, leaf: Leaf, told: Certified, done: Destroyed) -> None:
         """Raise Broken unless the certificate of a destruction is in the bundle, the one told of,
@@ -161,7 +174,7 @@ class Approvals:
         if list(wanted.quorum) != needs:
             raise _broken("批准人数并非策略所要求", "not the quorum that the policy demands")
 
-    def _register(self, seq: int) -> Register:
+    def register(self, seq: int) -> Register:
         """Return the register in force for the leaf of that number; raise Broken."""
         known = self._registers.get(self._in_force.sha256)
         if known is None:

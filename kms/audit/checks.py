@@ -32,6 +32,7 @@ class Check(StrEnum):
     APPROVALS = "AV-17"
     DESTRUCTION = "AV-18"
     DISKS = "AV-19"
+    PASSKEYS = "AV-20"
 
 
 class Verdict(StrEnum):
@@ -110,6 +111,11 @@ SENTENCES: dict[Check, Said] = {
         "Disk keys were made and released only for disks that were enrolled and not erased, in the "
         "order of their works; erasures have signed certificates that tell of them as request and "
         "log do",
+    ),
+    Check.PASSKEYS: Said(
+        "通行密钥均由登记册中本人的凭据邀请或准许，一次一用，用途不混；撤销之后未再使用",
+        "Passkeys were invited and admitted by credentials of their people in the register, each "
+        "invitation used once, each passkey for what it is for, none after it was revoked",
     ),
 }
 

@@ -54,6 +54,7 @@ class History:
         self._officers = Officers(self._meetings, manifests, tally)
         self._life = LifeCycle(self._meetings, approvals, tally)
         self._disks = disks
+        self._passkeys = approvals.passkeys
         self._reports = Reports(approvals, tally)
         self._steps: dict[str, Step] = {
             **dict.fromkeys(SERVING, self._serve),
@@ -67,6 +68,11 @@ class History:
         """Apply one leaf; raise Broken at what stops the rest of it from being checked."""
         self._ceremonies.follow(leaf)
         self._tally.guard(lambda: self._life.check_grant(leaf), leaf.seq)
+        self._tally.guard(lambda: self._passkeys.check_actor(leaf), leaf.seq)
+        if self._passkeys.knows(leaf):
+            self._tally.count(Check.PASSKEYS)
+            self._passkeys.apply(leaf)
+            return
         if self._disks.announces(leaf):
             self._tally.guard(lambda: self._life.check_in_service(leaf.space), leaf.seq)
             self._disks.announce(leaf)

@@ -37,7 +37,7 @@ class Signed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Proof:
+class Proof:
     """The third part of a passkey's statement; ``admission`` is a JWS."""
 
     admission: str
@@ -51,7 +51,7 @@ def challenge_of(payload: bytes) -> bytes:
 
 def join(payload: bytes, typ: str, admission: str, assertion: Assertion) -> str:
     """Return a passkey's statement."""
-    proof = encode_record(_Proof(admission, assertion))
+    proof = encode_record(Proof(admission, assertion))
     return f"{_header(typ)}.{b64u(payload)}.{b64u(proof)}"
 
 
@@ -62,11 +62,19 @@ def peek_payload(token: str, typ: str) -> bytes:
     return jws.unverified_payload(token, typ=typ)
 
 
+def peek_proof(token: str, typ: str) -> Proof | None:
+    """Return the proof that a passkey's statement carries, WITHOUT checking it; None for a JWS.
+    Raise VerificationFailed.
+    """
+    return _parts(token)[1] if _by_passkey(token, typ) else None
+
+
 def peek_passkey(token: str, typ: str) -> str:
     """Return the id of the passkey that a statement claims, WITHOUT checking it; empty for a JWS.
     Raise VerificationFailed.
     """
-    return _parts(token)[1].assertion.credential if _by_passkey(token, typ) else ""
+    proof = peek_proof(token, typ)
+    return proof.assertion.credential if proof else ""
 
 
 def verify_personal(token: str, typ: str, register: Register, at: int) -> Signed:
@@ -106,12 +114,12 @@ def _by_passkey(token: str, typ: str) -> bool:
     return token.partition(".")[0] == _header(typ)
 
 
-def _parts(token: str) -> tuple[bytes, _Proof]:
+def _parts(token: str) -> tuple[bytes, Proof]:
     """Return payload and proof; raise VerificationFailed unless they have their one spelling."""
     if len(token) > _MAX_BYTES or not token.isascii():
         raise VerificationFailed("not a statement of allowed size")
     try:
         _, payload, proof = token.split(".")
-        return unb64u(payload), decode_record(unb64u(proof), _Proof)
+        return unb64u(payload), decode_record(unb64u(proof), Proof)
     except (InvalidInput, ValueError) as error:
         raise VerificationFailed("not a statement signed by a passkey") from error

@@ -13,7 +13,7 @@ from kms.statements.approval import TYP as APPROVAL
 from kms.statements.approval import Approval
 from kms.statements.canonical import b64u, canonical, encode_record, unb64u
 from kms.statements.passkeys import DAY, MAX_ADMISSION_SECONDS
-from kms.statements.personal import challenge_of, join, peek_passkey, verify_personal
+from kms.statements.personal import challenge_of, join, peek_proof, verify_personal
 from kms.statements.request import TYP as REQUEST
 from kms.statements.request import check_approval, check_quorum, verify_request
 from tests.fixtures.approvals import ADMIN, EXAMPLES, NOW, SECURITY, SITE, SPACE, Board
@@ -59,8 +59,10 @@ def test_a_whole_request_holds_with_passkeys_beside_credentials() -> None:
     checked = verify_request(record, SITE, BOARD.register, BOARD.sha256)
     check_quorum(checked, BOARD.register, NOW + 2)
     assert checked.requester.name == ADMIN
-    assert peek_passkey(asked, REQUEST) == MADE.credential
-    assert not peek_passkey(tokens[1], APPROVAL)
+    proof = peek_proof(asked, REQUEST)
+    assert proof is not None
+    assert proof.assertion.credential == MADE.credential
+    assert not peek_proof(tokens[1], APPROVAL)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from kms.errors import StateNotAllowed, VerificationFailed
 from kms.statements.approval import TYP as APPROVAL
 from kms.statements.canonical import b64u
 from kms.statements.passkeys import verify_admission
-from kms.statements.personal import challenge_of, join, peek_passkey, verify_personal
+from kms.statements.personal import challenge_of, join, peek_proof, verify_personal
 from kms.statements.request import TYP as REQUEST
 from kms.statements.webauthn import assertion_of
 from kms.usecases.passkeys.people import Challenge, register_of, request_options
@@ -56,10 +56,10 @@ def check_unrevoked(services: Services, record: Request) -> None:
     """Raise VerificationFailed if a passkey that signed a request, or an approval of it, is not
     enrolled for that or was revoked since: the worker cannot know, it has no log.
     """
-    named = [peek_passkey(record.request, REQUEST)]
-    named += [peek_passkey(token, APPROVAL) for token in record.approvals]
-    for credential in filter(None, named):
-        check_approval_passkey(services, credential)
+    proofs = [peek_proof(record.request, REQUEST)]
+    proofs += [peek_proof(token, APPROVAL) for token in record.approvals]
+    for proof in filter(None, proofs):
+        check_approval_passkey(services, proof.assertion.credential)
 
 
 def check_approval_passkey(services: Services, credential: str) -> None:
