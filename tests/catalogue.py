@@ -85,7 +85,8 @@ _KEYWORDS = frozenset({"help", "hint"})
 """Keyword arguments that are texts."""
 _PATIENTS = (
     "bootstrap", "cli", "ceremonies", "documents", "settings.py", "audit/bundle.py",
-    "client/transport.py", "client/keys.py", "statements/request.py", "usecases/approvals",
+    "audit/gathering.py", "client/transport.py", "client/keys.py", "domain/reports.py", "reports",
+    "statements/request.py", "usecases/approvals", "usecases/reports",
     "usecases/passkeys", "web", "domain/asked.py",
 )  # fmt: skip
 """Where texts and errors arise that people read in the terminal or on the board."""

@@ -43,7 +43,7 @@ def add(app: typer.Typer) -> None:
 
 def checkpoint(session: Session) -> None:
     """Print the newest signed checkpoint; keep it to compare later."""
-    from kms.cli.evidence import newest_checkpoint  # noqa: PLC0415 -- heavy
+    from kms.audit.gathering import newest_checkpoint  # noqa: PLC0415 -- heavy
 
     with session.client() as client:
         newest = newest_checkpoint(client)
