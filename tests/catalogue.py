@@ -34,6 +34,7 @@ from kms.domain.approvals import RULES
 from kms.domain.approvals import Standing as RequestStanding
 from kms.domain.disks import DiskState, OrderKind, OrderState, Preparation, Work
 from kms.domain.models import RecipientKind, ReleaseClass, RotationReason
+from kms.domain.passkeys import Purpose
 from kms.domain.people import CredentialKind, Part, Standing
 from kms.domain.score import EvidenceKind
 from kms.domain.states import KeyState, MeetingState
@@ -68,6 +69,7 @@ WORDS = (
     GrantState,
     Flag,
     RequestStanding,
+    Purpose,
     EvidenceKind,
     DiskState,
     Work,
@@ -86,7 +88,8 @@ _KEYWORDS = frozenset({"help", "hint"})
 _PATIENTS = (
     "bootstrap", "cli", "ceremonies", "documents", "settings.py", "audit/bundle.py",
     "audit/gathering.py", "client/transport.py", "client/keys.py", "domain/reports.py", "reports",
-    "statements/request.py", "usecases/approvals", "usecases/reports",
+    "statements/request.py", "statements/personal.py", "statements/passkeys.py",
+    "statements/webauthn.py", "statements/register.py", "usecases/approvals", "usecases/reports",
     "usecases/passkeys", "web", "domain/asked.py",
 )  # fmt: skip
 """Where texts and errors arise that people read in the terminal or on the board."""

@@ -75,7 +75,9 @@ def add(passkeys: typer.Typer) -> None:
 def invite(
     session: Session,
     own: Own,
-    purpose: Annotated[Purpose, typer.Option(help="What the passkey is for.")] = Purpose.SIGN_IN,
+    purpose: Annotated[
+        Purpose, typer.Option(metavar="<text>", help="What it is for: sign-in or approval.")
+    ] = Purpose.SIGN_IN,
     expires_in: Annotated[
         str | None, typer.Option(help="How long the code counts, such as 1h, else the longest.")
     ] = None,

@@ -52,14 +52,18 @@ def test_only_fetch_and_relay_share_a_path() -> None:
     assert OPERATIONS["envelope.relay"].key == shared[0]
 
 
-def test_auditors_only_read_and_operators_have_hands_for_disks_alone() -> None:
+def test_auditors_only_read_and_operators_have_hands_for_disks_and_all_for_own_passkeys() -> None:
     asks_by_post = {"policy.explain"}
     hands = {"disk.change", "disk.rotate-kek", "disk.order"}
+    own = {"passkey.invite", "passkey.revoke"}
     changing = {
         role: {one.id for one in OPERATIONS.values() if one.method != "GET" and role in one.roles}
         for role in (Role.AUDITOR, Role.OPERATOR)
     }
-    assert changing == {Role.AUDITOR: asks_by_post, Role.OPERATOR: hands}
+    assert changing == {
+        Role.AUDITOR: asks_by_post | own,
+        Role.OPERATOR: hands | own | {"passkey.admit"},
+    }
 
 
 def test_disk_keys_are_the_appliances_alone_and_it_changes_nothing_else() -> None:
