@@ -33,6 +33,11 @@ ICONS = {
     "refused": ("✕", "bad"),
     "failed": ("▲", "bad"),
     "interrupted": ("▲", "warn"),
+    "in-force": ("●", "good"),
+    "scheduled": ("○", "quiet"),
+    "revoked": ("✕", "quiet"),
+    "unused": ("▲", "warn"),
+    "forgotten": ("▲", "warn"),
 }
 """Icon and tone of a state; the word always stands beside it."""
 
