@@ -11,6 +11,7 @@ from typing import TypeVar
 import pytest
 
 from kms.ceremonies.ports import SigningUse
+from kms.domain.approvals import Request
 from kms.domain.ids import MeetingId, SpaceName
 from kms.domain.models import Epoch, RotationReason
 from kms.domain.policies import SitePolicy
@@ -18,9 +19,14 @@ from kms.domain.states import KeyState, MeetingState
 from kms.errors import ApprovalRequired, Forbidden, QuorumNotMet, VerificationFailed
 from kms.hsm.client import Workers
 from kms.ports import Approved
-from kms.statements.canonical import make_row
+from kms.statements.approval import TYP, Approval
+from kms.statements.canonical import encode_record, make_row, read_row
+from kms.statements.personal import challenge_of, join
+from kms.statements.request import peek_request
 from tests.fixtures.approvals import EXAMPLES, MEETING, SECURITY, Board, everybody
+from tests.fixtures.authenticator import FLAG, Authenticator
 from tests.fixtures.hsm import SITE, TREASURY, HsmSite, hsm_site, software_keys, trusted_order
+from tests.fixtures.vouching import admission
 
 _T = TypeVar("_T")
 SPACE = SpaceName(TREASURY)
@@ -143,5 +149,38 @@ def test_a_site_root_that_officers_withdraw_counts_no_longer(site: HsmSite) -> N
         site.as_officer("space-t", "revoke", f"{SigningUse.SITE_ROOT}/1")
         with pytest.raises(VerificationFailed, match="trusts no site root"):
             await workers.space(SPACE).seal_approved(destruction(board()))
+
+    ask(site, seal)
+
+
+def test_a_passkeys_approval_counts_at_the_worker_and_a_tampered_one_does_not(
+    site: HsmSite,
+) -> None:
+    site.start("space-t")
+    people, device = board(), Authenticator()
+    good = destruction(people)
+    record, made = read_row(good.request), device.enrolled()
+    assert isinstance(record, Request)
+    payload = encode_record(
+        Approval(peek_request(record.request).digest(), SECURITY[0], people.now + 1)
+    )
+    signed = device.sign(made, challenge_of(payload))
+    vow = admission(SECURITY[0], made, site=SITE, issued=people.now, expires=people.now + 60)
+    token = join(payload, TYP, vow, signed)
+    forged = join(payload, TYP, vow, device.sign(made, challenge_of(payload), flags=FLAG.UP))
+
+    def by(passkey: str) -> Approved:
+        approvals = (passkey, record.approvals[1])
+        return replace(good, request=make_row(replace(record, approvals=approvals), 4))
+
+    async def seal(workers: Workers) -> None:
+        space = workers.space(SPACE)
+        with pytest.raises(VerificationFailed, match="did not verify its user"):
+            await space.seal_approved(by(forged))
+        with pytest.raises(VerificationFailed, match="signature"):
+            await space.seal_approved(by(join(payload, TYP, vow, replace(
+                signed, signature=device.sign(made, bytes(32)).signature
+            ))))  # fmt: skip
+        await space.check_rows(await space.seal_approved(by(token)))
 
     ask(site, seal)

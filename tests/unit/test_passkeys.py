@@ -50,14 +50,13 @@ from tests.fixtures.passkeys import (
     PEOPLE,
     SITE,
     Desk,
-    admission,
     call,
     caller,
-    invitation,
     leaves,
     run_with_board,
 )
 from tests.fixtures.people import held
+from tests.fixtures.vouching import admission, invitation
 
 REVOKE = call("passkey.revoke")
 

@@ -18,8 +18,8 @@ from kms.statements.request import TYP as REQUEST
 from kms.statements.request import check_approval, check_quorum, verify_request
 from tests.fixtures.approvals import ADMIN, EXAMPLES, NOW, SECURITY, SITE, SPACE, Board
 from tests.fixtures.authenticator import Authenticator, Made
-from tests.fixtures.passkeys import admission
 from tests.fixtures.people import held
+from tests.fixtures.vouching import admission
 
 BOARD = Board(SITE, NOW, seconds=("wang-security",))
 NAME = "wang-security"
