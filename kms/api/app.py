@@ -106,6 +106,7 @@ def build(services: Services) -> Api:
 def _fastapi(services: Services, streams: Streams, polls: Polls) -> tuple[FastAPI, list[Route]]:
     """Return the application, and the operations' routes in it."""
     metrics, idempotency = Metrics(), Idempotency()
+    services.watched.served = metrics.served
     endpoints: tuple[Endpoint, ...] = (
         *envelopes.endpoints(),
         *meetings.endpoints(idempotency),

@@ -9,8 +9,14 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
 
+from kms.usecases.watch.state import Served
+
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BOUNDS = (
+    *(0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+_FETCHES = ("envelope.fetch", "envelope.relay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,12 @@ class Metrics:
                 buckets[place] += 1
                 return
         buckets[-1] += 1
+
+    def served(self) -> Served:
+        """Return how long fetches took, of whichever kind: for the watcher's samples."""
+        known = [self._buckets[name] for name in _FETCHES if name in self._buckets]
+        counts = tuple(map(sum, zip(*known, strict=True)))
+        return Served(_BOUNDS, counts or (0,) * (len(_BOUNDS) + 1))
 
     def render(self, families: Sequence[Family]) -> str:
         """Return the text: the families, then what was counted here."""

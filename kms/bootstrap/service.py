@@ -30,7 +30,9 @@ from kms.usecases.cache import VerifiedCache
 from kms.usecases.checkpoints import Checkpointer
 from kms.usecases.disks.schedule import DiskSchedule
 from kms.usecases.evidence import issued_key_list
+from kms.usecases.recorder import Recorder
 from kms.usecases.recovery import close_open_intents
+from kms.usecases.reports.schedule import ReportSchedule
 from kms.usecases.rotation.reseal import Resealing
 from kms.usecases.rotation.scheduler import Rotations
 from kms.usecases.sealed import OpenWorkers, Seals
@@ -101,6 +103,7 @@ async def composed(
         notifier = Notifier(services, make_channels(settings))
         clock_watch = ClockWatch(store, clock)
         services.watched.offset = lambda: clock_watch.offset
+        services.watched.loads = workers.loads
         await clock_watch.start()
         await restore_seals(services, marks.marks())
         await close_open_intents(services)
@@ -117,8 +120,10 @@ async def composed(
             "clock": clock_watch.run,
             "rotation": Rotations(services).run,
             "disks": DiskSchedule(services).run,
+            "reports": ReportSchedule(services).run,
             "notifications": notifier.run,
             "alerts": Watcher(services, notifier.tell).run,
+            "recorder": Recorder(services).run,
         }
         try:
             yield Parts(services, checkpointer, background)

@@ -58,6 +58,7 @@ from kms.ports import (
     CertifyOrder,
     DiskStep,
     EraseOrder,
+    Load,
     Minted,
     MintOrder,
     ReportOrder,
@@ -83,14 +84,40 @@ _ERRORS: dict[str, type[ConclaveError]] = {
 }
 
 
+class _Meter:
+    """Counts requests, and for how long at least one waits for its answer (loop's seconds)."""
+
+    def __init__(self) -> None:
+        self._requests, self._busy = 0, 0.0
+        self._since: float | None = None
+
+    def ask(self, now: float) -> None:
+        """Count a request."""
+        self._requests += 1
+        if self._since is None:
+            self._since = now
+
+    def rest(self, now: float) -> None:
+        """Note that nothing waits any more."""
+        if self._since is not None:
+            self._busy += now - self._since
+            self._since = None
+
+    def load(self, now: float) -> Load:
+        """Return what was counted up to now."""
+        waiting = now - self._since if self._since is not None else 0.0
+        return Load(self._requests, self._busy + waiting)
+
+
 class _Link(asyncio.Protocol):
     """One connection: answers come in the order of requests.
 
     When the oldest request has waited for ``deadline`` seconds the worker hangs: the link breaks.
     """
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, meter: "_Meter") -> None:
         self._loop = asyncio.get_running_loop()
+        self._meter = meter
         self._deadline = deadline
         self._frames = Frames(Response)
         self._waiting: deque[tuple[int, float, asyncio.Future[Answer]]] = deque()
@@ -122,6 +149,7 @@ class _Link(asyncio.Protocol):
         """Fail everything that waits (asyncio)."""
         del exc
         self._transport = None
+        self._meter.rest(self._loop.time())
         if self._timer:
             self._timer.cancel()
         while self._waiting:
@@ -135,7 +163,9 @@ class _Link(asyncio.Protocol):
         future: asyncio.Future[Answer] = self._loop.create_future()
         if self._transport is None:
             raise HsmUnavailable(self._failure)
-        due = self._loop.time() + self._deadline
+        now = self._loop.time()
+        due = now + self._deadline
+        self._meter.ask(now)
         self._waiting.append((self._next_id, due, future))
         self._next_id += 1
         if self._timer is None:
@@ -161,6 +191,8 @@ class _Link(asyncio.Protocol):
         if not self._waiting or self._waiting[0][0] != response.id:
             raise InvalidInput("it answers nothing that was asked")
         _, _, future = self._waiting.popleft()
+        if not self._waiting:
+            self._meter.rest(self._loop.time())
         if not future.done():  # the caller may have given up
             future.set_result(response.answer)
 
@@ -183,6 +215,7 @@ class Worker:
         self._deadline = deadline
         self._link: _Link | None = None
         self._connecting = asyncio.Lock()
+        self._meter = _Meter()
 
     async def seal_rows(self, rows: Sequence[Row]) -> list[SealedRow]:
         """Return the rows with their MACs."""
@@ -208,6 +241,10 @@ class Worker:
     async def info(self) -> TokenInfo:
         """Describe the token."""
         return (await self._ask(Describe(), Described)).info
+
+    def load(self) -> Load:
+        """Return what was asked of the token; call it on the event loop."""
+        return self._meter.load(asyncio.get_running_loop().time())
 
     async def close(self) -> None:
         """Close the connection."""
@@ -235,7 +272,7 @@ class Worker:
             try:
                 async with asyncio.timeout(self._deadline):
                     _, self._link = await loop.create_unix_connection(
-                        lambda: _Link(self._deadline), str(self._path)
+                        lambda: _Link(self._deadline, self._meter), str(self._path)
                     )
             except (OSError, TimeoutError) as error:
                 raise HsmUnavailable(
@@ -316,6 +353,8 @@ class Workers:
             SpaceName(token.space): SpaceWorker(socket(token.label), deadline)
             for token in settings.space_tokens
         }
+        labels = [settings.site_token.label, *(token.label for token in settings.space_tokens)]
+        self._by_label = dict(zip(labels, (self._site, *self._spaces.values()), strict=True))
 
     def space(self, space: SpaceName) -> SpaceHsm:
         """Return a space's HSM; raise NotFound."""
@@ -332,6 +371,10 @@ class Workers:
     def all(self) -> Iterator[RowKeeper]:
         """Return every worker, the site's first."""
         return iter((self._site, *self._spaces.values()))
+
+    def loads(self) -> dict[str, Load]:
+        """Return the load of each token by its label; call it on the event loop."""
+        return {label: worker.load() for label, worker in self._by_label.items()}
 
     async def close(self) -> None:
         """Close all connections."""

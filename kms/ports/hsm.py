@@ -328,6 +328,16 @@ class SiteHsm(RowKeeper, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What was asked of a token since the process started: how many requests, and for how many
+    seconds at least one was not answered yet.
+    """
+
+    requests: int
+    busy: float
+
+
 class WorkerDirectory(Protocol):
     """Finds the worker that holds a space's token."""
 

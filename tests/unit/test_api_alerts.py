@@ -21,6 +21,7 @@ from kms.usecases.sealed import OpenWorkers
 from kms.usecases.watch import survey
 from kms.usecases.watch.board import clearing, raising
 from kms.usecases.watch.health import readiness
+from kms.usecases.watch.keys import look_at_keys
 from kms.usecases.watch.state import ChannelState, Escrow, SpaceKeys, Vaults
 from kms.usecases.watch.survey import WATCHER
 from tests.fixtures.api import ALPHA, BANKING, TREASURY, FakeSite, make_caller, run_with_site
@@ -239,7 +240,7 @@ def test_no_label_names_a_space_a_meeting_or_a_caller() -> None:
     async def work(site: FakeSite, client: httpx2.AsyncClient) -> None:
         await write(site, Condition("bulk-fetch", TREASURY, "tester", 9000))
         site.services.watched.board.read(site.store)
-        await survey.look_at_keys(site.services)
+        await look_at_keys(site.services)
         await survey.look_at_tokens(site.services)
         found = parsed((await client.get("/v1/metrics")).text)
         labels = {name for values in found.values() for key in values for name, _ in key}
@@ -255,11 +256,11 @@ def test_the_surveys_count_what_is_there() -> None:
             await client.post(path, json={"recipients": [ALPHA]}, headers={"idempotency-key": key})
         clock = site.services.clock
         started = site.services.seconds()
-        await survey.look_at_keys(site.services)
+        await look_at_keys(site.services)
         keys = site.services.watched.facts.keys[TREASURY]
         assert (keys.open, keys.overdue, keys.oldest) == (2, 0, started)
         clock.seconds += site.services.settings.rotation.epoch_seconds + 10  # type: ignore[attr-defined]
-        await survey.look_at_keys(site.services)
+        await look_at_keys(site.services)
         assert site.services.watched.facts.keys[TREASURY].overdue == 2
         site.services.watched.facts.log_error = "x"
         await survey.look_at_log(site.services)

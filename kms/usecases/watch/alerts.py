@@ -23,6 +23,7 @@ from kms.usecases.watch.board import clearing, raising
 from kms.usecases.watch.detectors import DETECTORS, Detector, View
 from kms.usecases.watch.devices import look_at_devices, look_at_disks
 from kms.usecases.watch.history import PAST_DAYS
+from kms.usecases.watch.keys import look_at_keys
 
 _LOG = logging.getLogger(__name__)
 _MARK = "watch/position"
@@ -56,7 +57,7 @@ class Watcher:
             _Task(survey.look_at_log, often),
             _Task(survey.look_at_seals, often),
             _Task(survey.look_at_channels, often),
-            _Task(survey.look_at_keys, survey_),
+            _Task(look_at_keys, survey_),
             _Task(survey.look_at_requests, survey_),
             _Task(survey.look_at_grants, survey_),
             _Task(survey.look_at_vaults, survey_),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kms.domain.disks import DiskState
+from kms.ports import Load
 from kms.usecases.watch.board import Board
 from kms.usecases.watch.history import History
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from kms.usecases.coverage import Coverage
 
 READY = "ready"
+AGES = (900, 3600, 4 * 3600, 24 * 3600, 7 * 24 * 3600)
+"""Where one bucket of keys' ages ends and the next begins (seconds)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +35,15 @@ class Waiting:
 @dataclass(frozen=True, slots=True)
 class SpaceKeys:
     """The keys in use in one space: how many in which state, how many overdue, since when the
-    oldest is active (whole seconds; 0: there is none).
+    oldest is active (whole seconds; 0: there is none). ``late``: meetings, by id, whose key should
+    have been replaced; ``ages``: how many keys are up to each of AGES old, and how many older.
     """
 
     states: Counter[str]
     overdue: int
     oldest: int
+    late: tuple[str, ...] = ()
+    ages: tuple[int, ...] = ()
 
     @property
     def open(self) -> int:
@@ -87,6 +93,7 @@ class Facts:
     """As of the last look. ``misses``: looks in a row at which a token did not answer.
     ``log_error``: why the log cannot be written, since ``log_since`` (monotonic seconds).
     ``unsigned``: for how many seconds the oldest leaf that is not under a checkpoint has waited.
+    ``keys_at``: when keys were counted (whole seconds; 0: not yet).
     ``untested``: disks by space whose recovery key is long due.
     ``stuck``: remaining epochs to reseal, and since when they are as many (monotonic seconds).
     """
@@ -100,6 +107,7 @@ class Facts:
     unsigned: float = 0.0
     waiting: tuple[Waiting, ...] = ()
     keys: dict[str, SpaceKeys] = field(default_factory=dict)
+    keys_at: int = 0
     grants: int = 0
     flagged: Counter[str] = field(default_factory=Counter)
     vaults: dict[str, Vaults] = field(default_factory=dict)
@@ -123,6 +131,16 @@ class ChannelState:
     still_since: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Answers since the process started: ``counts`` took up to each of ``bounds`` (seconds), and
+    the last longer.
+    """
+
+    bounds: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()
+
+
 def _none() -> float:
     return 0.0
 
@@ -130,7 +148,8 @@ def _none() -> float:
 @dataclass(slots=True)
 class Watched:
     """Everything that the watcher and the notifier know; shared with those who show it.
-    ``offset``: by how many seconds the wall clock is ahead of the service's.
+    ``offset``: by how many seconds the wall clock is ahead of the service's. ``served``: the
+    fetches that were answered; ``loads``: the load of each token by its label.
     """
 
     board: Board = field(default_factory=Board)
@@ -138,3 +157,5 @@ class Watched:
     facts: Facts = field(default_factory=Facts)
     channels: dict[str, ChannelState] = field(default_factory=dict)
     offset: Callable[[], float] = _none
+    served: Callable[[], Served] = Served
+    loads: Callable[[], dict[str, Load]] = dict

@@ -6,11 +6,8 @@ Each function looks at one thing and writes it into the facts. Long reads give w
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import TypeVar
-
-import msgspec
 
 from kms.audit.leaf import decode_leaf
 from kms.domain.approvals import Request, RequestState
@@ -27,28 +24,15 @@ from kms.usecases.grants import flagged_grants
 from kms.usecases.queries import check_writable
 from kms.usecases.rotation.vaults import is_paused, retirable, vault_due, vaults_of
 from kms.usecases.services import Call, Services
-from kms.usecases.watch.state import READY, Escrow, SpaceKeys, Vaults, Waiting
+from kms.usecases.watch.state import READY, Escrow, Vaults, Waiting
 
 _LOG = logging.getLogger(__name__)
 _R = TypeVar("_R", bound=Record)
 _PAGE = 200
-_LATE_SECONDS = 10
-"""The next epoch begins when the present one ends, and its activation may take a moment."""
 WATCHER = Principal(
     "service", PrincipalKind.SOCKET, "self", frozenset({Role.OPERATOR}), frozenset({EVERY_SPACE})
 )
 """In whose name the service itself looks."""
-
-
-class _Present(msgspec.Struct, frozen=True):
-    """What of an epoch's row is counted."""
-
-    state: str
-    activates: int
-    retires: int
-
-
-_PRESENT = msgspec.json.Decoder(_Present)
 
 
 async def look_at_tokens(services: Services) -> None:
@@ -109,32 +93,6 @@ async def look_at_channels(services: Services) -> None:
             channel.still_since = now
 
 
-async def look_at_keys(services: Services) -> None:
-    """Count the keys in use in every space, and those that are overdue."""
-    found: dict[str, SpaceKeys] = {}
-    pending = Counter(one.row.key.split("/")[1] for one in services.store.pending_epochs())
-    for space in _live(services):
-        states = Counter({"pre-activation": pending[space]})
-        overdue, oldest, now = 0, 0, services.clock.now()
-        async for epoch in _present(services, space):
-            states[epoch.state] += 1
-            if epoch.state == "active":
-                overdue += now >= epoch.retires + _LATE_SECONDS
-                oldest = min(oldest or epoch.activates, epoch.activates)
-        found[space] = SpaceKeys(states, overdue, oldest)
-    services.watched.facts.keys = found
-
-
-async def _present(services: Services, space: SpaceName) -> AsyncIterator[_Present]:
-    after = ("", -1)
-    while page := services.store.present_epochs(space, after, _PAGE):
-        for sealed in page:
-            yield _PRESENT.decode(sealed.row.body)
-        _kind, _space, meeting, epoch = page[-1].row.key.split("/")
-        after = (meeting, int(epoch))
-        await asyncio.sleep(0)
-
-
 async def look_at_requests(services: Services) -> None:
     """Find the requests that wait and have not expired."""
     found, after, now = [], "", services.seconds()
@@ -157,7 +115,7 @@ async def look_at_grants(services: Services) -> None:
     """Count the grants in force, and those that people should look at."""
     facts, now = services.watched.facts, services.seconds()
     grants, flagged = 0, Counter[str]()
-    for space in _open(services):
+    for space in open_spaces(services):
         held = _records(services.store.grants(space), Grant)
         grants += sum(one.holds(now) for one in held)
         try:
@@ -171,7 +129,7 @@ async def look_at_vaults(services: Services) -> None:
     """See when vault keys are due, and how many epochs still depend on an older one."""
     facts = services.watched.facts
     found: dict[str, Vaults] = {}
-    for space in _open(services):
+    for space in open_spaces(services):
         try:
             vaults = await _vaults(services, space)
         except ConclaveError as error:
@@ -206,15 +164,15 @@ async def look_at_escrow(services: Services) -> None:
     )
 
 
-def _live(services: Services) -> list[SpaceName]:
+def live_spaces(services: Services) -> list[SpaceName]:
     """Return the spaces whose keys are not destroyed."""
     spaces = _records(services.store.spaces(), Space)
     return [one.space for one in spaces if not one.destroyed]
 
 
-def _open(services: Services) -> list[SpaceName]:
+def open_spaces(services: Services) -> list[SpaceName]:
     """Return the spaces whose tokens can be asked."""
-    return [space for space in _live(services) if not services.seals.holds(space)]
+    return [space for space in live_spaces(services) if not services.seals.holds(space)]
 
 
 def _records(rows: list[SealedRow], kind: type[_R]) -> list[_R]:
