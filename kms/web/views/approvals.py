@@ -1,5 +1,231 @@
-"""To be written."""
+"""The inbox of requests: what waits for whom, exactly what each would do, signing, carrying out.
 
-from kms.web.visit import Page
+An officer signs here with an approval passkey. What it signs is made when the page is made and kept
+in the session, so that it is what the page showed; the worker checks the signature again.
+"""
 
-PAGES: tuple[Page, ...] = ()
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from kms.domain.approvals import Standing
+from kms.domain.asked import IRREVOCABLE, needs_in_words, summary_of
+from kms.domain.ids import parse_request_id
+from kms.domain.models import Role
+from kms.domain.people import Person, Register
+from kms.errors import (
+    AlreadyExists,
+    ConclaveError,
+    InvalidInput,
+    NotFound,
+    StateNotAllowed,
+    VerificationFailed,
+)
+from kms.i18n import _
+from kms.statements.approval import TYP as APPROVAL
+from kms.statements.approval import Approval
+from kms.statements.canonical import digest, encode_record
+from kms.statements.personal import peek_proof
+from kms.statements.request import OperationRequest, check_voter, peek_approval
+from kms.usecases.approvals.execution import execute_request
+from kms.usecases.approvals.requests import cancel_request, sign_request
+from kms.usecases.approvals.views import RequestView, approval_rules, list_requests, read_request
+from kms.usecases.passkeys.statements import assemble, signing_options
+from kms.web.beside import beside
+from kms.web.requested import digest_shown, lines_of
+from kms.web.roles import OFFICERS, OVERSEERS
+from kms.web.views import asking
+from kms.web.views.account import answer
+from kms.web.visit import PAGE_ROWS, Kind, Page, Visit
+from kms.web.words import said
+
+_FILTERS = (Standing.PENDING, Standing.EXECUTED, Standing.EXPIRED, Standing.CANCELLED)
+_SURE = "yes"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A request in the list; ``mine``: it waits for this person's approval."""
+
+    view: RequestView
+    summary: str
+    missing: str
+    mine: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An approval that was given: by whom, when (seconds), and whether with a passkey."""
+
+    person: str
+    signed: int
+    passkey: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """What an approval passkey is asked to sign: ``text`` exactly, and its digest."""
+
+    options: str
+    text: str
+    sha256: str
+
+
+async def _list(visit: Visit) -> Response:
+    return visit.show("approvals.html", **await _listed(visit))
+
+
+async def _listed_now(visit: Visit) -> Response:
+    return visit.show("part-approvals.html", **await _listed(visit))
+
+
+async def _listed(visit: Visit) -> dict[str, Any]:
+    standing, after = _standing(visit), visit.query("after")
+    if after:
+        parse_request_id(after)
+    found, unknown = await list_requests(
+        visit.services, visit.call("approval.list"), standing, after, PAGE_ROWS
+    )
+    register = await _register(visit)
+    rows = tuple(_row(visit, register, one) for one in found)
+    query = {"state": standing.value}
+    last = found[-1].record.id if len(found) == PAGE_ROWS else ""
+    return {
+        "filters": [one.value for one in _FILTERS],
+        "standing": standing.value,
+        "rows": sorted(rows, key=lambda row: not row.mine),
+        "unknown": unknown,
+        "query_now": urlencode({**query, **({"after": after} if after else {})}),
+        "next_href": f"/approvals?{urlencode({**query, 'after': last})}" if last else "",
+        "first_href": f"/approvals?{urlencode(query)}" if after else "",
+    }
+
+
+def _standing(visit: Visit) -> Standing:
+    text = visit.query("state") or Standing.PENDING.value
+    if text not in {one.value for one in _FILTERS}:
+        raise InvalidInput(f"state is one of: {', '.join(_FILTERS)}")
+    return Standing(text)
+
+
+async def _register(visit: Visit) -> Register:
+    present, _rules = await approval_rules(visit.services, visit.call("approval.rules"), "", "")
+    return present.register
+
+
+def _row(visit: Visit, register: Register, view: RequestView) -> Row:
+    missing = needs_in_words(view.missing) if view.missing else ""
+    mine = Role.OFFICER in visit.principal.roles and not view.ready
+    mine = mine and _hindrance(visit, register, view) is None
+    return Row(view, summary_of(view.wanted.operation), missing, mine)
+
+
+def _hindrance(visit: Visit, register: Register, view: RequestView) -> ConclaveError | None:
+    """Return why this person cannot approve a request; None if nothing stands against it."""
+    try:
+        _check_can_sign(visit, register, view)
+    except (AlreadyExists, NotFound, StateNotAllowed, VerificationFailed) as error:
+        return error
+    return None
+
+
+def _check_can_sign(visit: Visit, register: Register, view: RequestView) -> Person:
+    name = visit.principal.name
+    if view.standing is not Standing.PENDING:
+        raise StateNotAllowed("the request can no longer be approved")
+    if name in view.people:
+        raise AlreadyExists("this person has approved the request before")
+    person = register.person(name)
+    check_voter(view.wanted, person)
+    return person
+
+
+async def _request(visit: Visit) -> Response:
+    view = await read_request(visit.services, visit.call("approval.read"), visit.path("request"))
+    wanted, officer = view.wanted, Role.OFFICER in visit.principal.roles
+    hindrance = _hindrance(visit, await _register(visit), view) if officer else None
+    signing, unable = None, hindrance
+    if officer and hindrance is None:
+        signing, unable = _signing(visit, wanted)
+    over = view.standing not in {Standing.PENDING, Standing.OUTDATED}
+    return visit.show(
+        "approval.html",
+        view=view,
+        summary=summary_of(wanted.operation),
+        lines=lines_of(wanted),
+        digest=digest_shown(wanted.digest()),
+        missing=needs_in_words(view.missing) if view.missing else "",
+        given=tuple(map(_given, view.record.approvals)),
+        beside=None if over else await beside(visit, wanted),
+        signing=signing,
+        signed=digest_shown(signing.sha256) if signing else None,
+        unable=said(unable) if unable else "",
+        hint=_(unable.hint) if unable and unable.hint else "",
+        lacks_passkey=officer and hindrance is None and signing is None,
+        officer=officer,
+        irrevocable=wanted.operation in IRREVOCABLE,
+    )
+
+
+def _signing(visit: Visit, wanted: OperationRequest) -> tuple[Signing | None, ConclaveError | None]:
+    """Return what is to be signed, and keep it; or why the person has no passkey for it."""
+    person = visit.principal.name
+    payload = encode_record(Approval(wanted.digest(), person, visit.services.seconds()))
+    try:
+        challenge = signing_options(visit.services, visit.principal, payload)
+    except StateNotAllowed as error:
+        return None, error
+    visit.session.keep_draft(wanted.id, payload)
+    return Signing(json.dumps(challenge.options), payload.decode(), digest(payload)), None
+
+
+def _given(token: str) -> Given:
+    approval = peek_approval(token)
+    return Given(approval.person, approval.signed, bool(peek_proof(token, APPROVAL)))
+
+
+async def _sign(visit: Visit) -> Response:
+    request = parse_request_id(visit.path("request"))
+    payload = visit.session.take_draft(request)
+    if not isinstance(payload, bytes):
+        raise StateNotAllowed("nothing waits for your signature", hint="load the page again")
+    token = assemble(visit.services, visit.principal, APPROVAL, payload, answer(visit))
+    view = await sign_request(visit.services, visit.call("approval.sign"), request, token)
+    if view.ready:
+        visit.tell(_("Approved by all who must: the request can be carried out now."))
+    else:
+        visit.tell(_("Your approval is recorded."))
+    return visit.go(f"/approvals/{request}")
+
+
+async def _execute(visit: Visit) -> Response:
+    services, request = visit.services, visit.path("request")
+    view = await read_request(services, visit.call("approval.read"), request)
+    if view.wanted.operation in IRREVOCABLE and visit.form("sure") != _SURE:
+        raise InvalidInput("nothing undoes this", hint="tick that you have read what will happen")
+    await execute_request(services, visit.call("approval.execute"), request)
+    visit.tell(_("The request was carried out."))
+    return visit.go(f"/approvals/{request}")
+
+
+async def _cancel(visit: Visit) -> Response:
+    request = visit.path("request")
+    await cancel_request(visit.services, visit.call("approval.cancel"), request)
+    visit.tell(_("The request was cancelled."))
+    return visit.go(f"/approvals/{request}")
+
+
+_ONE = "/approvals/{request}"
+
+PAGES = (
+    Page("approvals", "/approvals", OVERSEERS, _list),
+    Page("approvals-now", "/parts/approvals", OVERSEERS, _listed_now, Kind.FRAGMENT),
+    *asking.PAGES,
+    Page("approval", _ONE, OVERSEERS, _request),
+    Page("approval-sign", f"{_ONE}/sign", OFFICERS, _sign, Kind.ACT),
+    Page("approval-execute", f"{_ONE}/execute", OFFICERS, _execute, Kind.ACT, risky=True),
+    Page("approval-cancel", f"{_ONE}/cancel", OFFICERS, _cancel, Kind.ACT),
+)

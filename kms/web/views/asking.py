@@ -1,0 +1,239 @@
+"""Asking for what several people must approve: choose, fill in, look at what would be signed, sign.
+
+The request is frozen anew whenever it is shown, and kept in the session: signed is what was shown.
+"""
+
+import json
+import re
+import secrets
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import ValidationError, convert, to_builtins
+from starlette.responses import Response
+from uuid_utils import uuid7
+
+from kms.domain.approvals import RULES, GrantWish, HoldTarget
+from kms.domain.asked import needs_in_words, summary_of
+from kms.domain.grants import Hold
+from kms.domain.ids import parse_space
+from kms.domain.text import check_reason, visible
+from kms.errors import InvalidInput, NotFound, StateNotAllowed
+from kms.i18n import _
+from kms.statements.canonical import b64u, encode_record
+from kms.statements.request import NONCE_BYTES, TYP, OperationRequest, check_form
+from kms.usecases.approvals.requests import submit_request
+from kms.usecases.approvals.views import approval_rules
+from kms.usecases.grants import GRANTABLE
+from kms.usecases.lifecycle.holds import list_holds
+from kms.usecases.passkeys.statements import assemble, signing_options
+from kms.usecases.queries import living_spaces
+from kms.web.beside import beside
+from kms.web.requested import digest_shown, lines_of
+from kms.web.roles import OFFICERS
+from kms.web.views.account import answer
+from kms.web.visit import Kind, Page, Visit
+
+OPERATIONS = ("grant.create", "hold.lift", "epoch.resume", "report.unmask")
+"""What is asked for here; all else has its own terms and is asked for with the command."""
+_ABOUT = "request"
+_HOUR, _DAY = 3600, 24 * 3600
+_OPEN = (8 * _HOUR, _DAY, 2 * _DAY, 7 * _DAY)
+"""For how long a request can be open."""
+_LASTS = (8 * _HOUR, _DAY, 7 * _DAY, 30 * _DAY, 90 * _DAY)
+"""For how long a grant can be asked for."""
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What somebody is about to ask for. ``lasts``: of a grant, how many seconds; its ``starts`` is
+    0 for as soon as it is asked for.
+    """
+
+    operation: str
+    space: str
+    parameters: dict[str, Any]
+    reason: str
+    open_seconds: int
+    lasts: int = 0
+    wanted: OperationRequest | None = None
+
+
+async def _form(visit: Visit) -> Response:
+    operation, space = visit.query("operation"), visit.query("space")
+    if operation and operation not in OPERATIONS:
+        raise NotFound(
+            "this is not asked for at the board", hint="conclave approval request asks for it"
+        )
+    site = bool(operation) and RULES[operation].site
+    spaces = await living_spaces(visit.services, visit.call("space.list"))
+    ready = bool(operation) and (site or bool(space))
+    return visit.show(
+        "approval-new.html",
+        operations=[(one, summary_of(one)) for one in OPERATIONS],
+        operation=operation,
+        summary=summary_of(operation),
+        site_wide=site,
+        spaces=[one.space for one in spaces],
+        space="" if site else space,
+        ready=ready,
+        names=_names(operation),
+        given={name: visit.query(name) for name in _names(operation)},
+        holds=await _holds(visit, operation, space) if ready else (),
+        roles_granted=sorted(one.value for one in GRANTABLE),
+        lasts=_LASTS,
+        open_for=_OPEN,
+    )
+
+
+def _names(operation: str) -> list[str]:
+    return [one.name for one in fields(RULES[operation].parameters)] if operation else []
+
+
+async def _holds(visit: Visit, operation: str, space: str) -> tuple[Hold, ...]:
+    """Return the holds that can be lifted."""
+    if not operation or RULES[operation].parameters is not HoldTarget:
+        return ()
+    found = await list_holds(visit.services, visit.call("hold.list"), parse_space(space))
+    return tuple(replace(one, reason=visible(one.reason)) for one in found if not one.lifted)
+
+
+async def _fill(visit: Visit) -> Response:
+    visit.session.keep_draft(_ABOUT, _draft(visit))
+    return visit.go("/approvals/new/check")
+
+
+def _draft(visit: Visit) -> Draft:
+    """Return what the form asks for; raise InvalidInput."""
+    operation, reason = visit.form("operation"), visit.form("reason").replace("\r\n", "\n").strip()
+    if operation not in OPERATIONS:
+        raise InvalidInput("this is not asked for at the board")
+    check_reason(reason)
+    site = RULES[operation].site
+    space = "" if site else parse_space(visit.form("space"))
+    lasts = _choice(visit, "lasts", _LASTS) if RULES[operation].parameters is GrantWish else 0
+    open_seconds = _choice(visit, "open", _OPEN)
+    return Draft(operation, space, _parameters(visit, operation), reason, open_seconds, lasts)
+
+
+def _parameters(visit: Visit, operation: str) -> dict[str, Any]:
+    """Return the parameters as the form gives them; those of a grant's time are settled later."""
+    if RULES[operation].parameters is GrantWish:
+        starts = _moment(visit.form("starts"))
+        return {"principal": visit.form("principal").strip(), "role": visit.form("role"),
+                "starts": starts, "expires": 0}  # fmt: skip
+    found: dict[str, Any] = {}
+    for one in fields(RULES[operation].parameters):
+        text = visit.form(one.name).strip()
+        found[one.name] = _whole(text) if one.type is int else text
+    return found
+
+
+def _whole(text: str) -> int:
+    if not _NUMBER.fullmatch(text):
+        raise InvalidInput("this is a number from 0")
+    return int(text)
+
+
+def _choice(visit: Visit, name: str, choices: tuple[int, ...]) -> int:
+    text = visit.form(name)
+    if text not in map(str, choices):
+        raise InvalidInput("choose one of the lengths of time that are offered")
+    return int(text)
+
+
+def _moment(text: str) -> int:
+    """Return a time of a form (UTC) in seconds, 0 for none."""
+    if not text:
+        return 0
+    try:
+        return int(datetime.strptime(text, "%Y-%m-%dT%H:%M").replace(tzinfo=UTC).timestamp())
+    except ValueError as error:
+        raise InvalidInput("a time reads like 2026-11-22T09:00") from error
+
+
+async def _check(visit: Visit) -> Response:
+    draft = visit.session.drafts.get(_ABOUT)
+    if not isinstance(draft, Draft):
+        return visit.go("/approvals/new")
+    wanted = await _frozen(visit, draft)
+    visit.session.keep_draft(_ABOUT, replace(draft, wanted=wanted))
+    return visit.show(
+        "approval-check.html",
+        summary=summary_of(wanted.operation),
+        lines=lines_of(wanted),
+        digest=digest_shown(wanted.digest()),
+        beside=await beside(visit, wanted),
+        needs=needs_in_words(wanted.quorum),
+        options=_options(visit, wanted),
+    )
+
+
+def _options(visit: Visit, wanted: OperationRequest) -> str:
+    """Return what asks the person's approval passkey to sign; empty: no such passkey counts."""
+    try:
+        found = signing_options(visit.services, visit.principal, encode_record(wanted))
+    except StateNotAllowed:
+        return ""
+    return json.dumps(found.options)
+
+
+async def _frozen(visit: Visit, draft: Draft) -> OperationRequest:
+    """Return the request as it would be signed now; raise InvalidInput, NotFound."""
+    services, now = visit.services, visit.services.seconds()
+    call = visit.call("approval.rules")
+    present, found = await approval_rules(services, call, draft.space, "")
+    needs = next(one.needs for one in found if one.operation == draft.operation)
+    wanted = OperationRequest(
+        site=present.register.site,
+        space=draft.space,
+        id=str(uuid7()),
+        operation=draft.operation,
+        parameters=_exact(draft, now),
+        reason=draft.reason,
+        requester=visit.principal.name,
+        register=present.sha256,
+        quorum=needs,
+        nonce=b64u(secrets.token_bytes(NONCE_BYTES)),
+        issued=now,
+        expires=now + draft.open_seconds,
+    )
+    check_form(wanted)
+    return wanted
+
+
+def _exact(draft: Draft, now: int) -> dict[str, Any]:
+    """Return the parameters in their exact form; raise InvalidInput."""
+    given = dict(draft.parameters)
+    if draft.lasts:
+        given["starts"] = given["starts"] or now
+        given["expires"] = given["starts"] + draft.lasts
+    try:
+        kind = RULES[draft.operation].parameters
+        exact: dict[str, Any] = to_builtins(convert(given, kind))
+    except ValidationError as error:
+        raise InvalidInput("the form is not filled in as it must be") from error
+    return exact
+
+
+async def _submit(visit: Visit) -> Response:
+    draft = visit.session.take_draft(_ABOUT)
+    if not isinstance(draft, Draft) or draft.wanted is None:
+        raise StateNotAllowed("nothing waits for your signature", hint="load the page again")
+    visit.session.keep_draft(_ABOUT, replace(draft, wanted=None))
+    payload = encode_record(draft.wanted)
+    token = assemble(visit.services, visit.principal, TYP, payload, answer(visit))
+    view = await submit_request(visit.services, visit.call("approval.submit"), token)
+    visit.session.take_draft(_ABOUT)
+    visit.tell(_("The request was handed in. Others approve it now."))
+    return visit.go(f"/approvals/{view.record.id}")
+
+
+PAGES = (
+    Page("approval-new", "/approvals/new", OFFICERS, _form),
+    Page("approval-fill", "/approvals/new", OFFICERS, _fill, Kind.ACT),
+    Page("approval-check", "/approvals/new/check", OFFICERS, _check),
+    Page("approval-submit", "/approvals/new/check", OFFICERS, _submit, Kind.ACT),
+)
