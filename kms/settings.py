@@ -13,6 +13,7 @@ import msgspec
 from kms.domain.alerts import Severity
 from kms.domain.ids import parse_space
 from kms.domain.models import Role
+from kms.domain.reports import Every
 from kms.errors import ConfigurationError, InvalidInput
 from kms.i18n import Language
 from kms.logs import Form, Level
@@ -341,6 +342,15 @@ class Board(Section, frozen=True):
     person: tuple[BoardPerson, ...] = ()
 
 
+class Reports(Section, frozen=True):
+    """Compliance reports that the service makes by itself."""
+
+    every: Every = Every.QUARTER
+    """After which periods of the calendar a report is made: month, quarter or never."""
+    utc_offset_minutes: Annotated[int, msgspec.Meta(ge=-720, le=840)] = 480
+    """By how many minutes the site's time, whose periods are meant, is ahead of UTC."""
+
+
 class Settings(Section, frozen=True):
     """The whole file."""
 
@@ -357,6 +367,7 @@ class Settings(Section, frozen=True):
     notify: Notify = Notify()
     assertion: Assertion | None = None
     board: Board | None = None
+    reports: Reports = Reports()
     caller: tuple[Caller, ...] = ()
 
     @property

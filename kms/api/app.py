@@ -33,6 +33,7 @@ from kms.api.routes import (
     meetings,
     passkeys,
     policies,
+    reports,
     rosters,
     seals,
     status,
@@ -40,6 +41,7 @@ from kms.api.routes import (
 )
 from kms.api.routes.appliance import MOST_SECONDS, Polls
 from kms.api.routes.events import Streams
+from kms.api.routes.reports import REPORT_SECONDS
 from kms.errors import ConclaveError, InvalidInput, MethodNotAllowed, NotFound
 from kms.operations import OPERATIONS
 from kms.usecases.services import Services
@@ -96,6 +98,7 @@ def build(services: Services) -> Api:
     longer = {
         OPERATIONS["event.follow"].path: None,
         OPERATIONS["disk-order.take"].path: MOST_SECONDS + limits.request_seconds,
+        OPERATIONS["report.make"].path: REPORT_SECONDS,
     }
     pages = board.build(services, services.settings.board) if services.settings.board else None
     browsers = Limits(pages.asgi, limits, {STREAM: None}) if pages else None
@@ -120,6 +123,7 @@ def _fastapi(services: Services, streams: Streams, polls: Polls) -> tuple[FastAP
         *status.endpoints(metrics),
         *alerts.endpoints(),
         *audit.endpoints(),
+        *reports.endpoints(),
         *seals.endpoints(),
         *vaults.endpoints(),
         *confidential.endpoints(),

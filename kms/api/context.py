@@ -25,6 +25,7 @@ from kms.domain.ids import (
 )
 from kms.domain.models import Principal
 from kms.domain.passkeys import parse_credential
+from kms.domain.reports import parse_report
 from kms.errors import InvalidInput, UnsupportedMediaType
 from kms.operations import Operation
 from kms.statements.canonical import digest
@@ -94,6 +95,11 @@ class Context:
     def approval_request(self) -> str:
         """The path's request for approval; raise InvalidInput."""
         return parse_request_id(self._path("request"))
+
+    @property
+    def report(self) -> str:
+        """The path's compliance report; raise InvalidInput."""
+        return parse_report(self._path("report"))
 
     @property
     def disk(self) -> DiskId:

@@ -12,7 +12,7 @@ from kms.errors import InvalidInput, NotFound, StoreUnavailable
 
 _PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}", re.ASCII)
 _DEPTH = 3
-_OTHERS = ("ceremonies", "conclave.db")
+_OTHERS = ("ceremonies", "conclave.db", "reports")
 """Beginnings of names that are not a ceremony's files."""
 
 

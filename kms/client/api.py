@@ -16,6 +16,7 @@ from kms.client.calls import epoch_path
 from kms.client.disks import Disks
 from kms.client.evidence import EvidenceReads
 from kms.client.governing import Governing
+from kms.client.reports import ReportReads
 from kms.client.transport import Transport, unreachable
 from kms.domain.score import Cipher
 from kms.errors import InvalidInput, Unavailable
@@ -32,7 +33,7 @@ _PATIENCE = 5
 _LONGEST_PAUSE = 5.0
 
 
-class Client(Governing, EvidenceReads, Disks):
+class Client(Governing, EvidenceReads, ReportReads, Disks):
     """A caller of the key API. Use it as a context manager, by one thread at a time."""
 
     @classmethod

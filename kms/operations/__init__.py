@@ -14,6 +14,7 @@ from kms.operations import (
     meetings,
     passkeys,
     policies,
+    reports,
     seals,
     status,
     vaults,
@@ -35,6 +36,7 @@ OPERATIONS: dict[str, Operation] = {
         lifecycle,
         passkeys,
         policies,
+        reports,
         seals,
         vaults,
     )

@@ -4,6 +4,7 @@ from kms.usecases import grants, policies, sharing
 from kms.usecases.approvals.effect import Afterwards, Prepare
 from kms.usecases.disks import enrolling, erasing
 from kms.usecases.lifecycle import certificates, destruction, holds, suspension
+from kms.usecases.reports import exporting
 from kms.usecases.rotation import vaults
 
 EFFECTS: dict[str, Prepare] = {
@@ -18,6 +19,7 @@ EFFECTS: dict[str, Prepare] = {
     "vault.retire": vaults.prepare_retire,
     "disk.enroll": enrolling.prepare_enroll,
     "disk.erase": erasing.prepare_erase,
+    "report.unmask": exporting.prepare_unmask,
 }
 """Every operation of kms/domain/approvals.RULES that can be carried out here."""
 

@@ -1,0 +1,105 @@
+"""Compliance reports: made, listed, read, exported, and the evidence that they were made from."""
+
+import asyncio
+import base64
+from pathlib import Path
+
+from starlette.responses import Response
+
+from kms.api.context import Context
+from kms.api.endpoints import Endpoint, json_reply
+from kms.i18n import Language
+from kms.usecases.reports.exporting import evidence_file, export, list_reports, read_report
+from kms.usecases.reports.folder import BUNDLE, Kept
+from kms.usecases.reports.making import make_report, period_named
+from kms.wire.base import rfc3339
+from kms.wire.reports import (
+    PART_BYTES,
+    EvidencePart,
+    ExportedOut,
+    ExportReport,
+    MakeReport,
+    ReportContent,
+    ReportList,
+    ReportOut,
+)
+
+REPORT_SECONDS = 600.0
+"""How long the making of a report may keep its caller waiting."""
+
+
+def endpoints() -> tuple[Endpoint, ...]:
+    """Return the endpoints."""
+    return (
+        Endpoint("report.make", _make, ReportOut, MakeReport),
+        Endpoint("report.list", _list, ReportList),
+        Endpoint("report.read", _read, ReportContent),
+        Endpoint("report.export", _export, ExportedOut, ExportReport),
+        Endpoint(
+            "report.evidence", _evidence, EvidencePart, query=(("offset", "byte to begin at"),)
+        ),
+    )
+
+
+async def _make(context: Context) -> Response:
+    context.query()
+    period = period_named(context.services, context.message(MakeReport).period)
+    return json_reply(_report(await make_report(context.services, context.call, period)))
+
+
+async def _list(context: Context) -> Response:
+    context.query()
+    found = await list_reports(context.services, context.call)
+    return json_reply(ReportList(items=tuple(map(_report, found))))
+
+
+async def _read(context: Context) -> Response:
+    context.query()
+    kept, data = await read_report(context.services, context.call, context.report)
+    figures = data.decode()
+    return json_reply(ReportContent(report=kept.told.report, figures=figures, statement=kept.token))
+
+
+async def _export(context: Context) -> Response:
+    context.query()
+    wish, report = context.message(ExportReport), context.report
+    request, language = wish.request or "", Language(wish.language)
+    found = await export(context.services, context.call, report, language, request)
+    return json_reply(
+        ExportedOut(
+            report=found.report,
+            paper=base64.b64encode(found.paper).decode(),
+            figures=found.figures.decode(),
+            statement=found.statement,
+        )
+    )
+
+
+async def _evidence(context: Context) -> Response:
+    offset = context.query("offset").number("offset", 0)
+    path = await evidence_file(context.services, context.call, context.report)
+    data, total = await asyncio.to_thread(_part, path, offset)
+    part = EvidencePart(offset=offset, total=total, data=base64.b64encode(data).decode())
+    return json_reply(part)
+
+
+def _part(path: Path, offset: int) -> tuple[bytes, int]:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(PART_BYTES), path.stat().st_size
+
+
+def _report(kept: Kept) -> ReportOut:
+    told = kept.told
+    return ReportOut(
+        report=told.report,
+        since=rfc3339(told.since),
+        until=rfc3339(told.until),
+        made=rfc3339(told.issued),
+        maker=told.actor,
+        size=told.size,
+        bundle=told.bundle,
+        bundle_bytes=(kept.folder / BUNDLE).stat().st_size,
+        figures=told.figures,
+        statement=kept.token,
+    )

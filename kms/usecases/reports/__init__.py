@@ -1,0 +1,1 @@
+"""Compliance reports: made from the log up to a checkpoint, kept, exported."""

@@ -1,0 +1,147 @@
+"""Reading reports and taking them away: each export is a paper of its own that says on every page
+for whom it was made and when, with a statement by the site's token, and stands in the log.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from kms.audit.leaf import Outcome, Phase
+from kms.domain.approvals import RequestState
+from kms.domain.ids import parse_request_id
+from kms.domain.reports import UNMASKED_SECONDS, ReportTarget, parse_report
+from kms.domain.rows import SealedRow
+from kms.errors import ApprovalRequired, InvalidInput, NotFound
+from kms.i18n import Language, speak
+from kms.policy.authorizer import Target
+from kms.ports import ReportOrder, Unit
+from kms.reports.content import Content
+from kms.reports.paper import Mark, pdf
+from kms.statements.canonical import digest, unb64u
+from kms.statements.request import CheckedRequest, peek_request
+from kms.usecases.approvals.effect import Effect
+from kms.usecases.reports.folder import BUNDLE, Kept, read_content
+from kms.usecases.reports.making import folder_of, signed
+from kms.usecases.services import Call, Services, authorize, uninterrupted
+
+_ASK = "ask for it: conclave approval request report.unmask --set report=ID"
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What leaves: the PDF, its figures (JSON) and the statement about both (JWS)."""
+
+    report: str
+    paper: bytes
+    figures: bytes
+    statement: str
+
+
+async def list_reports(services: Services, call: Call) -> list[Kept]:
+    """Return every report, the newest first; raise Forbidden, IntegrityFailure."""
+    await authorize(services, call, Target(), "reports")
+    return await asyncio.to_thread(lambda: list(folder_of(services).all()))
+
+
+async def read_report(services: Services, call: Call, report: str) -> tuple[Kept, bytes]:
+    """Return a report and its figures (reports.content decodes them), names masked; raise NotFound,
+    Forbidden, IntegrityFailure.
+    """
+    kept = await _find(services, call, report)
+    _, data = await asyncio.to_thread(read_content, kept, full=False)
+    return kept, data
+
+
+async def evidence_file(services: Services, call: Call, report: str) -> Path:
+    """Return where a report's evidence bundle lies; raise as ``read_report``."""
+    return (await _find(services, call, report)).folder / BUNDLE
+
+
+@uninterrupted
+async def export(
+    services: Services, call: Call, report: str, language: Language, request: str = ""
+) -> Exported:
+    """Return a report for the caller, marked as the caller's, names masked unless ``request`` is an
+    executed request to show them. Raise NotFound, Forbidden, ApprovalRequired, IntegrityFailure,
+    HsmUnavailable.
+    """
+    kept = await _find(services, call, report)
+    row, register = await _approved(services, report, request) if request else (None, "")
+    now, actor = services.seconds(), call.principal.name
+    content, data = await asyncio.to_thread(read_content, kept, full=bool(request))
+    mark = Mark(actor, now, request)
+    paper = await asyncio.to_thread(_set, kept, content, data, mark, language)
+    order = ReportOrder(
+        report=report,
+        since=kept.told.since,
+        until=kept.told.until,
+        size=kept.told.size,
+        root=unb64u(kept.told.root),
+        proof=(),
+        bundle=kept.told.bundle,
+        figures=digest(data),
+        actor=actor,
+        paper=digest(paper),
+        language=language.value,
+        request=row,
+        register=register,
+    )
+    statement = await signed(services, order)
+    leaf = call.leaf(
+        "",
+        f"reports/{report}",
+        Phase.EVENT,
+        Outcome.SUCCEEDED,
+        action="report.export",
+        details={
+            "report": report,
+            "language": language.value,
+            "request": request,
+            "paper": order.paper,
+            "statement": digest(statement.encode()),
+        },
+    )
+    await services.store.commit(Unit(leaves=(leaf,)))
+    return Exported(report, paper, data, statement)
+
+
+async def prepare_unmask(services: Services, call: Call, checked: CheckedRequest) -> Effect:
+    """Return what an approved request to show a report's names does: nothing but that it stands in
+    the log. Raise InvalidInput, NotFound.
+    """
+    del call
+    wanted = checked.parameters
+    if not isinstance(wanted, ReportTarget) or checked.wanted.space:
+        raise InvalidInput("the request names no report")
+    report = folder_of(services).find(wanted.report).told.report
+    return Effect(f"reports/{report}", (), details={"report": report})
+
+
+async def _find(services: Services, call: Call, report: str) -> Kept:
+    await authorize(services, call, Target(), f"reports/{parse_report(report)}")
+    return await asyncio.to_thread(folder_of(services).find, report)
+
+
+async def _approved(services: Services, report: str, request: str) -> tuple[SealedRow, str]:
+    """Return the row and register (JWS) of an executed request to show a report's names; raise
+    ApprovalRequired.
+    """
+    try:
+        record, _ = await services.cache.request(parse_request_id(request))
+    except NotFound as error:
+        raise ApprovalRequired("there is no such request", hint=_ASK) from error
+    wanted, row = peek_request(record.request), services.store.request(request)
+    asked = (wanted.operation, wanted.parameters) == ("report.unmask", {"report": report})
+    if row is None or record.state is not RequestState.EXECUTED or not asked:
+        raise ApprovalRequired("the request does not show this report's names", hint=_ASK)
+    if services.seconds() >= record.ended + UNMASKED_SECONDS:
+        raise ApprovalRequired("the request was carried out too long ago", hint=_ASK)
+    state = services.settings.paths.state
+    past = services.registers.once_in_force(services.store, state, wanted.register)
+    return row, past.token
+
+
+def _set(kept: Kept, content: Content, data: bytes, mark: Mark, language: Language) -> bytes:
+    """Return the PDF; in a thread of its own, whose language it sets."""
+    speak(language)
+    return pdf(content, mark, {"report.json": data.decode(), "report.jws": kept.token})
