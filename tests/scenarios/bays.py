@@ -202,8 +202,12 @@ class MachineBay(Bay):
         self.machine.plug(serial, image)
 
     def mounted(self, serial: str) -> Path:
-        """Return where the guest has a disk, once it is mounted."""
-        return Path(self.await_state(serial, DiskState.MOUNTED).mounted)
+        """Return where the guest has a disk, once the guest says so too: what kms was told before a
+        power cut it knows until the daemon tells it something else.
+        """
+        place = Path(self.await_state(serial, DiskState.MOUNTED).mounted)
+        self.machine.run(f"until grep -q ' {place} ' /proc/mounts; do sleep 0.1; done")
+        return place
 
 
 @contextmanager
