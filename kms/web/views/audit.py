@@ -1,5 +1,206 @@
-"""To be written."""
+"""The audit log: its head, searching it, one entry with its proof, whether it was altered."""
 
-from kms.web.visit import Page
+import base64
+from dataclasses import dataclass
+from typing import Any
 
-PAGES: tuple[Page, ...] = ()
+from starlette.responses import Response
+
+from kms.audit.actions import ACTIONS
+from kms.audit.leaf import Leaf, Outcome
+from kms.domain.ids import parse_meeting
+from kms.errors import InvalidInput, StoreUnavailable
+from kms.i18n import Language, language
+from kms.ports import LeafFilter
+from kms.usecases.journal import Page as Found
+from kms.usecases.journal import leaf_moment, search_leaves
+from kms.usecases.log_check import read_check, start_check
+from kms.usecases.log_head import Proved, log_head, prove
+from kms.usecases.queries import list_spaces
+from kms.web.files import attachment
+from kms.web.links import chosen_space, href
+from kms.web.roles import AUDITORS
+from kms.web.visit import PAGE_ROWS, Kind, Page, Visit
+from kms.wire.audit import ProofOut
+
+_LONGEST = 200
+_MOST_DIGITS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What the form of the search says, as it was typed; an empty field: any."""
+
+    actor: str
+    action: str
+    space: str
+    meeting: str
+    outcome: str
+    since: str
+    until: str
+
+    def link(self, **more: object) -> str:
+        """Return the link to this search."""
+        said = {name: getattr(self, name) for name in self.__slots__}
+        return href("/audit", **said, **more)
+
+    def wanted(self) -> LeafFilter:
+        """Return what is looked for; raise InvalidInput."""
+        return LeafFilter(
+            since=leaf_moment(self.since),
+            until=leaf_moment(self.until),
+            actor=self.actor,
+            action=self.action,
+            space=self.space,
+            meeting=self.meeting,
+            outcome=self.outcome,
+        )
+
+
+def action_words(action: str) -> str:
+    """Return what an action of the log means to a reader, in the present language."""
+    known = ACTIONS.get(action)
+    if known is None:
+        return action
+    return known.zh if language() is Language.ZH else known.en
+
+
+async def _audit(visit: Visit) -> Response:
+    fields = _fields(visit)
+    before = visit.number("before", 0) or None
+    return visit.show(
+        "audit.html",
+        head=await log_head(visit.services, visit.call("audit.checkpoint")),
+        check=await read_check(visit.services, visit.call("audit.leaves")),
+        fields=fields,
+        found=(found := await _search(visit, fields, before)),
+        next=fields.link(before=found.next) if found and found.next else "",
+        first=fields.link() if before else "",
+        spaces=await list_spaces(visit.services, visit.call("space.list")),
+        actions=sorted(((action_words(one), one) for one in ACTIONS), key=lambda one: one[1]),
+        outcomes=tuple(one.value for one in Outcome if one is not Outcome.PENDING),
+        what=action_words,
+    )
+
+
+def _fields(visit: Visit) -> Fields:
+    actor, meeting = visit.query("actor").strip(), visit.query("meeting").strip()
+    action, outcome = visit.query("action"), visit.query("outcome")
+    if len(actor) > _LONGEST or not actor.isprintable():
+        raise InvalidInput("a name has at most 200 characters")
+    if action and action not in ACTIONS:
+        raise InvalidInput("the log knows no such action", hint="choose one of the list")
+    if outcome and outcome not in {one.value for one in Outcome}:
+        raise InvalidInput("the log knows no such outcome", hint="choose one of the list")
+    space = chosen_space(visit)
+    if meeting:
+        parse_meeting(meeting)
+    return Fields(
+        actor, action, space, meeting, outcome, visit.query("since"), visit.query("until")
+    )
+
+
+async def _search(visit: Visit, fields: Fields, before: int | None) -> Found | None:
+    """Return a page of entries; None while they cannot be looked for."""
+    call = visit.call("audit.search")
+    try:
+        return await search_leaves(visit.services, call, fields.wanted(), before, PAGE_ROWS)
+    except StoreUnavailable:
+        return None
+
+
+# --- one entry -----------------------------------------------------------------------------------
+
+
+async def _leaf(visit: Visit) -> Response:
+    found = await prove(visit.services, visit.call("audit.proof"), _number(visit))
+    return visit.show(
+        "audit-leaf.html",
+        found=found,
+        leaf=found.leaf,
+        body=found.body.decode("utf-8"),
+        what=action_words(found.leaf.action),
+        details=_details(found.leaf),
+        rows=sorted(found.leaf.rows.items()),
+        b64=_b64,
+    )
+
+
+async def _proof(visit: Visit) -> Response:
+    """Give the proof as ``conclave audit proof --json`` prints it."""
+    found = await prove(visit.services, visit.call("audit.proof"), _number(visit))
+    data = _proof_out(found).model_dump_json(indent=2).encode() + b"\n"
+    return attachment(data, f"conclave-leaf-{found.leaf.seq}.json", "application/json")
+
+
+def _proof_out(found: Proved) -> ProofOut:
+    return ProofOut(
+        leaf=found.leaf.seq,
+        size=found.size,
+        body=found.body.decode("utf-8"),
+        root=_b64(found.root),
+        hashes=tuple(map(_b64, found.hashes)),
+    )
+
+
+def _number(visit: Visit) -> int:
+    text = visit.path("seq")
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+        raise InvalidInput("an entry of the log is named by its number")
+    return int(text)
+
+
+def _details(leaf: Leaf) -> list[tuple[str, Any]]:
+    return sorted(leaf.details.items())
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+# --- was it altered? -----------------------------------------------------------------------------
+
+
+async def _check(visit: Visit) -> Response:
+    return visit.show("audit-check.html", **await _check_values(visit))
+
+
+async def _check_now(visit: Visit) -> Response:
+    return visit.show("part-audit-check.html", **await _check_values(visit))
+
+
+async def _check_values(visit: Visit) -> dict[str, Any]:
+    services = visit.services
+    return {
+        "check": await read_check(services, visit.call("audit.leaves")),
+        "head": await log_head(services, visit.call("audit.checkpoint")),
+        "started": await _started(visit),
+        "b64": _b64,
+    }
+
+
+async def _started(visit: Visit) -> Leaf | None:
+    """Return the entry of the service's last start, which the check of the whole log came before;
+    None if it is not found now.
+    """
+    wanted, call = LeafFilter(action="service.start"), visit.call("audit.search")
+    try:
+        found = await search_leaves(visit.services, call, wanted, None, 1)
+    except StoreUnavailable:
+        return None
+    return found.leaves[0] if found.leaves else None
+
+
+async def _start(visit: Visit) -> Response:
+    await start_check(visit.services, visit.call("audit.leaves"))
+    return visit.go("/audit/check")
+
+
+PAGES = (
+    Page("audit", "/audit", AUDITORS, _audit),
+    Page("audit-check", "/audit/check", AUDITORS, _check),
+    Page("audit-check-now", "/parts/audit/check", AUDITORS, _check_now, Kind.FRAGMENT),
+    Page("audit-check-start", "/audit/check", AUDITORS, _start, Kind.ACT),
+    Page("audit-leaf", "/audit/leaves/{seq}", AUDITORS, _leaf),
+    Page("audit-proof", "/audit/leaves/{seq}/proof.json", AUDITORS, _proof, Kind.FILE),
+)
