@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from kms.errors import ConclaveError
+from kms.errors import ConclaveError, StoreUnavailable
 from kms.ports.store import Store
 from kms.store import journal_tables as sql
 from kms.store.journal_file import JournalFile
@@ -92,10 +92,21 @@ class SqliteJournal(JournalReads, JournalSamples):
                 self._file.make()
             self._opened = True
         if not self._fits or self._doubted:
-            self._indexed = 0 if self._doubted else self._fitting(store)
-            if not self._indexed:
-                self._empty()
+            try:
+                self._take_up(store)
+            except StoreUnavailable:
+                if not self._file.broken:
+                    raise
+                self._file.make_anew()
             self._fits, self._doubted = True, False
+
+    def _take_up(self, store: Store) -> None:
+        """Go on behind what fits the log."""
+        self._indexed = 0
+        fitting = 0 if self._doubted else self._fitting(store)
+        if not fitting:
+            self._empty()
+        self._indexed = fitting
 
     def _empty(self) -> None:
         """Drop what comes from the log; samples do not."""

@@ -38,7 +38,7 @@ class JournalReads:
             low, high = self._range(ask, wanted.since, wanted.until)
             high = high if before is None else min(high, before)
             for _ in range(LOOKS):
-                floor = _floor(ask, driver, values | {"low": low, "high": high})
+                floor = _floor(ask, driver, values | {"low": low, "high": high}, EXAMINED)
                 bounds = {"low": floor, "high": high, "limit": limit + 1 - len(found)}
                 found += [seq for (seq,) in ask(sql.search(driver, others), values | bounds)]
                 if len(found) > limit:
@@ -93,7 +93,7 @@ class JournalReads:
         return low, _first(ask, until, size) if until else size
 
 
-def _floor(ask: Read, driver: str, values: dict[str, Any], most: int = EXAMINED) -> int:
+def _floor(ask: Read, driver: str, values: dict[str, Any], most: int) -> int:
     """Return down to which leaf a look may go."""
     rows = ask(sql.floor(driver), values | {"most": most - 1})
     return int(rows[0][0]) if rows else int(values["low"])
