@@ -11,6 +11,7 @@ import datetime as dt
 import json
 import os
 import random
+import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -24,12 +25,15 @@ from kms.bootstrap.service import Parts
 from kms.client.rosters import new_meeting, signed_roster
 from kms.domain.ids import MeetingId, SpaceName
 from kms.domain.models import Principal, PrincipalKind, Role, RotationReason
+from kms.domain.passkeys import Purpose
 from kms.errors import ConclaveError
 from kms.practice import PracticeSite
 from kms.usecases.envelopes import Wanted, fetch_batch, fetch_envelope
 from kms.usecases.meetings import close_meeting, open_meeting, rotate
 from kms.usecases.rosters import WantedRoster
 from kms.usecases.services import Call
+from tests.fixtures.authenticator import Authenticator
+from tests.fixtures.board import enrol
 from tests.fixtures.hsm import PIN
 from tests.fixtures.many_spaces import SITE_TOKEN, DeskWorkers, ManySpaces, Outside, StoryClock
 from tests.fixtures.people import SITE
@@ -39,6 +43,8 @@ HOUR, DAY = 3600, 86_400
 SERVERS = {"ms-north": "one", "ms-south": "two", "ms-east": "three"}
 """The meeting servers by the name under which the log knows them, and their keys."""
 STRANGER = "ms-stranger"
+PEOPLE = ("chen-admin", "wang-security", "zhao-auditor")
+"""Who has a passkey to sign in with: an operator, an officer, an auditor."""
 TRUSTED, ROSTER = 0, 1
 _AT_ONCE, _BATCH = 64, 200
 _BEFORE_NOW = 300
@@ -70,6 +76,8 @@ class Truth:
     overdue: frozenset[str] = frozenset()
     meetings: int = 0
     leaves: int = 0
+    keys: dict[str, Authenticator] = field(default_factory=dict, repr=False)
+    """The passkeys of people, by name."""
     counts: Counter[str] = field(default_factory=Counter)
     """Of the last quarter: "opened", "fetched", "rotated", "refused"."""
 
@@ -77,6 +85,13 @@ class Truth:
     def spaces(self) -> tuple[SpaceName, SpaceName]:
         """The space of servers, and that of devices."""
         return self.site.names[TRUSTED], self.site.names[ROSTER]
+
+    @property
+    def origin(self) -> str:
+        """Where the board is."""
+        board = self.site.settings.board
+        assert board is not None
+        return board.origin
 
     @property
     def place(self) -> PracticeSite:
@@ -109,6 +124,7 @@ def make_truth(home: Path, size: Size | None = None, seed: int = 1) -> Truth:
     quarter, start, _ = last_quarter(today)
     founded = start - dt.timedelta(days=2)
     site = ManySpaces.make(home, 2, int(seconds_of(founded)), _outside(founded, today))
+    _give_board(site)
     truth = Truth(site, today, quarter, last_tuesday(today))
     with site.module():
         asyncio.run(_live(truth, size or Size(), seconds_of(founded, 1), random.Random(seed)))
@@ -141,6 +157,9 @@ async def _live(truth: Truth, size: Size, begun: float, chance: random.Random) -
         await story.quarter(size)
         await story.week(size.overdue)
         await story.now(size.live)
+        for name in PEOPLE:
+            keys = truth.keys[name] = Authenticator(truth.origin)
+            await enrol(parts.services, name, Purpose.SIGN_IN, keys)
         await parts.checkpointer.keep()
         truth.leaves = parts.services.store.tree_size()
 
@@ -278,6 +297,14 @@ class _Story:
 def _shares(whole: int, parts: int) -> list[int]:
     """Divide a number into as equal parts as there are."""
     return [whole // parts + (place < whole % parts) for place in range(parts)]
+
+
+def _give_board(site: ManySpaces) -> None:
+    """Configure a board on a port that is free just now."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config = site.home / "conclave.toml"
+    config.write_text(f'{config.read_text()}[board]\norigin = "http://localhost:{port}"\n')
 
 
 def _let_be_served(site: ManySpaces) -> None:
