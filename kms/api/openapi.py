@@ -30,6 +30,7 @@ _MEANINGS = {
     "leaf": "the leaf's sequence number",
     "request": "the UUIDv7 of a request for approval",
     "disk": "the disk's UUIDv7, which is its LUKS UUID too",
+    "report": "the UUIDv7 of a compliance report",
     "serial": "the device's serial number",
     "order": "the UUIDv7 of an order to the appliance",
     "credential": "the passkey's credential id, base64url",

@@ -53,7 +53,7 @@ def test_only_fetch_and_relay_share_a_path() -> None:
 
 
 def test_auditors_only_read_and_operators_have_hands_for_disks_and_all_for_own_passkeys() -> None:
-    asks_by_post = {"policy.explain"}
+    asks_by_post = {"policy.explain", "report.make", "report.export"}
     hands = {"disk.change", "disk.rotate-kek", "disk.order"}
     own = {"passkey.invite", "passkey.revoke"}
     changing = {
