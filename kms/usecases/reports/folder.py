@@ -22,7 +22,6 @@ from kms.statements.report import ReportStatement, verify_report
 
 BUNDLE, FULL, MASKED, STATEMENT = "evidence.db", "full.json", "report.json", "report.jws"
 _DRAFT = "."
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +129,8 @@ def read_content(kept: Kept, *, full: bool) -> tuple[Content, bytes]:
 
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file in base64url."""
-    hasher = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            hasher.update(block)
-    return b64u(hasher.digest())
+        return b64u(hashlib.file_digest(file, "sha256").digest())
 
 
 def _is_report(path: Path) -> bool:
