@@ -37,21 +37,8 @@ from kms.i18n import _
 SUMMARY = "Conclave: keys of confidential meetings, kept in an HSM, released to the roster alone."
 
 _PARTS = (
-    *(
-        service,
-        seal,
-        space,
-        meeting,
-        roster,
-        epoch,
-        rotation,
-        envelope,
-        escrow,
-        alert,
-        audit,
-        report,
-    ),
-    *(disk, hold, certificate, vault, policy, grant, approval, passkey, people, credential),
+    *(service, seal, space, meeting, roster, epoch, rotation, envelope, escrow, alert, audit),
+    *(report, disk, hold, certificate, vault, policy, grant, approval, passkey, people, credential),
     ceremony,
 )
 

@@ -50,11 +50,7 @@ Request = Annotated[
 
 
 class _OneStep(Group):
-    """The group whose bare name is the one step: its own options stand for it."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command; options without one are those of ``quick``."""
-        return super().resolve_command(ctx, args)
+    """The group whose bare name is the one step: options without a command are that one's."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
         """Read the command line; without a command it is the one step."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from kms.audit.report import Report, Verdict
+from kms.audit.checks import Verdict
+from kms.audit.report import Report
 from kms.domain.reports import Period
 from kms.errors import VerificationFailed
 from kms.reports.catalogue import figures
@@ -85,7 +86,7 @@ def _bundle(audited: Report) -> tuple[str, ...]:
 
 def _statement(told: ReportStatement, content: Content, audited: Report) -> list[str]:
     """Return where statement, figures and bundle are about different things."""
-    same = {
+    same: dict[str, set[object]] = {
         "the site": {told.iss, content.site, audited.site},
         "the report": {told.report, content.report},
         "the period": {(told.since, told.until), (content.since, content.until)},
