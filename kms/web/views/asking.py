@@ -219,16 +219,22 @@ def _exact(draft: Draft, now: int) -> dict[str, Any]:
 
 
 async def _submit(visit: Visit) -> Response:
-    draft = visit.session.take_draft(_ABOUT)
-    if not isinstance(draft, Draft) or draft.wanted is None:
-        raise StateNotAllowed("nothing waits for your signature", hint="load the page again")
-    visit.session.keep_draft(_ABOUT, replace(draft, wanted=None))
-    payload = encode_record(draft.wanted)
-    token = assemble(visit.services, visit.principal, TYP, payload, answer(visit))
+    wanted = _shown(visit)
+    token = assemble(visit.services, visit.principal, TYP, encode_record(wanted), answer(visit))
     view = await submit_request(visit.services, visit.call("approval.submit"), token)
     visit.session.take_draft(_ABOUT)
     visit.tell(_("The request was handed in. Others approve it now."))
     return visit.go(f"/approvals/{view.record.id}")
+
+
+def _shown(visit: Visit) -> OperationRequest:
+    """Return the request that was shown, once; the form that it came from is kept."""
+    draft = visit.session.take_draft(_ABOUT)
+    if isinstance(draft, Draft):
+        visit.session.keep_draft(_ABOUT, replace(draft, wanted=None))
+        if draft.wanted is not None:
+            return draft.wanted
+    raise StateNotAllowed("nothing waits for your signature", hint="load the page again")
 
 
 PAGES = (

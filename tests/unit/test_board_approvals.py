@@ -1,0 +1,281 @@
+"""Approvals on the board, over a FAKE HSM: what is shown is signed, and nothing else counts."""
+
+import html
+import json
+from dataclasses import replace
+
+import pytest
+
+from kms.audit.leaf import LeafDraft, Outcome, Phase
+from kms.domain.approvals import PolicyChange, RequestState, Standing
+from kms.domain.ids import SpaceName
+from kms.domain.rows import SealedRow
+from kms.domain.states import KeyState
+from kms.ports import PutRow, Unit
+from kms.statements.canonical import make_row, unb64u
+from kms.statements.request import OperationRequest
+from kms.usecases.lifecycle.suspension import suspend
+from kms.web.visit import PAGE_ROWS
+from tests.fixtures.api import BANKING, MAC, TREASURY
+from tests.fixtures.approvals import MEETING, POLICY
+from tests.fixtures.approving_board import Officer, english, officer, options, plain
+from tests.fixtures.board import PEOPLE, WANTED, BoardSite, run_with_board
+from tests.fixtures.passkeys import call
+
+ONE = f"/approvals/{WANTED.id}"
+NEW = "/approvals/new"
+RESUME = {
+    "operation": "epoch.resume",
+    "space": TREASURY,
+    "meeting": MEETING,
+    "epoch": "0",
+    "reason": "the device was found",
+    "open": "86400",
+}
+
+
+async def stand(site: BoardSite, wanted: OperationRequest) -> None:
+    """Let a request stand as if somebody had handed it in."""
+    row = make_row(PEOPLE.record(wanted), 1)
+    leaf = LeafDraft(
+        "approval.request", wanted.requester, "test", wanted.space, f"requests/{wanted.id}",
+        Phase.EVENT, Outcome.SUCCEEDED, rows={row.key: 1},
+    )  # fmt: skip
+    await site.services.store.commit(Unit((PutRow(SealedRow(row, MAC)),), (leaf,)))
+
+
+async def approvals(site: BoardSite, request: str = WANTED.id) -> tuple[str, ...]:
+    return (await site.services.cache.request(request))[0].approvals
+
+
+def test_a_request_shows_everything_that_is_signed_and_its_digest() -> None:
+    async def work(site: BoardSite) -> None:
+        auditor = await site.signed_in("auditor")
+        page = (await auditor.get(ONE, english(auditor))).text
+        text, sha256 = plain(page), unb64u(WANTED.digest()).hex()
+        told = (
+            WANTED.operation, WANTED.space, MEETING, WANTED.reason, WANTED.requester, WANTED.id,
+            WANTED.register, WANTED.nonce, WANTED.digest(),
+            "2 of group security",
+        )  # fmt: skip
+        assert [one for one in told if one not in text] == []
+        assert " ".join(sha256[at : at + 4] for at in range(0, 64, 4)) in text
+        assert "data-passkey" not in page
+        assert f"{ONE}/" not in page
+
+    run_with_board(work)
+
+
+def test_officers_ask_approve_and_carry_out_at_the_board() -> None:
+    async def work(site: BoardSite) -> None:
+        await suspend(
+            site.services, call("epoch.suspend"), TREASURY, MEETING, 0, "a device is lost"
+        )
+        wang, sun, zhou = [
+            await officer(site, f"{name}-security") for name in ("wang", "sun", "zhou")
+        ]
+        for one in (wang, sun, zhou):
+            await one.admitted()
+        filled = await wang.act(NEW, **RESUME)
+        assert filled.header("location") == f"{NEW}/check"
+        handed = await wang.sign(f"{NEW}/check")
+        where = handed.header("location")
+        assert "waits for you" in await sun.read("/approvals")
+        assert "waits for you" not in await wang.read(f"/approvals?after={WANTED.id}")
+        assert "data-passkey" not in await wang.read(where)
+        for one in (sun, zhou):
+            assert (await one.sign(where, f"{where}/sign")).status == 303
+        text = plain(await sun.read(where))
+        assert "sun-security" in text
+        assert "approval passkey" in text
+        done = await sun.act(f"{where}/execute")
+        assert done.status == 303, done.text
+        epoch, _ = await site.services.cache.epoch(TREASURY, MEETING, 0)
+        assert epoch.state is KeyState.ACTIVE
+        assert where in await zhou.read("/approvals?state=executed")
+
+    run_with_board(work)
+
+
+def test_what_was_not_shown_is_not_signed() -> None:
+    async def work(site: BoardSite) -> None:
+        wang = await officer(site, "wang-security")
+        await wang.admitted()
+        nothing = await wang.act(f"{ONE}/sign", response="{}")
+        asked = options(await wang.read(ONE))
+        site.services.clock.seconds += 1  # type: ignore[attr-defined]
+        await wang.read(ONE)
+        early = await wang.act(f"{ONE}/sign", response=json.dumps(wang.own.get(asked)))
+        other = await wang.sign(ONE, f"{ONE}/sign", other=b"x" * 32)
+        assert [one.status for one in (nothing, early, other)] == [409, 422, 422]
+        assert await approvals(site) == ()
+
+    run_with_board(work)
+
+
+def test_a_passkey_to_sign_in_with_approves_nothing() -> None:
+    async def work(site: BoardSite) -> None:
+        wang = await officer(site, "wang-security")
+        await wang.admitted()
+        challenge = options(await wang.read(ONE))
+        challenge["publicKey"].pop("allowCredentials")  # type: ignore[attr-defined]
+        answer = wang.browser.authenticator.get(challenge)
+        refused = await wang.act(f"{ONE}/sign", response=json.dumps(answer))
+        assert refused.status == 422
+        assert await approvals(site) == ()
+
+    run_with_board(work)
+
+
+def test_whoever_has_no_admitted_passkey_is_told_how_to_get_one() -> None:
+    async def work(site: BoardSite) -> None:
+        wang = await officer(site, "wang-security")
+        before = await wang.read(ONE)
+        await wang.enrol_for_approvals()
+        after = await wang.read(ONE)
+        for page in (before, after):
+            assert "data-passkey" not in page
+            assert "/settings/approval-passkey" in page
+
+    run_with_board(work)
+
+
+def test_carrying_out_is_confirmed_and_what_nothing_undoes_is_ticked() -> None:
+    async def work(site: BoardSite) -> None:
+        wang = await officer(site, "wang-security")
+        unread = await wang.act(f"{ONE}/execute")
+        early = await wang.act(f"{ONE}/execute", sure="yes")
+        site.grow_old()
+        old = await wang.act(f"{ONE}/execute", sure="yes")
+        assert (unread.status, early.status) == (400, 403)
+        assert "quorum_not_met" in early.text
+        assert old.header("location").startswith("/confirm")
+
+    run_with_board(work)
+
+
+def test_an_officer_cancels() -> None:
+    async def work(site: BoardSite) -> None:
+        wang = await officer(site, "wang-security")
+        assert (await wang.act(f"{ONE}/cancel")).status == 303
+        record, _ = await site.services.cache.request(WANTED.id)
+        assert record.state is RequestState.CANCELLED
+        assert ONE in await wang.read("/approvals?state=cancelled")
+        assert f'action="{ONE}/' not in await wang.read(ONE)
+
+    run_with_board(work)
+
+
+def test_requests_of_other_spaces_are_not_there() -> None:
+    async def work(site: BoardSite) -> None:
+        elsewhere = await site.signed_in("officer elsewhere")
+        own = PEOPLE.request("policy.change", _policy(BANKING), BANKING)
+        await stand(site, own)
+        page = (await elsewhere.get("/approvals")).text
+        assert WANTED.id not in page
+        assert own.id in page
+        assert (await elsewhere.get(ONE)).status == 404
+
+    run_with_board(work)
+
+
+def _policy(space: SpaceName) -> PolicyChange:
+    return PolicyChange(replace(POLICY, space=space, retention_seconds=77), 1)
+
+
+def test_a_policy_change_shows_what_was_and_what_will_be() -> None:
+    async def work(site: BoardSite) -> None:
+        wanted = PEOPLE.request("policy.change", _policy(TREASURY), TREASURY)
+        await stand(site, wanted)
+        wang = await officer(site, "wang-security")
+        page = await wang.read(f"/approvals/{wanted.id}")
+        assert "<ins>77 (1 min 17 s)</ins>" in page
+        assert "<del>0</del>" in page
+        assert plain(page).count("policy.rotation.interval_seconds") == 1, "unchanged, shown once"
+
+    run_with_board(work)
+
+
+def test_hostile_text_is_shown_and_does_nothing() -> None:
+    async def work(site: BoardSite) -> None:
+        reason = '<script>alert(1)</script>"><img src=x onerror=alert(1)>'
+        wanted = PEOPLE.request("policy.change", _policy(TREASURY), TREASURY, reason=reason)
+        await stand(site, wanted)
+        wang = await officer(site, "wang-security")
+        for path in ("/approvals", f"/approvals/{wanted.id}"):
+            page = await wang.read(path)
+            assert "<script>alert" not in page
+            assert "<img src=x" not in page
+        assert reason in html.unescape(page)
+
+    run_with_board(work)
+
+
+def test_long_lists_come_in_pages() -> None:
+    async def work(site: BoardSite) -> None:
+        for _ in range(PAGE_ROWS):
+            await stand(site, PEOPLE.request("policy.change", _policy(TREASURY), TREASURY))
+        wang = await officer(site, "wang-security")
+        first = await wang.read("/approvals")
+        (rest,) = [
+            part.split('"')[0] for part in first.split('href="')[1:] if "after=" in part[:60]
+        ]
+        second = await wang.read(rest.replace("&amp;", "&"))
+        links = [page.count('<a href="/approvals/0') for page in (first, second)]
+        assert links == [PAGE_ROWS, 1]
+        assert 'rel="next"' not in second
+
+    run_with_board(work)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"operation": "disk.erase"},
+        {"epoch": "-1"},
+        {"meeting": "no meeting"},
+        {"reason": ""},
+        {"reason": "with \u202e hidden"},
+        {"open": "1"},
+        {"space": "no space"},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_form_that_is_filled_in_wrongly_is_refused(wrong: dict[str, str]) -> None:
+    async def work(site: BoardSite) -> None:
+        wang = await officer(site, "wang-security")
+        filled = await wang.act(NEW, **{**RESUME, **wrong})
+        looked = await wang.ask(f"{NEW}/check")
+        assert 400 in (filled.status, looked.status)
+        assert "data-passkey" not in looked.text
+
+    run_with_board(work)
+
+
+def test_a_request_is_signed_soon_and_once() -> None:
+    async def work(site: BoardSite) -> None:
+        await suspend(
+            site.services, call("epoch.suspend"), TREASURY, MEETING, 0, "a device is lost"
+        )
+        wang = await officer(site, "wang-security")
+        await wang.admitted()
+        await wang.act(NEW, **RESUME)
+        answer = json.dumps(wang.own.get(options(await wang.read(f"{NEW}/check"))))
+        site.services.clock.seconds += 301  # type: ignore[attr-defined]
+        late = await wang.act(f"{NEW}/check", response=answer)
+        again = await wang.act(f"{NEW}/check", response=answer)
+        assert (late.status, again.status) == (422, 409)
+        assert (await wang.sign(f"{NEW}/check")).status == 303
+        assert (await wang.act(f"{NEW}/check", response=answer)).status == 409
+
+    run_with_board(work)
+
+
+def test_every_way_to_stand_has_its_filter() -> None:
+    async def work(site: BoardSite) -> None:
+        wang: Officer = await officer(site, "wang-security")
+        for one in Standing:
+            status = (await wang.ask(f"/approvals?state={one}")).status
+            assert status == (400 if one is Standing.OUTDATED else 200)
+
+    run_with_board(work)
