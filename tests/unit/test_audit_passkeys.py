@@ -95,8 +95,14 @@ def _unknown(told):
 
 
 def _another_than_told(told):
-    made = told.signed_in()
-    told.sign_in(made, credential=told.device.enrolled().credential)
+    made, other = told.signed_in(), told.signed_in()
+    told.sign_in(made, credential=other.credential)
+
+
+def _invited_twice(told):
+    told.invite()
+    told.codes -= 1
+    told.invite()
 
 
 def _approval_signs_in(told):
@@ -175,7 +181,8 @@ def _approved_by_an_admission_untold(told):
 
 
 BROKEN = {case.__name__.strip("_"): case for case in (
-    _by_nobody, _by_a_colleague, _expired, _twice, _another_purpose, _another_person, _uninvited,
+    _by_nobody, _by_a_colleague, _invited_twice, _expired, _twice, _another_purpose,
+    _another_person, _uninvited,
     _not_signed_in, _enrolled_twice, _no_key, _unknown, _another_than_told, _approval_signs_in,
     _in_anothers_name, _counter_back, _after_revocation, _acts_after_revocation, _revoked_twice,
     _revoked_unknown, _admitted_by_a_colleague, _admitted_for_sign_in, _admitted_another_key,
