@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from kms.domain.ids import SpaceName, parse_meeting
+from kms.domain.ids import SpaceName, parse_meeting, parse_space
 from kms.domain.models import Meeting, Space
 from kms.domain.states import MeetingState
 from kms.errors import InvalidInput
@@ -14,7 +14,7 @@ from kms.usecases.scores import MeetingScore, scores_page
 from kms.web.links import chosen_space, href
 from kms.web.roles import OVERSEERS
 from kms.web.scoring import Mark, label, mark, said
-from kms.web.views import meeting
+from kms.web.views import meeting as one_meeting
 from kms.web.visit import PAGE_ROWS, Kind, Page, Visit
 
 _LOOKED_AT = 200
@@ -40,6 +40,10 @@ class Listed:
 
 
 async def _meetings(visit: Visit) -> Response:
+    """Show a page, or go to the one meeting that the field names."""
+    if wanted := visit.query("meeting").strip():
+        space, meeting = parse_space(visit.query("space")), parse_meeting(wanted)
+        return visit.go(f"/meetings/{space}/{meeting}")
     return visit.show("meetings.html", **await _values(visit))
 
 
@@ -101,5 +105,5 @@ async def _ended(visit: Visit, space: SpaceName, after: str) -> Listed:
 PAGES = (
     Page("meetings", "/meetings", OVERSEERS, _meetings),
     Page("meetings-now", "/parts/meetings", OVERSEERS, _now, Kind.FRAGMENT),
-    *meeting.PAGES,
+    *one_meeting.PAGES,
 )
