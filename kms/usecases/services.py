@@ -23,6 +23,7 @@ from kms.usecases.escrow_log import EscrowLog
 from kms.usecases.log_walk import LogCheck
 from kms.usecases.passkeys.attempts import Attempts
 from kms.usecases.passkeys.register import Passkeys
+from kms.usecases.reports.progress import ReportMaking
 from kms.usecases.rotation.progress import Reseals
 from kms.usecases.sealed import SEALING, Seals
 from kms.usecases.watch.state import Watched
@@ -110,6 +111,7 @@ class Services:
     locks: Locks = field(default_factory=Locks)
     escrow_log: EscrowLog = field(default_factory=EscrowLog)
     log_check: LogCheck = field(default_factory=LogCheck)
+    report_making: ReportMaking = field(default_factory=ReportMaking)
     reseals: Reseals = field(default_factory=Reseals)
     seals: Seals = field(default_factory=Seals)
     registers: Registers = field(default_factory=Registers)

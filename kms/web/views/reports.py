@@ -1,5 +1,180 @@
-"""To be written."""
+"""Compliance reports: which there are, making one, taking one away; each export is logged."""
 
-from kms.web.visit import Page
+import io
+import zipfile
+from dataclasses import dataclass
+from typing import Any
 
-PAGES: tuple[Page, ...] = ()
+from starlette.responses import FileResponse, Response
+
+from kms.domain.models import Role
+from kms.domain.reports import parse_report
+from kms.errors import InvalidInput, StoreUnavailable
+from kms.i18n import Language, language
+from kms.ports import LeafFilter
+from kms.reports.catalogue import Clause, clauses
+from kms.reports.content import Content, decode
+from kms.reports.wording import chosen, days, say
+from kms.usecases.journal import search_leaves
+from kms.usecases.reports.exporting import (
+    Exported,
+    evidence_file,
+    export,
+    list_reports,
+    read_report,
+)
+from kms.usecases.reports.starting import begin_report, watch_report
+from kms.web.files import attachment
+from kms.web.roles import AUDITORS, OVERSEERS
+from kms.web.visit import PAGE_ROWS, Kind, Page, Visit
+
+_NAMED = (
+    "last-quarter", "last-month", "last-year", "this-quarter", "this-month", "this-year",
+)  # fmt: skip
+_TONES = {"as-expected": "ready", "to-explain": "overdue"}
+_MOST_REQUESTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A clause, its words, and what it comes to: in words, and as the state of a chip."""
+
+    clause: Clause
+    text: str
+    level: str
+    result: str
+    state: str
+
+
+async def _reports(visit: Visit) -> Response:
+    return visit.show("reports.html", named=_NAMED, **await _values(visit))
+
+
+async def _now(visit: Visit) -> Response:
+    return visit.show("part-reports.html", **await _values(visit))
+
+
+async def _values(visit: Visit) -> dict[str, Any]:
+    services, makes = visit.services, Role.AUDITOR in visit.principal.roles
+    found = await list_reports(services, visit.call("report.list"))
+    return {
+        "reports": found[:PAGE_ROWS],
+        "total": len(found),
+        "making": await watch_report(services, visit.call("report.make")) if makes else None,
+        "period": lambda one: _days(visit, one.since, one.until),
+    }
+
+
+def _days(visit: Visit, since: int, until: int) -> str:
+    return days(since, until, visit.services.settings.reports.utc_offset_minutes)
+
+
+async def _make(visit: Visit) -> Response:
+    first, last = visit.form("first"), visit.form("last")
+    if bool(first) is not bool(last):
+        raise InvalidInput("a period of your own has a first and a last day")
+    name = f"{first}..{last}" if first else visit.form("period")
+    await begin_report(visit.services, visit.call("report.make"), name)
+    return visit.go("/reports")
+
+
+# --- one report ----------------------------------------------------------------------------------
+
+
+async def _report(visit: Visit) -> Response:
+    name = parse_report(visit.path("report"))
+    kept, data = await read_report(visit.services, visit.call("report.read"), name)
+    content = decode(data)
+    return visit.show(
+        "report.html",
+        told=kept.told,
+        period=_days(visit, kept.told.since, kept.told.until),
+        bundle_bytes=(await evidence_file(visit.services, visit.call("report.evidence"), name))
+        .stat()
+        .st_size,
+        rows=tuple(_rows(content)),
+        requests=await _unmasking(visit, name),
+        languages=Language,
+        say=say,
+    )
+
+
+def _rows(content: Content) -> list[Row]:
+    results = {one.id: one.result for one in content.clauses}
+    return [_row(one, results.get(one.id, "n/a")) for one in clauses()]
+
+
+def _row(clause: Clause, result: str) -> Row:
+    words = say(result.replace("/", "_"))
+    return Row(clause, chosen(clause), say(clause.level), words, _TONES.get(result, result))
+
+
+async def _unmasking(visit: Visit, report: str) -> list[tuple[str, str]]:
+    """Return the executed requests to show a report's names, with their times, newest first."""
+    wanted = LeafFilter(action="report.unmask", resource_prefix=f"reports/{report}")
+    try:
+        found = await search_leaves(
+            visit.services, visit.call("audit.search"), wanted, None, _MOST_REQUESTS
+        )
+    except StoreUnavailable:
+        return []
+    return [(str(one.details.get("request", "")), one.time) for one in found.leaves]
+
+
+async def _export(visit: Visit) -> Response:
+    """Give the report with names masked: one step, logged and watermarked."""
+    return await _exported(visit, "")
+
+
+async def _export_full(visit: Visit) -> Response:
+    """Give the report with full names, by an executed request."""
+    request = visit.form("request")
+    if not request:
+        raise InvalidInput("full names want an approved request")
+    return await _exported(visit, request)
+
+
+async def _exported(visit: Visit, request: str) -> Response:
+    name = parse_report(visit.path("report"))
+    try:
+        wanted = Language(visit.form("language", language().value))
+    except ValueError as error:
+        raise InvalidInput("the language is zh or en") from error
+    call = visit.call("report.export")
+    found = await export(visit.services, call, name, wanted, request)
+    stem = f"conclave-report-{name}-{wanted.value}"
+    if visit.form("form") == "zip":
+        return attachment(_zip(found, stem), f"{stem}.zip", "application/zip")
+    return attachment(found.paper, f"{stem}.pdf", "application/pdf")
+
+
+def _zip(found: Exported, stem: str) -> bytes:
+    """Return everything of an export in one file, named as ``conclave report verify`` wants it."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(f"{stem}.pdf", found.paper)
+        file.writestr(f"{stem}.json", found.figures)
+        file.writestr(f"{stem}.jws", found.statement + "\n")
+    return data.getvalue()
+
+
+async def _evidence(visit: Visit) -> Response:
+    name = parse_report(visit.path("report"))
+    path = await evidence_file(visit.services, visit.call("report.evidence"), name)
+    return FileResponse(
+        path, media_type="application/vnd.sqlite3", filename=f"conclave-evidence-{name}.db"
+    )
+
+
+_PATH = "/reports/{report}"
+PAGES = (
+    Page("reports", "/reports", OVERSEERS, _reports),
+    Page("reports-now", "/parts/reports", OVERSEERS, _now, Kind.FRAGMENT),
+    Page("report-make", "/reports", AUDITORS, _make, Kind.ACT),
+    Page("report", _PATH, AUDITORS, _report),
+    Page("report-export", _PATH + "/export", AUDITORS, _export, Kind.ACT),
+    Page(
+        "report-export-full", _PATH + "/export-full", AUDITORS, _export_full, Kind.ACT, risky=True
+    ),
+    Page("report-evidence", _PATH + "/evidence.db", AUDITORS, _evidence, Kind.FILE),
+)
