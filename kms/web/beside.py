@@ -32,7 +32,7 @@ from kms.web.requested import label_of, told
 from kms.web.visit import Visit
 from kms.web.words import moment
 
-_NONE = "—"
+_NONE, _BETWEEN = "—", "…"
 _ABOUT = 3
 """Lines shown around each change of a text."""
 
@@ -94,7 +94,7 @@ async def _policy(visit: Visit, change: PolicyChange | SitePolicyChange) -> Besi
         return Beside(text=_compared(site.text, change.text), stale=stale)
     new = change.policy
     old, version = await read_policy(services, visit.call("policy.read"), new.space)
-    changes = differences(to_builtins(old), to_builtins(new))
+    changes = differences({"policy": to_builtins(old)}, {"policy": to_builtins(new)})
     return Beside(changes=changes, stale=change.version != version + 1)
 
 
@@ -116,7 +116,10 @@ def _value(fields: Mapping[str, Any], path: str) -> str:
 
 def _compared(old: str, new: str) -> tuple[tuple[str, str], ...]:
     lines = difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=_ABOUT)
-    return tuple((line[:1], visible(line[1:])) for line in list(lines)[2:])
+    return tuple(
+        ("", _BETWEEN) if line.startswith("@") else (line[:1], visible(line[1:]))
+        for line in list(lines)[2:]
+    )
 
 
 async def _hold(visit: Visit, space: SpaceName, name: str) -> Beside:

@@ -79,7 +79,7 @@ NAVIGATION = (
         ),
     ),
     Lines(
-        "People",
+        "People and approvals",
         (
             Line("Approvals", "approvals"),
             Line("Grants", "grants"),
@@ -87,7 +87,7 @@ NAVIGATION = (
         ),
     ),
     Lines(
-        "Evidence",
+        "Log and reports",
         (Line("Audit log", "audit"), Line("Reports", "reports"), Line("Settings", "settings")),
     ),
 )

@@ -26,7 +26,7 @@ def environment() -> Environment:
     )
     made.globals["_"] = _
     made.globals["icon"] = words.icon
-    filters = (words.word, words.moment, words.machine, words.length, words.short, words.count)
+    filters = (words.word, words.moment, words.machine, words.duration, words.short, words.count)
     made.filters.update({one.__name__: one for one in filters})
     made.filters["said"] = words.said
     made.filters["reason"] = reason

@@ -17,7 +17,7 @@ from kms.domain.text import visible
 from kms.i18n import _
 from kms.statements.canonical import unb64u
 from kms.statements.request import OperationRequest
-from kms.web.words import length, moment, word
+from kms.web.words import duration, moment, word
 
 _HEX_GROUP = 4
 _MINUTES = 60
@@ -92,7 +92,7 @@ def told(path: str, value: Any) -> str:
     if name in _MINUTES_OF_DAY:
         return f"{value} ({value // _MINUTES:02}:{value % _MINUTES:02} UTC)"
     if name.endswith("_seconds") and value:
-        return f"{value} ({length(value)})"
+        return f"{value} ({duration(value)})"
     if isinstance(value, bool):
         return _("yes") if value else _("no")
     return str(value)

@@ -94,7 +94,7 @@ def _time(value: float | str | None) -> datetime | None:
     return datetime.fromtimestamp(value, UTC)
 
 
-def length(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return a length of time in its one or two greatest units."""
     whole = int(abs(seconds))
     if whole >= _DAY:

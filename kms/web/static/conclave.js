@@ -105,12 +105,22 @@ function draw(figure) {
   const bars = figure.dataset.kind === "bars";
   const style = getComputedStyle(document.body);
   const axis = { stroke: style.color, grid: { stroke: "rgba(128,128,128,.18)" }, ticks: { show: false } };
+  const ends = [Number(figure.dataset.from) || xs[0], Number(figure.dataset.to) || xs[xs.length - 1]];
+  const span = ends[1] - ends[0];
+  const two = (number) => String(number).padStart(2, "0");
+  const clock = (seconds) => {
+    const at = new Date(seconds * 1000);
+    const day = `${two(at.getUTCMonth() + 1)}-${two(at.getUTCDate())}`;
+    return span <= 2 * 86400 ? `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}` : day;
+  };
+  const times = { values: (_, at) => at.map(clock), space: 60 };
   const categories = { values: (_, at) => at.map((i) => labels[xs.indexOf(i)] ?? ""), space: 60 };
   const options = {
     width: Math.max(280, canvas.clientWidth || figure.clientWidth),
     height: 200,
-    scales: { x: { time: !bars }, y: { range: (_, __, most) => [0, most || 1] } },
-    axes: [bars ? { ...axis, ...categories } : axis, axis],
+    legend: { live: false },
+    scales: { x: bars ? { time: false } : { time: true, range: () => (span ? ends : [ends[0] - 60, ends[0] + 60]) }, y: { range: (_, __, most) => [0, most || 1] } },
+    axes: [{ ...axis, ...(bars ? categories : times) }, axis],
     series: [
       { label: figure.querySelector("thead th").textContent },
       ...names.map((label, at) => ({

@@ -20,7 +20,7 @@ from kms.usecases.grants import (
 from kms.usecases.queries import living_spaces
 from kms.web.roles import OFFICERS, OVERSEERS
 from kms.web.visit import PAGE_ROWS, Kind, Page, Visit
-from kms.web.words import length
+from kms.web.words import duration
 
 _STANDING = frozenset({GrantState.IN_FORCE, GrantState.SCHEDULED})
 _SHOWN = ("standing", "flagged", "ended")
@@ -83,10 +83,10 @@ def _row(visit: Visit, view: GrantView) -> Row:
 def _why(view: GrantView, flag: Flag, now: int) -> str:
     if flag is Flag.UNUSED:
         if view.used:
-            return _("not used for {time}").format(time=length(now - view.used))
-        return _("never used within {time}").format(time=length(NEVER_USED_SECONDS))
+            return _("not used for {time}").format(time=duration(now - view.used))
+        return _("never used within {time}").format(time=duration(NEVER_USED_SECONDS))
     if now - view.grant.starts > FORGOTTEN_SECONDS:
-        return _("in force for longer than {time}").format(time=length(FORGOTTEN_SECONDS))
+        return _("in force for longer than {time}").format(time=duration(FORGOTTEN_SECONDS))
     return _("nobody of this name is configured any more")
 
 

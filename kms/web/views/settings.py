@@ -17,7 +17,7 @@ from kms.web.roles import PEOPLE
 from kms.web.sessions import Session
 from kms.web.views import passkeys
 from kms.web.visit import Kind, Page, Visit
-from kms.web.words import length
+from kms.web.words import duration
 
 _ENDED = "ended by its person"
 
@@ -64,11 +64,11 @@ def _board_facts(board: Board) -> tuple[tuple[str, str], ...]:
     return (
         (_("Where passkeys work"), board.origin),
         (_("Sign-in by client certificate"), by_certificate),
-        (_("A session may rest for"), length(board.idle_seconds)),
-        (_("A session lasts at most"), length(board.session_seconds)),
-        (_("Risky acts are allowed after a confirmation for"), length(board.confirm_seconds)),
+        (_("A session may rest for"), duration(board.idle_seconds)),
+        (_("A session lasts at most"), duration(board.session_seconds)),
+        (_("Risky acts are allowed after a confirmation for"), duration(board.confirm_seconds)),
         (_("Refused attempts before none is looked at"), str(board.most_failures)),
-        (_("An invitation counts at most"), length(board.invitation_seconds)),
+        (_("An invitation counts at most"), duration(board.invitation_seconds)),
     )
 
 
@@ -76,11 +76,11 @@ def _site_facts(settings: Settings) -> tuple[tuple[str, str], ...]:
     rotation, audit = settings.rotation, settings.audit
     return (
         (_("New key every"), _or_never(rotation.interval_seconds)),
-        (_("A key's maximum age"), length(rotation.epoch_seconds)),
-        (_("Keys are kept after a meeting's end"), length(rotation.retention_seconds)),
+        (_("A key's maximum age"), duration(rotation.epoch_seconds)),
+        (_("Keys are kept after a meeting's end"), duration(rotation.retention_seconds)),
         (_("A vault key's time"), _or_never(rotation.vault_seconds)),
-        (_("A checkpoint is signed every"), length(audit.checkpoint_seconds)),
-        (_("Key operations stop without one after"), length(audit.grace_seconds)),
+        (_("A checkpoint is signed every"), duration(audit.checkpoint_seconds)),
+        (_("Key operations stop without one after"), duration(audit.grace_seconds)),
         (
             _("A disk's recovery key is tested every"),
             _or_never(settings.disks.recovery_test_seconds),
@@ -89,7 +89,7 @@ def _site_facts(settings: Settings) -> tuple[tuple[str, str], ...]:
 
 
 def _or_never(seconds: float) -> str:
-    return length(seconds) if seconds else _("never by itself")
+    return duration(seconds) if seconds else _("never by itself")
 
 
 def _channels(settings: Settings) -> list[tuple[str, str, str, bool]]:
