@@ -30,6 +30,7 @@ from kms.usecases.cache import VerifiedCache
 from kms.usecases.checkpoints import Checkpointer
 from kms.usecases.disks.schedule import DiskSchedule
 from kms.usecases.evidence import issued_key_list
+from kms.usecases.passkeys.following import follow_people
 from kms.usecases.recorder import Recorder
 from kms.usecases.recovery import close_open_intents
 from kms.usecases.reports.schedule import ReportSchedule
@@ -108,6 +109,7 @@ async def composed(
         await restore_seals(services, marks.marks())
         await close_open_intents(services)
         await _read_policies(services)
+        await services.registers.catch_up(store)
         await services.passkeys.catch_up(store)
         await _started(services)
         await finish_executed(services)
@@ -115,6 +117,7 @@ async def composed(
             "seals": partial(follow_marks, services, marks.marks),
             "checkpoints": checkpointer.run,
             "journal": partial(journal.follow, store),
+            "people": partial(follow_people, services),
             "activations": partial(activations.run, services),
             "resealing": Resealing(services).run,
             "clock": clock_watch.run,

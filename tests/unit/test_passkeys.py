@@ -21,6 +21,7 @@ from kms.ports import Unit
 from kms.statements.approval import TYP as APPROVAL
 from kms.statements.approval import Approval
 from kms.statements.canonical import encode_record
+from kms.usecases.approvals.registers import Registers
 from kms.usecases.approvals.requests import sign_request, submit_request
 from kms.usecases.approvals.views import read_request
 from kms.usecases.passkeys.admitting import admit
@@ -440,6 +441,9 @@ def test_the_log_alone_gives_everything_back() -> None:
         known, fresh = services.passkeys.read(services.store), Passkeys()
         await fresh.catch_up(services.store)
         assert fresh == known
+        registers = Registers()
+        await registers.catch_up(services.store)
+        assert registers.version == 1
         assert len(fresh.invited) == 1
 
     run_with_board(work)

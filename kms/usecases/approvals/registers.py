@@ -5,6 +5,7 @@ The files are read from the state directory and nothing in them is believed unve
 checked when the service started; only leaves that are new are read.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,14 +74,27 @@ class Registers:
                 return InForce(_verified(state, token), token, sha256)
         raise IntegrityFailure("a register of people that the log names is gone")
 
+    async def catch_up(self, store: Store) -> None:
+        """Read the leaves that are new; others have their turn between two pages."""
+        more = True
+        while more:
+            more = self._page(store)
+            await asyncio.sleep(0)
+
     def _read(self, store: Store) -> None:
-        while page := store.leaves(self.position, _PAGE):
-            for data in page:
-                if data.startswith(_CHANGE):
-                    leaf = decode_leaf(data)
-                    if leaf.outcome is Outcome.SUCCEEDED:
-                        self._name(leaf.details.get("version"), str(leaf.details.get("sha256")))
-            self.position += len(page)
+        while self._page(store):
+            pass
+
+    def _page(self, store: Store) -> bool:
+        """Read one page; say whether there was one."""
+        page = store.leaves(self.position, _PAGE)
+        for data in page:
+            if data.startswith(_CHANGE):
+                leaf = decode_leaf(data)
+                if leaf.outcome is Outcome.SUCCEEDED:
+                    self._name(leaf.details.get("version"), str(leaf.details.get("sha256")))
+        self.position += len(page)
+        return bool(page)
 
     def _name(self, version: object, sha256: str) -> None:
         if isinstance(version, int) and version > self.version:
