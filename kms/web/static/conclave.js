@@ -119,6 +119,7 @@ function draw(figure) {
     width: Math.max(280, canvas.clientWidth || figure.clientWidth),
     height: 200,
     legend: { live: false },
+    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
     scales: { x: bars ? { time: false } : { time: true, range: () => (span ? ends : [ends[0] - 60, ends[0] + 60]) }, y: { range: (_, __, most) => [0, most || 1] } },
     axes: [{ ...axis, ...(bars ? categories : times) }, axis],
     series: [
