@@ -18,7 +18,7 @@ from kms.store.journal_reads import JournalReads
 from kms.store.journal_rows import brief, row_of, tallies
 from kms.store.journal_samples import JournalSamples
 
-_PAGE = 500
+_PAGE = 250
 _PAUSE_SECONDS, _REST_SECONDS, _LONGEST_SECONDS = 0.25, 5.0, 5.0
 """Between two looks at a log that grows; after trouble; at a log that stands still."""
 _LOG = logging.getLogger(__name__)

@@ -3,6 +3,7 @@
 The log was checked when the service started. Only leaves that are new are read.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 
 from kms.audit.leaf import Leaf, Outcome, decode_leaf
@@ -42,11 +43,24 @@ class EscrowLog:
 
     def read(self, store: Store) -> None:
         """Read the leaves that are new."""
-        while page := store.leaves(self.position, _PAGE):
-            for data in page:
-                if data.startswith(_ESCROW):
-                    self._take(decode_leaf(data))
-            self.position += len(page)
+        while self._page(store):
+            pass
+
+    async def catch_up(self, store: Store) -> None:
+        """Read the leaves that are new; others have their turn between two pages."""
+        more = True
+        while more:
+            more = self._page(store)
+            await asyncio.sleep(0)
+
+    def _page(self, store: Store) -> bool:
+        """Read one page; say whether there was one."""
+        page = store.leaves(self.position, _PAGE)
+        for data in page:
+            if data.startswith(_ESCROW):
+                self._take(decode_leaf(data))
+        self.position += len(page)
+        return bool(page)
 
     def obligations(self) -> tuple[Obligation, ...]:
         """Return what is still owed: it ends with the generation."""

@@ -42,6 +42,7 @@ class Recorder:
 
     async def run(self) -> None:
         """Take samples at the interval, for ever."""
+        await self._services.escrow_log.catch_up(self._services.store)
         while True:
             await asyncio.sleep(self._services.settings.watch.sample_seconds)
             try:
@@ -57,6 +58,7 @@ class Recorder:
         now, watched = services.clock.monotonic(), services.watched
         time, passed = services.seconds(), max(now - self._taken, 1e-3)
         served, loads = watched.served(), watched.loads()
+        await services.escrow_log.catch_up(services.store)
         samples = [*fetch_samples(time, passed, self._served, served)]
         for label, load in loads.items():
             samples += load_samples(time, passed, label, self._loads.get(label), load)

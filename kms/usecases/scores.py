@@ -142,6 +142,7 @@ class Known:
 
 async def known_of(services: Services, space: SpaceName) -> Known:
     """Look at what a space's meetings have in common; raise IntegrityFailure, HsmUnavailable."""
+    await services.escrow_log.catch_up(services.store)
     _, _, live = live_generations(services)
     vaults = [one for one in await vaults_of(services, space) if not one.revoked]
     due = await vault_due(services, space, vaults[-1]) if vaults else 0

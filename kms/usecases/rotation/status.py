@@ -16,7 +16,7 @@ from kms.usecases.rotation.rules import MARGIN, Due
 from kms.usecases.services import Call, Services, authorize
 from kms.usecases.veil import is_hidden
 
-_PAGE = 100
+_PAGE = 50
 GRACE = 3 * MARGIN
 """So many seconds late, people should know."""
 

@@ -25,7 +25,7 @@ from kms.usecases.services import Services
 from kms.usecases.watch.state import AGES, SpaceKeys
 from kms.usecases.watch.survey import live_spaces
 
-_PAGE = 200
+_PAGE = 50
 _LATE_SECONDS = 10
 """The next epoch begins when the present one ends, and its activation may take a moment."""
 _LOG = logging.getLogger(__name__)
