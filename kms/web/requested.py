@@ -151,7 +151,7 @@ def _policy_labels() -> dict[str, str]:
         "operation": _("Operation"),
         "needs": _("Groups that must approve"),
         "group": _("Group"),
-        "count": _("People"),
+        "count": _("How many people"),
         "thresholds": _("Own thresholds of alerts"),
         "alert": _("Alert"),
         "number": _("From number"),

@@ -42,7 +42,7 @@ class Shown:
 def shown(visit: Visit, passkey: Passkey, register: Register) -> Shown:
     """Return a passkey as it stands now."""
     if passkey.revoked:
-        return Shown(passkey, "revoked", _("revoked"), 0)
+        return Shown(passkey, "revoked", _("Revoked"), 0)
     if passkey.purpose is Purpose.SIGN_IN:
         return Shown(passkey, "ready", _("signs in"), 0)
     if not passkey.admission:
