@@ -44,12 +44,12 @@ def marker(place: str) -> str:
 
 async def plant(site: BoardSite) -> None:
     """Put hostile text wherever text can be."""
-    store = site.services.store
+    store, keys = site.services.store, Authenticator(site.origin)
     await enrol(
         site.services,
         "zhou-security",
         Purpose.SIGN_IN,
-        Authenticator(),
+        keys,
         name=_short("passkey name"),
     )
     await store.commit(Unit(leaves=(_leaf(),)))

@@ -1,0 +1,175 @@
+"""The board of a really served site in a real browser: people sign in with passkeys, approve, look
+on while keys rotate, check a proof.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from kms.domain.models import Role
+from kms.i18n import Language
+from kms.practice import PracticeSite
+from kms.web.pages import PAGES
+from kms.web.visit import Kind
+from tests.fixtures.board import path_of
+from tests.fixtures.browser import barriers, browser, picture, visiting
+from tests.fixtures.softhsm import clone_site
+from tests.practice.approving import ask_for
+from tests.practice.service import Service, serving
+from tests.scenarios.board_people import Person
+from tests.scenarios.rooms import Room, rooms
+
+__all__ = ["browser"]
+
+OFFICERS = ("wang-security", "sun-security", "zhou-security")
+ROLES = {
+    "chen-admin": Role.OPERATOR,
+    "wang-security": Role.OFFICER,
+    "zhao-auditor": Role.AUDITOR,
+}
+LANG = {Language.ZH: "zh-CN", Language.EN: "en"}
+Arrive = Callable[[str], Person]
+
+
+@pytest.fixture(scope="module")
+def service(
+    practice_master: PracticeSite, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """A served practice site with a board, of the module's own."""
+    site = clone_site(practice_master, tmp_path_factory.mktemp("board") / "site", board=True)
+    with serving(site) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def meeting(service: Service) -> Room:
+    """An open meeting."""
+    room = rooms(service)[1]
+    wish = room.wishes()[0]
+    room.adopt(wish, wish.send())
+    return room
+
+
+def origin_of(service: Service) -> str:
+    chosen = service.settings.board
+    assert chosen is not None
+    return chosen.origin
+
+
+@pytest.fixture
+def arrive(service: Service, browser: Browser) -> Iterator[Arrive]:
+    """Lets somebody come to the board: enrolled and signed in, in a browser of their own, which
+    must not have done anything wrong when the test is over.
+    """
+    with ExitStack() as stack:
+
+        def come(name: str) -> Person:
+            visitor = stack.enter_context(visiting(browser, origin_of(service)))
+            person = Person(service, visitor, name)
+            person.enrol()
+            person.sign_in()
+            return person
+
+        yield come
+
+
+def test_two_officers_approve_and_a_third_carries_out(
+    service: Service, meeting: Room, arrive: Arrive
+) -> None:
+    """Each with an approval passkey of their own; what is signed the worker checks again."""
+    room = meeting.again()
+    wish = room.wishes()[0]
+    room.adopt(wish, wish.send())
+    with service.console() as console:
+        console.close_meeting(room.space, room.meeting)
+    wanted = ask_for(service, "meeting.destroy", room.space, {"meeting": room.meeting})
+    assert sum(need.count for need in wanted.quorum) == len(OFFICERS)
+    for number, name in enumerate(OFFICERS):
+        person = arrive(name)
+        person.enrol_for_approvals()
+        person.page.goto("/approvals")
+        person.page.locator(f"a[href='/approvals/{wanted.id}']").first.click()
+        expect(person.page.locator("main")).to_contain_text(room.meeting)
+        picture(person.page, f"approval-{number}")
+        person.button("Sign my approval with my approval passkey").click()
+        expect(person.page.get_by_role("status")).to_be_visible()
+    person.page.get_by_role("checkbox").check()
+    person.button("Carry out the request").click()
+    expect(person.page.get_by_role("status")).to_contain_text(person.say("The request was carried"))
+    with service.console() as console:
+        assert console.meeting(room.space, room.meeting).state.value == "destroyed"
+
+
+def test_a_rotation_is_seen_without_a_reload(meeting: Room, arrive: Arrive) -> None:
+    page = arrive("zhao-auditor").page
+    page.goto("/rotation")
+    row = page.get_by_role("row").filter(
+        has=page.locator(f"a[href='/rotation/{meeting.space}/{meeting.meeting}']")
+    )
+    epoch = row.get_by_role("cell").nth(1)
+    expect(epoch).to_have_text(str(meeting.last_epoch))
+    page.evaluate("window.here = true")
+    wish = next(one for one in meeting.wishes() if one.kind == "suspicion")
+    meeting.adopt(wish, wish.send())
+    expect(epoch).to_have_text(str(meeting.last_epoch))
+    assert page.evaluate("window.here"), "the page was loaded again"
+
+
+def test_an_entry_of_the_log_is_shown_with_its_proof(meeting: Room, arrive: Arrive) -> None:
+    person = arrive("zhao-auditor")
+    page = person.page
+    page.goto(f"/audit?meeting={meeting.meeting}&action=meeting.open")
+    expect(page.get_by_role("table")).to_contain_text(meeting.meeting)
+    page.get_by_role("table").get_by_role("link").last.click()
+    assert recomputed(person) == page.locator("dl.facts").last.locator("code").inner_text()
+    person.page.goto("/audit/check")
+    person.button("Check the whole log now").click()
+    expect(page.get_by_text(person.say("No, the log was not altered."))).to_be_visible()
+
+
+def recomputed(person: Person) -> str:
+    """Return the root hash that follows from the steps of a proof as the page shows them."""
+    table = person.page.get_by_role("region", name=person.say("Proof")).get_by_role("row")
+    first, *steps = [row.get_by_role("cell").all_inner_texts() for row in table.all()[1:]]
+    node = bytes.fromhex(first[2])
+    for other, side, result in steps:
+        pair = [bytes.fromhex(other), node]
+        pair = pair if side == person.say("left") else pair[::-1]
+        node = hashlib.sha256(b"\x01" + b"".join(pair)).digest()
+        assert node.hex() == result
+    return node.hex()
+
+
+@pytest.mark.parametrize("name", list(ROLES))
+def test_every_page_can_be_used_by_everybody_in_both_languages(
+    meeting: Room, arrive: Arrive, name: str
+) -> None:
+    """No request leaves the origin, no error, nothing that axe finds; pictures are kept."""
+    person = arrive(name)
+    found = []
+    for language in Language:
+        for page_id, path in paths(person, meeting).items():
+            person.page.goto(path)
+            expect(person.page.locator("html")).to_have_attribute("lang", LANG[language])
+            picture(person.page, f"{page_id}-{name}")
+            found += [f"{page_id} {language}: {one}" for one in barriers(person.page)]
+        person.page.get_by_role("button", name="English", exact=True).or_(
+            person.page.get_by_role("button", name="中文", exact=True)
+        ).first.click()
+    assert not found, "\n".join(found)
+
+
+def paths(person: Person, meeting: Room) -> dict[str, str]:
+    """Return the paths of every page that this person may see, filled in with what there is."""
+    known = {"space": meeting.space, "meeting": meeting.meeting, "seq": "3"}
+    found = {}
+    for page in PAGES:
+        parts = re.findall(r"\{(\w+)", page.path)
+        may = not page.roles or ROLES[person.name] in page.roles
+        if may and page.kind is Kind.PAGE and set(parts) <= set(known):
+            found[page.id] = path_of(page, known)
+    return found
