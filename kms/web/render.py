@@ -28,6 +28,7 @@ def environment() -> Environment:
     made.globals["icon"] = words.icon
     filters = (words.word, words.moment, words.machine, words.duration, words.short, words.count)
     made.filters.update({one.__name__: one for one in filters})
+    made.filters["many"] = len
     made.filters["said"] = words.said
     made.filters["reason"] = reason
     return made

@@ -1,0 +1,351 @@
+"""The board's pages about evidence: the log and its proofs, escrow, people, disks, reports (over a
+fake HSM). Who may see them at all stands in test_board_matrix.py.
+"""
+
+import base64
+import json
+import re
+from dataclasses import replace
+from html import unescape
+from typing import Any
+
+import pytest
+
+from kms.audit.actions import ACTIONS
+from kms.audit.leaf import LeafDraft, Outcome, Phase
+from kms.audit.merkle import leaf_hash, root_from_inclusion
+from kms.domain.disks import Device, DiskState
+from kms.ports import PutDevice, Unit
+from kms.usecases.coverage import Coverage, Gap, Lack
+from kms.usecases.watch.state import Escrow
+from kms.wire.audit import ProofOut
+from kms.wire.parsing import parse
+from tests.fixtures.api import BANKING, TREASURY
+from tests.fixtures.approvals import LEGAL, MEETING, SECURITY
+from tests.fixtures.board import Answer, BoardSite, Browser, run_with_board
+
+HOSTILE = "<script>alert(1)</script>\"'>"
+OTHER = MEETING[:-1] + "0"
+
+
+def words(answer: Answer) -> str:
+    """Return a page's text: tags away, spaces as one."""
+    assert answer.status == 200, answer.text
+    main = answer.text.partition("<main")[2].partition("</main>")[0] or answer.text
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", main)).split())
+
+
+class English:
+    """A signed-in browser that asks in English."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+
+    async def get(self, path: str) -> Answer:
+        cookie = f"__Host-conclave={self._browser.cookie}; __Host-conclave-language=en"
+        return await self._browser.get(path, {"cookie": cookie})
+
+    async def post(self, path: str, **fields: str) -> Answer:
+        return await self._browser.post(path, {"csrf": await self._browser.token(), **fields})
+
+
+async def in_english(site: BoardSite, visitor: str) -> English:
+    return English(await site.signed_in(visitor))
+
+
+def leaf(action: str, actor: str, space: str, resource: str, **more: Any) -> LeafDraft:
+    draft = LeafDraft(action, actor, "test", space, resource, Phase.EVENT, Outcome.SUCCEEDED)
+    return replace(draft, **more)
+
+
+# --- the log -------------------------------------------------------------------------------------
+
+
+async def fetched(site: BoardSite) -> None:
+    """Write who fetched keys of two meetings."""
+    for actor, meeting in (("ms-a", MEETING), ("ms-b", MEETING), ("ms-c", OTHER)):
+        resource = f"spaces/{TREASURY}/meetings/{meeting}/epochs/0"
+        made = leaf("envelope.fetch", actor, TREASURY, resource, details={"recipient": "r"})
+        await site.services.store.commit(Unit(leaves=(made,)))
+
+
+def found_leaves(answer: Answer) -> list[int]:
+    return [int(one) for one in re.findall(r'href="/audit/leaves/([0-9]+)"', answer.text)]
+
+
+def test_who_fetched_the_keys_of_a_meeting_is_found() -> None:
+    async def work(site: BoardSite) -> None:
+        await fetched(site)
+        browser, size = await in_english(site, "auditor"), site.services.store.tree_size()
+        page = await browser.get(f"/audit?action=envelope.fetch&meeting={MEETING}")
+        told = words(page)
+        assert "ms-a" in told
+        assert "ms-b" in told
+        assert "ms-c" not in told
+        assert ACTIONS["envelope.fetch"].en in told
+        assert len(found_leaves(page)) == 2
+        assert all(one < size for one in found_leaves(page))
+
+    run_with_board(work)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("actor=ms-b", ["ms-b"]),
+        (f"space={BANKING}&action=envelope.fetch", []),
+        ("since=2030-01-01T00:00", []),
+        ("until=2001-01-01", []),
+        ("outcome=refused&action=envelope.fetch", []),
+    ],
+)
+def test_filters_narrow_the_search(query: str, expected: list[str]) -> None:
+    async def work(site: BoardSite) -> None:
+        await fetched(site)
+        page = await (await in_english(site, "auditor")).get(f"/audit?{query}")
+        assert len(found_leaves(page)) == len(expected)
+        if not expected:
+            assert "The log says nothing of that." in words(page)
+
+    run_with_board(work)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["action=no.such", "outcome=maybe", "meeting=x", "since=yesterday", "space=../x", "before=-1",
+     "actor=a&actor=b", "actor=" + "x" * 201],
+)  # fmt: skip
+def test_a_search_that_means_nothing_is_refused(query: str) -> None:
+    async def work(site: BoardSite) -> None:
+        answer = await (await in_english(site, "auditor")).get(f"/audit?{query}")
+        assert answer.status == 400, answer.text
+
+    run_with_board(work)
+
+
+def test_long_lists_are_paged_without_a_gap() -> None:
+    async def work(site: BoardSite) -> None:
+        made = [leaf("session.start", f"p{n}", "", "people/p") for n in range(120)]
+        await site.services.store.commit(Unit(leaves=tuple(made)))
+        browser, seen, path = await in_english(site, "auditor"), [], "/audit?action=session.start"
+        while path:
+            page = await browser.get(path)
+            numbers = found_leaves(page)
+            assert len(numbers) <= 50
+            seen += numbers
+            (path,) = re.findall(r'href="([^"]*)" rel="next"', page.text) or [""]
+            path = unescape(path)
+        own = 1  # the sign-in of this browser
+        assert len(seen) == len(set(seen)) == 120 + own
+        assert seen == sorted(seen, reverse=True)
+
+    run_with_board(work)
+
+
+def test_an_entry_shows_its_proof_and_gives_it_away() -> None:
+    async def work(site: BoardSite) -> None:
+        browser, store = await in_english(site, "auditor"), site.services.store
+        await fetched(site)
+        page = await browser.get("/audit/leaves/2")
+        told = words(page)
+        (body,) = store.leaves(2, 1)
+        assert body.decode() in unescape(page.text)
+        answer = await browser.get("/audit/leaves/2/proof.json")
+        assert answer.header("content-disposition") == (
+            'attachment; filename="conclave-leaf-2.json"'
+        )
+        proof = parse(answer.body, ProofOut)
+        assert proof.body.encode() == body
+        hashes = [base64.b64decode(one) for one in proof.hashes]
+        root = root_from_inclusion(leaf_hash(body), 2, proof.size, hashes)
+        assert root == base64.b64decode(proof.root) == store.root(proof.size)
+        assert root.hex() in told
+        assert all(one.hex() in told for one in hashes)
+        assert json.loads(answer.body)["leaf"] == 2
+
+    run_with_board(work)
+
+
+@pytest.mark.parametrize(
+    ("seq", "status"), [("999999", 404), ("x", 400), ("-1", 400), ("9" * 16, 400)]
+)
+def test_no_other_number_is_an_entry(seq: str, status: int) -> None:
+    async def work(site: BoardSite) -> None:
+        browser = await in_english(site, "auditor")
+        assert (await browser.get(f"/audit/leaves/{seq}")).status == status
+        assert (await browser.get(f"/audit/leaves/{seq}/proof.json")).status == status
+
+    run_with_board(work)
+
+
+def test_what_others_wrote_into_the_log_is_text_alone() -> None:
+    async def work(site: BoardSite) -> None:
+        made = leaf("session.start", HOSTILE, "", HOSTILE, details={HOSTILE: HOSTILE})
+        (seq,) = await site.services.store.commit(Unit(leaves=(made,)))
+        browser = await in_english(site, "auditor")
+        for path in ("/audit", f"/audit/leaves/{seq}"):
+            page = await browser.get(path)
+            assert HOSTILE in words(page)
+            assert "<script>alert" not in page.text
+
+    run_with_board(work)
+
+
+# --- escrow --------------------------------------------------------------------------------------
+
+
+def count(site: BoardSite) -> None:
+    """Let the watcher have counted: one space is covered, of the other a key is not."""
+    found = Coverage()
+    found.epochs.update({TREASURY: 3, BANKING: 2})
+    found.covered.update({TREASURY: 2, BANKING: 2})
+    found.gaps, found.shown = 1, [Gap(TREASURY, MEETING, 0, Lack.MISSING)]
+    site.services.watched.facts.escrow = Escrow(1, 0, 0, site.services.seconds(), found, ())
+
+
+def test_escrow_shows_what_was_counted_and_which_key_is_not_covered() -> None:
+    async def work(site: BoardSite) -> None:
+        browser = await in_english(site, "auditor")
+        assert "Not counted yet" in words(await browser.get("/escrow"))
+        count(site)
+        told = words(await browser.get("/escrow"))
+        assert "4 of 5" in told
+        assert "no envelope for escrow is stored" in told
+        assert f"title={MEETING}" in (await browser.get("/escrow")).text.replace('"', "")
+        assert all(name in told for name in (*SECURITY, *LEGAL))
+
+    run_with_board(work)
+
+
+def test_an_officer_learns_of_the_escrow_of_the_own_spaces_alone() -> None:
+    async def work(site: BoardSite) -> None:
+        count(site)
+        page = await (await in_english(site, "officer elsewhere")).get("/escrow")
+        told = words(page)
+        assert "2 of 2" in told
+        assert TREASURY not in told
+        assert MEETING not in page.text
+
+    run_with_board(work)
+
+
+# --- people --------------------------------------------------------------------------------------
+
+
+def test_people_shows_the_register_and_who_holds_shares() -> None:
+    async def work(site: BoardSite) -> None:
+        told = words(await (await in_english(site, "operator")).get("/people"))
+        assert "2 of 4" in told
+        assert "2 of 3" in told
+        assert all(name in told for name in (*SECURITY, *LEGAL, "liu-witness"))
+        assert "No ceremony has left anything here." in told
+
+    run_with_board(work)
+
+
+@pytest.mark.parametrize("name", ["none", "..", "%2e%2e%2fregister-1.jws"])
+def test_a_ceremony_is_looked_for_among_those_that_are_there(name: str) -> None:
+    async def work(site: BoardSite) -> None:
+        browser = await in_english(site, "operator")
+        for end in ("", "/transcript.json", "/transcript.pdf"):
+            assert (await browser.get(f"/people/ceremonies/{name}{end}")).status == 404
+
+    run_with_board(work)
+
+
+# --- disks ---------------------------------------------------------------------------------------
+
+
+async def plug_in(site: BoardSite, serial: str = "S5X", **more: Any) -> None:
+    device = Device(serial, "/dev/sdx", 1 << 30, HOSTILE, "ext4", DiskState.UNKNOWN, changed=1)
+    await site.services.store.commit(Unit((PutDevice(replace(device, **more)),)))
+
+
+def test_an_officer_stops_a_device_at_once_and_it_stands_in_the_log() -> None:
+    async def work(site: BoardSite) -> None:
+        await plug_in(site)
+        browser = await in_english(site, "officer")
+        page = await browser.get("/disks")
+        assert "1 GiB" in words(page)
+        assert "<script>alert" not in page.text
+        answer = await browser.post("/disks/stop", serial="S5X", order="quarantine")
+        assert answer.status == 303, answer.text
+        assert re.fullmatch(r"/disks/orders/[0-9a-f-]{36}", answer.header("location"))
+        told = words(await browser.get(answer.header("location")))
+        assert "S5X" in told
+        assert "wang-security" in told
+        (order,) = site.services.store.open_orders()
+        assert (order.kind.value, order.serial) == ("quarantine", "S5X")
+        last = site.services.store.leaves(site.services.store.tree_size() - 1, 1)[0]
+        assert json.loads(last)["action"] == "disk.order"
+
+    run_with_board(work)
+
+
+@pytest.mark.parametrize("order", ["release", "erase", "unlock", ""])
+def test_the_board_orders_nothing_but_a_stop(order: str) -> None:
+    async def work(site: BoardSite) -> None:
+        await plug_in(site)
+        answer = await (await in_english(site, "officer")).post(
+            "/disks/stop", serial="S5X", order=order
+        )
+        assert answer.status == 400
+        assert not site.services.store.open_orders()
+
+    run_with_board(work)
+
+
+def test_an_operator_sees_devices_and_has_no_button() -> None:
+    async def work(site: BoardSite) -> None:
+        await plug_in(site)
+        page = await (await in_english(site, "operator")).get("/disks")
+        assert "S5X" in words(page)
+        assert "/disks/stop" not in page.text
+
+    run_with_board(work)
+
+
+# --- reports -------------------------------------------------------------------------------------
+
+
+def test_without_a_report_it_is_said_how_one_is_made() -> None:
+    async def work(site: BoardSite) -> None:
+        auditor = await in_english(site, "auditor")
+        officer = await in_english(site, "officer")
+        told = words(await auditor.get("/reports"))
+        assert "No report was made yet." in told
+        assert "Make the report" in told
+        assert "Make the report" not in words(await officer.get("/reports"))
+
+    run_with_board(work)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"period": "last-week"},
+        {"first": "2026-01-01"},
+        {"first": "2026-02-30", "last": "2026-03-01"},
+        {},
+    ],
+)
+def test_a_period_that_is_none_is_refused(fields: dict[str, str]) -> None:
+    async def work(site: BoardSite) -> None:
+        answer = await (await in_english(site, "auditor")).post("/reports", **fields)
+        assert answer.status == 400
+        assert site.services.report_making.task is None
+
+    run_with_board(work)
+
+
+def test_a_report_that_cannot_be_made_says_why() -> None:
+    async def work(site: BoardSite) -> None:
+        browser = await in_english(site, "auditor")
+        assert (await browser.post("/reports", period="last-year")).status == 303
+        task = site.services.report_making.task
+        assert task is not None
+        await task
+        assert "The report of 2026-01-01 to 2026-12-31" in words(await browser.get("/reports"))
+        assert "the log begins after that period" in words(await browser.get("/reports"))
+
+    run_with_board(work)
