@@ -7,6 +7,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import Any, ParamSpec, TypeVar
 
 from kms.errors import ConclaveError, HsmUnavailable
@@ -26,7 +27,19 @@ def run_isolated(
     ``function`` and its arguments are picklable; the module's ``environment`` is set before. The
     child imports the caller's main module, which so has to be guarded by its name.
     """
-    context = multiprocessing.get_context("spawn")
+    return run_in(multiprocessing.get_context("spawn"), environment, function, *args, **kwargs)
+
+
+def run_in(
+    context: SpawnContext | ForkServerContext,
+    environment: Mapping[str, str],
+    function: Callable[_P, _R],
+    *args: _P.args,
+    **kwargs: _P.kwargs,
+) -> _R:
+    """Do the same in a process that a context starts; none of its processes may have loaded a
+    PKCS#11 module before.
+    """
     ours, theirs = context.Pipe()
     child = context.Process(target=_main, args=(theirs, dict(environment)))
     child.start()

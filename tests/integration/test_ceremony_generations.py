@@ -11,7 +11,6 @@ from kms.audit.checks import Verdict
 from kms.bootstrap.files import StateFiles
 from kms.ceremonies.steps.certificate import read_certificate
 from kms.errors import InvalidInput, NotFound, PinError
-from kms.hsm.isolated import run_isolated
 from kms.hsm.officer import OfficerToken
 from kms.hsm.profile import load_profile
 from kms.practice import PracticeSite
@@ -30,6 +29,7 @@ from tests.fixtures.escrowed import (
     order,
     site_root,
 )
+from tests.fixtures.isolated import run_isolated
 from tests.fixtures.pins import KnownPins
 from tests.fixtures.softhsm import clone_site
 from tests.practice.service import serving

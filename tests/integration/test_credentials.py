@@ -20,10 +20,10 @@ from kms.domain.people import CredentialKind
 from kms.errors import AlreadyExists, HsmUnavailable, InvalidInput, NotFound, PinError
 from kms.hsm.credential import LABEL, TokenCredential
 from kms.hsm.init_token import init_token
-from kms.hsm.isolated import run_isolated
 from kms.hsm.profile import load_profile
 from kms.statements.card import make_card, read_card
 from tests.fixtures.hsm import PROFILE
+from tests.fixtures.isolated import run_isolated
 
 CARD, PIN = "wang-card", "user-pin-22222"
 

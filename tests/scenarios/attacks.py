@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kms.domain.models import RecipientKind
-from kms.hsm.isolated import run_isolated
 from kms.hsm.login import Login
 from kms.hsm.profile import load_profile
 from kms.hsm.token import Token
@@ -28,6 +27,7 @@ from tests.fixtures.attacks import (
     real_target,
 )
 from tests.fixtures.escrow import so_pins
+from tests.fixtures.isolated import run_isolated
 from tests.practice.service import Service
 from tests.scenarios import stored
 

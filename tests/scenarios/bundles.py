@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from kms.audit.merkle import MerkleTree, leaf_hash
 from kms.audit.note import Checkpoint, sign_checkpoint
-from kms.hsm.isolated import run_isolated
 from kms.hsm.keyring import SiteKeyring
 from kms.hsm.profile import load_profile
 from kms.hsm.token import Token
@@ -29,6 +28,7 @@ from kms.statements import jws, keylist
 from kms.statements.canonical import b64u, canonical, decode_record
 from kms.statements.keylist import KeyList, KeyUse
 from kms.wire.requests import RosterWish
+from tests.fixtures.isolated import run_isolated
 from tests.practice.service import CONCLAVE, Service
 
 SPACE = "treasury"

@@ -20,7 +20,6 @@ from kms.ceremonies.plan import parse_plan
 from kms.ceremonies.record.folder import Folder
 from kms.ceremonies.sitting import Sitting, sign_into
 from kms.errors import ConclaveError
-from kms.hsm.isolated import run_isolated
 from kms.i18n import Language, speak
 from kms.practice import PracticeSite
 from kms.practice.ceremony import brief_of, practice_credentials, practice_pins
@@ -28,6 +27,7 @@ from kms.practice.people import CardFolder, ScriptedPeople
 from kms.settings import load
 from kms.statements.card import HeldCredential, make_card
 from tests.faults.build import preload, shim
+from tests.fixtures.isolated import run_isolated
 from tests.practice.service import CONCLAVE
 from tests.scenarios.held import QUORUM, SECURITY, hold, write_plan
 

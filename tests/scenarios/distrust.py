@@ -13,7 +13,6 @@ from kms.ceremonies.record.transcript import read_unverified
 from kms.domain.models import ReleaseClass
 from kms.errors import ConclaveError
 from kms.hsm import templates
-from kms.hsm.isolated import run_isolated
 from kms.hsm.labels import Kind, numbered
 from kms.hsm.profile import load_profile
 from kms.hsm.publickeys import load_rsa
@@ -23,6 +22,7 @@ from kms.practice.layout import PEOPLE
 from kms.practice.site import PROFILE
 from kms.statements.canonical import unb64u
 from kms.wire.requests import RosterWish
+from tests.fixtures.isolated import run_isolated
 from tests.practice.service import Service, serving
 from tests.scenarios.rooms import rooms
 from tests.scenarios.terminals import Attendee, Cards, Hall

@@ -14,11 +14,11 @@ from kms.ceremonies.record.entries import Entry, StepBegun, StepDone
 from kms.ceremonies.record.journal import Journal
 from kms.ceremonies.sitting import Sitting, sign_into
 from kms.errors import HsmUnavailable
-from kms.hsm.isolated import run_isolated
 from kms.practice import PracticeSite
 from kms.practice.ceremony import brief_of, hold_plan, practice_credentials, practice_pins
 from kms.practice.people import CardFolder, ScriptedPeople
 from kms.settings import load
+from tests.fixtures.isolated import run_isolated
 
 
 class When(StrEnum):

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from kms.hsm.isolated import run_isolated
 from kms.i18n import Language, speak
 from kms.practice import PracticeSite
 from kms.practice.ceremony import hold_plan
 from kms.practice.people import CardFolder, ScriptedPeople
+from tests.fixtures.isolated import run_isolated
 
 SECURITY = ("wang-security", "sun-security", "zhou-security")
 QUORUM = (*SECURITY, "qian-legal", "feng-legal")

@@ -15,7 +15,6 @@ from kms.audit.leaf import LeafDraft, Outcome, Phase
 from kms.bootstrap.clock import SystemClock
 from kms.ceremonies.ports import SigningUse
 from kms.domain.people import Register
-from kms.hsm.isolated import run_isolated
 from kms.hsm.officer import OfficerToken
 from kms.hsm.profile import load_profile
 from kms.ports import Unit
@@ -24,6 +23,7 @@ from kms.statements import archive, jws
 from kms.statements.canonical import digest
 from kms.statements.register import TYP, encode_register, verify_register
 from kms.store.sqlite import SqliteStore
+from tests.fixtures.isolated import run_isolated
 from tests.fixtures.pins import KnownPins
 from tests.practice.service import Service
 

@@ -24,7 +24,6 @@ from kms.domain.models import Epoch, RecipientKind
 from kms.errors import HsmUnavailable
 from kms.hsm import templates
 from kms.hsm.direct import DirectCalls, PackedTemplate
-from kms.hsm.isolated import run_isolated
 from kms.hsm.labels import parse_label
 from kms.hsm.officer import OfficerToken
 from kms.hsm.profile import load_profile
@@ -36,6 +35,7 @@ from kms.statements.canonical import unb64u
 from kms.statements.readers import Readers
 from kms.wire.requests import RosterWish
 from kms.wire.vaults import SpaceVaultsOut
+from tests.fixtures.isolated import run_isolated
 from tests.practice.approving import carry_out
 from tests.practice.service import CONCLAVE, Service, serving
 from tests.scenarios import stored

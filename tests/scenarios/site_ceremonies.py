@@ -23,7 +23,6 @@ from kms.ceremonies.room import Brief
 from kms.ceremonies.sitting import Sitting, sign_into
 from kms.ceremonies.steps.state import current_register, register_of
 from kms.errors import HsmUnavailable, NotFound
-from kms.hsm.isolated import run_isolated
 from kms.i18n import Language, speak
 from kms.practice import PracticeSite, material
 from kms.practice.ceremony import practice_credentials, practice_pins
@@ -33,6 +32,7 @@ from kms.practice.people import CardFolder, ScriptedPeople
 from kms.practice.site import PROFILE, SITE_ID
 from kms.settings import Settings, load
 from tests.fixtures.ceremonies import KILLED
+from tests.fixtures.isolated import run_isolated
 
 Held = dict[str, dict[str, Any]]
 """The facts of a ceremony's steps, by step id."""
