@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kms.cli.inputs import read_root
-from kms.cli.output import Column
+from kms.cli.output import Column, yes_no
 from kms.cli.register import Group, register
 from kms.cli.session import Session
 from kms.i18n import _, language
@@ -35,7 +35,7 @@ _WRITTEN = (
 _FIGURES = (Column("Figure", "id"), Column("Counts", "counted"), Column("Value", "shown"))
 _CHECKS = (
     Column("Check", "check"),
-    Column("Result", "result", _),
+    Column("Holds", "holds", yes_no),
     Column("Looked at", "looked_at"),
     Column("What is wrong", "problems"),
 )
@@ -147,7 +147,7 @@ def verify(
     rows = [
         {
             "check": one.check.value,
-            "result": "does not hold" if one.problems else "holds",
+            "holds": not one.problems,
             "looked_at": one.looked_at,
             "problems": "; ".join(one.problems),
         }

@@ -24,7 +24,7 @@ def test_one_step_yields_a_report_that_verifies(
     wanted = (files["figures"], files["bundle"], *root, "--pdf", files["paper"])
     verified = cli("--json", "report", "verify", *wanted)
     assert verified.code == 0, verified.out + verified.err
-    assert [one["result"] for one in json.loads(verified.out)["checks"]] == ["holds"] * 6
+    assert [one["holds"] for one in json.loads(verified.out)["checks"]] == [True] * 6
     assert cli("audit", "verify", files["bundle"], *root).code == 0
     assert Path(files["figures"]).read_text() == json.dumps(
         shown, ensure_ascii=False, separators=(",", ":"), sort_keys=True

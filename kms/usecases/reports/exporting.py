@@ -24,8 +24,6 @@ from kms.usecases.reports.folder import BUNDLE, Kept, read_content
 from kms.usecases.reports.making import folder_of, signed
 from kms.usecases.services import Call, Services, authorize, uninterrupted
 
-_ASK = "ask for it: conclave approval request report.unmask --set report=ID"
-
 
 @dataclass(frozen=True, slots=True)
 class Exported:
@@ -129,13 +127,21 @@ async def _approved(services: Services, report: str, request: str) -> tuple[Seal
     try:
         record, _ = await services.cache.request(parse_request_id(request))
     except NotFound as error:
-        raise ApprovalRequired("there is no such request", hint=_ASK) from error
+        raise ApprovalRequired(
+            "there is no such request", hint="ask for it: conclave approval request report.unmask"
+        ) from error
     wanted, row = peek_request(record.request), services.store.request(request)
     asked = (wanted.operation, wanted.parameters) == ("report.unmask", {"report": report})
     if row is None or record.state is not RequestState.EXECUTED or not asked:
-        raise ApprovalRequired("the request does not show this report's names", hint=_ASK)
+        raise ApprovalRequired(
+            "the request does not show this report's names",
+            hint="ask for it: conclave approval request report.unmask",
+        )
     if services.seconds() >= record.ended + UNMASKED_SECONDS:
-        raise ApprovalRequired("the request was carried out too long ago", hint=_ASK)
+        raise ApprovalRequired(
+            "the request was carried out too long ago",
+            hint="ask for it: conclave approval request report.unmask",
+        )
     state = services.settings.paths.state
     past = services.registers.once_in_force(services.store, state, wanted.register)
     return row, past.token
