@@ -120,8 +120,11 @@ def test_an_invitation_counts_once_and_in_time() -> None:
         with pytest.raises(Unauthenticated, match="the invitation does not count"):
             await enroll(services, HERE, second, desk.device.create(second.options), "two")
         late = await desk.invited()
+        slow = enrolment_options(services, late)
         assert isinstance(clock, Clock)
         clock.seconds += 3600
+        with pytest.raises(Unauthenticated, match="the invitation does not count"):
+            await enroll(services, HERE, slow, desk.device.create(slow.options), "late")
         for other in (code, late, "AAAA-" * 6, "nonsense"):
             with pytest.raises(Unauthenticated, match="the invitation does not count"):
                 enrolment_options(services, other)
