@@ -73,9 +73,9 @@ class Walk:
         self._count(option)
         self.page.get_by_label(self.say(text), exact=True).select_option(label=option)
 
-    def sees(self, text: str) -> bool:
-        """Whether a text can be read on the page."""
-        return self.page.get_by_text(self.say(text)).first.is_visible()
+    def link_with(self, text: str) -> None:
+        """Click the first link that has some words in it."""
+        self._click(self.page.get_by_role("link", name=text).first, text)
 
     def _click(self, there: Locator, text: str) -> None:
         self._count(text)
