@@ -14,6 +14,7 @@ _DIGITS = 3
 class Plot:
     """A figure and its table: ``axis`` names the first column, ``names`` the others; a row is its
     place on the axis, the place in words, and a value for each name (None: nothing there).
+    ``span``: from when to when the axis goes, whole seconds (None: as far as the rows).
     """
 
     title: str
@@ -21,10 +22,20 @@ class Plot:
     axis: str
     names: tuple[str, ...]
     rows: tuple[tuple[int, str, tuple[Cell, ...]], ...]
+    span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """An axis of time: what it is called, from when to when it goes (whole seconds)."""
+
+    name: str
+    since: int
+    until: int
 
 
 def lines(
-    title: str, unit: str, axis: str, named: Sequence[tuple[str, Series]], factor: float = 1
+    title: str, unit: str, axis: Axis, named: Sequence[tuple[str, Series]], factor: float = 1
 ) -> Plot:
     """Return series as lines over one time, each under its name, values times ``factor``."""
     columns = [dict(one.points) for _, one in named]
@@ -33,7 +44,8 @@ def lines(
         (time, moment(time), tuple(_scaled(column.get(time), factor) for column in columns))
         for time in times
     )
-    return Plot(title, unit, axis, tuple(name for name, _ in named), tuple(rows))
+    names, span = tuple(name for name, _ in named), (axis.since, axis.until)
+    return Plot(title, unit, axis.name, names, tuple(rows), span)
 
 
 def bars(

@@ -63,8 +63,7 @@ def test_versions_of_vault_keys_stand_with_state_and_what_depends_on_them() -> N
         ]  # fmt: skip
         ((space, *_, moving, failed),) = page.rows(VAULTS)
         assert (space, moving, failed) == (TREASURY, "◐ paused by an officer", "0")
-        assert {row[0] for row in page.rows(RECIPIENTS)} >= {"alpha", "beta", "vault"}
-        assert "1" * 43 not in page.text  # a key that is destroyed receives nothing
+        assert [row[0] for row in page.rows(RECIPIENTS)] == ["alpha", "beta"]
 
     run_with_board(work)
 

@@ -6,18 +6,19 @@ from kms.ports import Sample
 from kms.usecases import recorder
 from kms.usecases.series import Series
 from kms.usecases.watch.keys import look_at_keys
-from kms.web.plotted import bars, busiest, lines
+from kms.web.plotted import Axis, bars, busiest, lines
 from tests.fixtures.api import TREASURY, Clock
 from tests.fixtures.board import NOW, BoardSite, run_with_board
 from tests.fixtures.board_meetings import english, indexed, opened
 
 KEYS, AGES = "New keys of meetings", "How long present keys have been in use"
+TIME = Axis("time", 0, 600)
 SCORES, TOOK = "Score of open meetings", "How long fetching a key takes"
 
 
 def test_lines_share_one_time_and_say_where_one_has_nothing() -> None:
     first, second = Series("a", "count", ((60, 1.0), (180, 2.5))), Series("b", "count", ((60, 7),))
-    plot = lines("T", "u", "time", [("A", first), ("B", second)])
+    plot = lines("T", "u", TIME, [("A", first), ("B", second)])
     assert plot.names == ("A", "B")
     assert plot.rows == (
         (60, "1970-01-01 00:01:00", (1, 7)),
@@ -30,7 +31,7 @@ def test_lines_share_one_time_and_say_where_one_has_nothing() -> None:
     [(0.012345, 1000, 12.3), (0.5, 100, 50), (0, 1, 0), (1234.6, 1, 1230), (0.000123, 1, 0.000123)],
 )
 def test_values_have_three_digits_that_count(value: float, factor: float, shown: float) -> None:
-    plot = lines("T", "u", "time", [("A", Series("a", "", ((1, value),)))], factor)
+    plot = lines("T", "u", TIME, [("A", Series("a", "", ((1, value),)))], factor)
     assert plot.rows[0][2] == (shown,)
 
 

@@ -114,13 +114,13 @@ function draw(figure) {
     return span <= 2 * 86400 ? `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}` : day;
   };
   const times = { values: (_, at) => at.map(clock), space: 60 };
-  const categories = { values: (_, at) => at.map((i) => labels[xs.indexOf(i)] ?? ""), space: 60 };
+  const categories = { splits: () => xs, values: () => labels, grid: { show: false } };
   const options = {
     width: Math.max(280, canvas.clientWidth || figure.clientWidth),
     height: 200,
     legend: { live: false },
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-    scales: { x: bars ? { time: false } : { time: true, range: () => (span ? ends : [ends[0] - 60, ends[0] + 60]) }, y: { range: (_, __, most) => [0, most || 1] } },
+    scales: { x: bars ? { time: false, range: () => [-0.5, rows.length - 0.5] } : { time: true, range: () => (span ? ends : [ends[0] - 60, ends[0] + 60]) }, y: { range: (_, __, most) => [0, most || 1] } },
     axes: [{ ...axis, ...(bars ? categories : times) }, axis],
     series: [
       { label: figure.querySelector("thead th").textContent },
@@ -129,7 +129,7 @@ function draw(figure) {
         stroke: COLOURS[at % COLOURS.length],
         fill: bars ? COLOURS[at % COLOURS.length] : undefined,
         width: 2,
-        points: { show: rows.length < 40 },
+        points: { show: !bars && rows.length < 40 },
         paths: bars ? uPlot.paths.bars({ size: [0.7, 60] }) : undefined,
       })),
     ],

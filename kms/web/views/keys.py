@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from kms.domain.models import RecipientKind
 from kms.domain.states import KeyState
 from kms.errors import ConfigurationError, HsmUnavailable, Sealed, VerificationFailed
 from kms.ports import TokenInfo
@@ -58,7 +59,11 @@ async def _keys(visit: Visit) -> Response:
         listed=listed,
         signing=[one for one in listed.keys if _wanted(space, one.space)] if listed else (),
         tokens=await _tokens(visit),
-        recipients=[one for one in recipients if _wanted(space, one.space)],
+        recipients=[
+            one
+            for one in recipients
+            if _wanted(space, one.space) and one.kind is not RecipientKind.VAULT
+        ],
     )
 
 

@@ -20,7 +20,7 @@ from kms.usecases.series import (
 )
 from kms.usecases.watch.state import AGES
 from kms.web.links import chosen_space
-from kms.web.plotted import Plot, bars, busiest, lines
+from kms.web.plotted import Axis, Plot, bars, busiest, lines
 from kms.web.roles import OVERSEERS, PEOPLE
 from kms.web.visit import Page, Visit
 
@@ -29,14 +29,6 @@ PERIODS = {"day": _DAY, "week": 7 * _DAY, "month": 30 * _DAY, "year": 365 * _DAY
 """How far back, in seconds."""
 _MOST_TOKENS = 5
 """Lines that can be told apart."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The time that is shown, whole seconds since 1970."""
-
-    since: int
-    until: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +44,7 @@ async def _plots(visit: Visit) -> Response:
     period, now = visit.query("period", "day"), visit.services.seconds()
     if period not in PERIODS:
         raise InvalidInput("the period is day, week, month or year")
-    span = Span(now - PERIODS[period], now)
+    span = Axis(_("Time (UTC)"), now - PERIODS[period], now)
     counted, ages = await _ages(visit)
     space, spaces = await _space(visit)
     return visit.show(
@@ -67,7 +59,7 @@ async def _plots(visit: Visit) -> Response:
     )
 
 
-async def _kept(visit: Visit, space: SpaceName | str, span: Span) -> Kept | None:
+async def _kept(visit: Visit, space: SpaceName | str, span: Axis) -> Kept | None:
     """Return what was kept, None while the journal is made anew."""
     try:
         return Kept(
@@ -95,7 +87,7 @@ async def _space(visit: Visit) -> tuple[SpaceName | str, list[Space]]:
     return chosen or (present[0].space if present else ""), spaces
 
 
-async def _rotations(visit: Visit, span: Span) -> Plot:
+async def _rotations(visit: Visit, span: Axis) -> Plot:
     call = visit.call("rotation.read")
     found = await rotation_series(visit.services, call, span.since, span.until)
     texts = {
@@ -106,7 +98,7 @@ async def _rotations(visit: Visit, span: Span) -> Plot:
         "suspicion": _("Suspicion or compromise"),
     }
     named = [(texts[one.name], one) for one in found]
-    return lines(_("New keys of meetings"), _("keys"), _("Time (UTC)"), named)
+    return lines(_("New keys of meetings"), _("keys"), span, named)
 
 
 async def _ages(visit: Visit) -> tuple[int, Plot]:
@@ -128,7 +120,7 @@ def _age(end: int) -> str:
     return texts[end] if end in AGES else _("7 days and more")
 
 
-async def _fetches(visit: Visit, span: Span) -> tuple[Plot, Plot]:
+async def _fetches(visit: Visit, span: Axis) -> tuple[Plot, Plot]:
     call = visit.call("status.read")
     found = await fetch_series(visit.services, call, span.since, span.until)
     by_name = {one.name: one for one in found}
@@ -138,21 +130,21 @@ async def _fetches(visit: Visit, span: Span) -> tuple[Plot, Plot]:
     ]
     rate = [(_("Fetches"), by_name[recorder.FETCHES])]
     return (
-        lines(_("How long fetching a key takes"), _("milliseconds"), _("Time (UTC)"), took, 1000),
-        lines(_("Keys fetched"), _("a second"), _("Time (UTC)"), rate),
+        lines(_("How long fetching a key takes"), _("milliseconds"), span, took, 1000),
+        lines(_("Keys fetched"), _("a second"), span, rate),
     )
 
 
-async def _tokens(visit: Visit, span: Span) -> tuple[Plot, Plot]:
+async def _tokens(visit: Visit, span: Axis) -> tuple[Plot, Plot]:
     call = visit.call("hsm.read")
     found = await hsm_series(visit.services, call, span.since, span.until)
     return (
         lines(
-            _("How busy the HSM is"), _("% of the time"), _("Time (UTC)"),
+            _("How busy the HSM is"), _("% of the time"), span,
             _of_tokens(found, recorder.HSM_BUSY), 100,
         ),
         lines(
-            _("Requests to the HSM"), _("a second"), _("Time (UTC)"),
+            _("Requests to the HSM"), _("a second"), span,
             _of_tokens(found, recorder.HSM_REQUESTS),
         ),
     )  # fmt: skip
@@ -164,7 +156,7 @@ def _of_tokens(found: tuple[Series, ...], name: str) -> list[tuple[str, Series]]
     return [(one.subject, one) for one in chosen]
 
 
-async def _scores(visit: Visit, space: SpaceName | str, span: Span) -> tuple[Plot, Plot]:
+async def _scores(visit: Visit, space: SpaceName | str, span: Axis) -> tuple[Plot, Plot]:
     call = visit.call("score.read")
     found = await score_series(visit.services, call, space, span.since, span.until)
     by_name = {one.name: one for one in found}
@@ -177,8 +169,8 @@ async def _scores(visit: Visit, space: SpaceName | str, span: Span) -> tuple[Plo
         (_("Overdue"), by_name[recorder.OVERDUE]),
     ]
     return (
-        lines(_("Score of open meetings"), _("0 to 1"), _("Time (UTC)"), scores),
-        lines(_("Open meetings and overdue keys"), "", _("Time (UTC)"), meetings),
+        lines(_("Score of open meetings"), _("0 to 1"), span, scores),
+        lines(_("Open meetings and overdue keys"), "", span, meetings),
     )
 
 
