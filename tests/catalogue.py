@@ -19,6 +19,7 @@ from jinja2.ext import babel_extract
 
 import appliance
 import kms
+from kms.audit.leaf import Outcome
 from kms.ceremonies.catalogue import CEREMONIES
 from kms.ceremonies.ceremony import Ceremony
 from kms.ceremonies.kinds.unseal import Unsealed
@@ -76,6 +77,7 @@ WORDS = (
     Preparation,
     OrderKind,
     OrderState,
+    Outcome,
 )
 """Values that tables show as words."""
 
