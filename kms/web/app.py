@@ -8,7 +8,7 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -45,6 +45,7 @@ from kms.wire.statuses import STATUS
 _LOG = logging.getLogger(__name__)
 _PEER = "conclave.peer"
 _SERVER_ERROR = 500
+_MINUTE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +147,18 @@ class _Entry:
     async def _check_person(self, visit: Visit) -> None:
         """Know the person anew: who was removed or lost the passkey is signed out at once."""
         try:
-            visit.session.principal = await present(self._services, visit.principal)
+            known = await present(self._services, visit.principal)
+            visit.session.principal = replace(known, age=self._age(visit))
         except Unauthenticated:
             self._sessions.end(visit.session)
             visit.session = Session("", "", visit.session.bound, 0.0, 0.0)
             raise
+
+    def _age(self, visit: Visit) -> int:
+        """Return how old the person's proof is, in whole minutes, where a policy asks for it."""
+        if not self._services.authorizer.asks_age:
+            return 0
+        return int(self._sessions.proof_age(visit.session)) // _MINUTE * _MINUTE
 
     @staticmethod
     def _check_token(visit: Visit) -> None:

@@ -33,4 +33,6 @@ def _start(text: str, later: int) -> str:
         day = datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
         return (day + timedelta(days=later)).strftime("%Y-%m-%dT%H:%M")
     except (ValueError, OverflowError) as error:
-        raise InvalidInput("a day is given as year, month and day", hint="such as 2026-11-22") from error
+        raise InvalidInput(
+            "a day is given as year, month and day", hint="such as 2026-11-22"
+        ) from error

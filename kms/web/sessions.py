@@ -4,6 +4,7 @@ A session begins anonymous, to hold what a form and a challenge need; whoever si
 one, so that a cookie that was known before is worth nothing afterwards.
 """
 
+import math
 import secrets
 import time
 from collections import OrderedDict
@@ -22,6 +23,7 @@ many of them signs nobody out.
 MOST_OF_PERSON = 5
 """Sessions that one person can have at a time."""
 _ANONYMOUS_SECONDS = 600
+_DRAFT_SECONDS = 600
 _MOST_DRAFTS = 8
 
 
@@ -30,9 +32,9 @@ class Session:
     """One browser's session; times on the monotonic clock, in seconds.
 
     ``bound`` is what the browser said of itself when the session began, ``spki`` the key of the
-    client certificate that it must go on showing (empty: none). ``challenge`` waits for a passkey's
-    answer and is used once. ``csrf`` stands in every form. ``drafts`` wait for the person's
-    signature, by what each is about.
+    client certificate that it must go on showing (empty: none). ``csrf`` stands in every form.
+    ``drafts`` wait for a passkey's answer, by what each is about: challenges, and what is to be
+    signed.
     """
 
     id: str
@@ -43,28 +45,29 @@ class Session:
     principal: Principal | None = None
     spki: str = ""
     confirmed: float = 0.0
-    challenge: Any = None
     notice: tuple[str, str] | None = None
-    drafts: OrderedDict[str, Any] = field(default_factory=OrderedDict)
+    drafts: OrderedDict[str, tuple[float, Any]] = field(default_factory=OrderedDict)
     streams: int = field(default=0, compare=False)
-
-    def take_challenge(self) -> Any:
-        """Return the challenge that waits, once; None if there is none."""
-        found, self.challenge = self.challenge, None
-        return found
 
     def keep_draft(self, about: str, draft: Any) -> None:
         """Keep what the person may sign next, instead of an earlier one about the same; one too
         many forgets the oldest.
         """
-        self.drafts[about] = draft
+        self.drafts[about] = (time.monotonic(), draft)
         self.drafts.move_to_end(about)
         while len(self.drafts) > _MOST_DRAFTS:
             self.drafts.popitem(last=False)
 
+    def draft(self, about: str) -> Any:
+        """Return what waits for a signature; None if nothing does, or it has waited too long."""
+        made, draft = self.drafts.get(about, (-math.inf, None))
+        return draft if time.monotonic() - made < _DRAFT_SECONDS else None
+
     def take_draft(self, about: str) -> Any:
-        """Return what waits for a signature, once; None if nothing does."""
-        return self.drafts.pop(about, None)
+        """Return what ``draft`` does, once."""
+        found = self.draft(about)
+        self.drafts.pop(about, None)
+        return found
 
 
 class Sessions:
@@ -141,7 +144,11 @@ class Sessions:
 
     def is_confirmed(self, session: Session) -> bool:
         """Whether the person proved who it is lately enough for risky acts."""
-        return self._clock() - session.confirmed < self._board.confirm_seconds
+        return self.proof_age(session) < self._board.confirm_seconds
+
+    def proof_age(self, session: Session) -> float:
+        """Return for how many seconds the person has not proved who it is."""
+        return self._clock() - session.confirmed
 
     def end(self, session: Session) -> None:
         """End a session."""

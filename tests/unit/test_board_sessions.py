@@ -117,7 +117,13 @@ def test_a_crowd_of_nobodies_signs_nobody_out(sessions, monkeypatch):
     assert sessions.is_alive(crowd[-1])
 
 
-def test_a_challenge_is_taken_once(sessions):
+def test_a_challenge_is_taken_once_and_not_for_long(sessions, monkeypatch):
     session = sessions.begin(BROWSER)
-    session.challenge = "a challenge"
-    assert (session.take_challenge(), session.take_challenge()) == ("a challenge", None)
+    session.keep_draft("sign-in", "a challenge")
+    assert session.draft("sign-in") == "a challenge"
+    assert session.take_draft("sign-in") == "a challenge"
+    assert session.take_draft("sign-in") is None
+    session.keep_draft("sign-in", "a challenge")
+    later = module.time.monotonic() + 601
+    monkeypatch.setattr(module.time, "monotonic", lambda: later)
+    assert session.take_draft("sign-in") is None

@@ -20,6 +20,7 @@ from kms.web.roles import ANYBODY, PEOPLE
 from kms.web.visit import Kind, Page, Visit
 
 _MOST_BYTES = 16_384
+_ABOUT = "sign-in"
 
 
 def local(path: str) -> str:
@@ -46,7 +47,7 @@ async def _sign_in_page(visit: Visit) -> Response:
     if visit.session.principal:
         return visit.go(local(visit.query("next", "/")))
     challenge = sign_in_options(visit.services)
-    visit.session.challenge = challenge
+    visit.session.keep_draft(_ABOUT, challenge)
     return visit.show(
         "sign-in.html",
         options=json.dumps(challenge.options),
@@ -56,7 +57,7 @@ async def _sign_in_page(visit: Visit) -> Response:
 
 
 async def _sign_in(visit: Visit) -> Response:
-    challenge = visit.session.take_challenge()
+    challenge = visit.session.take_draft(_ABOUT)
     if not isinstance(challenge, Challenge):
         raise Unauthenticated("sign-in was refused", hint="load the page again")
     principal, _passkey = await sign_in(visit.services, visit.address, challenge, answer(visit))
@@ -81,7 +82,7 @@ async def _sign_out(visit: Visit) -> Response:
 
 async def _confirm_page(visit: Visit) -> Response:
     challenge = sign_in_options(visit.services)
-    visit.session.challenge = challenge
+    visit.session.keep_draft(_ABOUT, challenge)
     return visit.show(
         "confirm.html",
         options=json.dumps(challenge.options),
@@ -90,7 +91,7 @@ async def _confirm_page(visit: Visit) -> Response:
 
 
 async def _confirm(visit: Visit) -> Response:
-    challenge = visit.session.take_challenge()
+    challenge = visit.session.take_draft(_ABOUT)
     if not isinstance(challenge, Challenge):
         raise Unauthenticated("sign-in was refused", hint="load the page again")
     await confirm(visit.services, visit.address, visit.principal, challenge, answer(visit))

@@ -87,7 +87,12 @@ async def _listed(visit: Visit) -> dict[str, Any]:
     if after:
         parse_request_id(after)
     found, unknown = await list_requests(
-        visit.services, visit.call("approval.list"), standing, after, PAGE_ROWS
+        visit.services,
+        visit.call("approval.list"),
+        standing,
+        after,
+        PAGE_ROWS,
+        newest=standing is not Standing.PENDING,
     )
     register = await _register(visit)
     rows = tuple(_row(visit, register, one) for one in found)

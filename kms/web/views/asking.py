@@ -155,7 +155,7 @@ def _moment(text: str) -> int:
 
 
 async def _check(visit: Visit) -> Response:
-    draft = visit.session.drafts.get(_ABOUT)
+    draft = visit.session.draft(_ABOUT)
     if not isinstance(draft, Draft):
         return visit.go("/approvals/new")
     wanted = await _frozen(visit, draft)

@@ -36,7 +36,7 @@ async def _code(visit: Visit) -> Response:
 
 
 async def _passkey_page(visit: Visit) -> Response:
-    ceremony = visit.session.drafts.get(_ABOUT)
+    ceremony = visit.session.draft(_ABOUT)
     if not isinstance(ceremony, Ceremony):
         return visit.go("/enroll")
     return visit.show(
