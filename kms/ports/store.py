@@ -240,6 +240,12 @@ class Store(Protocol):
         """Return a page of the requests in a state, by id, after one id."""
         ...
 
+    def newest_requests(self, state: RequestState, before: str, limit: int) -> list[SealedRow]:
+        """Return a page of the requests in a state, by id, the last first, before one id (empty:
+        from the last).
+        """
+        ...
+
     def request(self, request: str) -> SealedRow | None:
         """Return the request of that id, whatever its space."""
         ...

@@ -160,6 +160,11 @@ class SqliteStore:
         where = {"state": state.value, "after": after, "limit": max(limit, 0)}
         return self._rows(RowKind.REQUEST, page, **where)
 
+    def newest_requests(self, state: RequestState, before: str, limit: int) -> list[SealedRow]:
+        """Return a page of the requests in a state, the newest first."""
+        where = {"state": state.value, "before": before or _LAST, "limit": max(limit, 0)}
+        return self._rows(RowKind.REQUEST, self._sql.newest_requests, **where)
+
     def request(self, request: str) -> SealedRow | None:
         """Return the request of that id."""
         return next(iter(self._rows(RowKind.REQUEST, self._sql.request_of, id=request)), None)

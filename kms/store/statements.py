@@ -93,12 +93,7 @@ class Statements:
             .order_by(t.epoch.c.space, t.epoch.c.meeting, t.epoch.c.epoch)
         )
         self.present = make(_after(_select(t.epoch, ("space",)).where(t.PRESENT)))
-        self.requests = make(
-            _select(t.request, ("state",))
-            .where(t.request.c.id > _free("after"))
-            .order_by(t.request.c.id)
-            .limit(_free("limit"))
-        )
+        self.requests, self.newest_requests = map(make, _requests())
         self.request_of = make(_select(t.request, ("id",)))
         self.grants = make(_select(t.grant, ("space",)).order_by(t.grant.c.grant))
         self.holds = make(_select(t.hold, ("space",)).order_by(t.hold.c.hold))
@@ -232,6 +227,15 @@ def _newest(orders: sa.Select[Any]) -> sa.Select[Any]:
     """Return a page of orders, newest first, before one of them."""
     before = orders.where(t.disk_order.c.order < _free("before"))
     return before.order_by(t.disk_order.c.order.desc()).limit(_free("limit"))
+
+
+def _requests() -> tuple[sa.Select[Any], sa.Select[Any]]:
+    """Select a page of the requests in a state: by id after one, and the last first before one."""
+    page, number = _select(t.request, ("state",)).limit(_free("limit")), t.request.c.id
+    return (
+        page.where(number > _free("after")).order_by(number),
+        page.where(number < _free("before")).order_by(number.desc()),
+    )
 
 
 def _page(table: sa.Table, within: tuple[str, ...], by: str) -> sa.Select[Any]:

@@ -126,6 +126,8 @@ async def test_a_request_is_found_by_state_and_by_id(store: Store) -> None:
     pending = [sealed(request(1)), sealed(request(3)), sealed(request(4, space=""))]
     assert store.requests(RequestState.PENDING, "", 10) == pending
     assert store.requests(RequestState.PENDING, request_id(1), 1) == pending[1:2]
+    assert store.newest_requests(RequestState.PENDING, "", 10) == pending[::-1]
+    assert store.newest_requests(RequestState.PENDING, request_id(4), 1) == pending[1:2]
     done = sealed(request(2, RequestState.EXECUTED), 2)
     assert store.requests(RequestState.EXECUTED, "", 10) == [done]
     assert store.requests(RequestState.CANCELLED, "", 10) == []

@@ -271,6 +271,21 @@ def test_a_request_is_signed_soon_and_once() -> None:
     run_with_board(work)
 
 
+def test_of_those_that_ended_the_last_stands_first() -> None:
+    async def work(site: BoardSite) -> None:
+        wang, ended = await officer(site, "wang-security"), [WANTED.id]
+        for _ in range(2):
+            wanted = PEOPLE.request("policy.change", _policy(TREASURY), TREASURY)
+            await stand(site, wanted)
+            ended.append(wanted.id)
+        for one in ended:
+            await wang.act(f"/approvals/{one}/cancel")
+        page = await wang.read("/approvals?state=cancelled")
+        assert sorted(ended, key=lambda one: page.index(f'href="/approvals/{one}"')) == ended[::-1]
+
+    run_with_board(work)
+
+
 def test_every_way_to_stand_has_its_filter() -> None:
     async def work(site: BoardSite) -> None:
         wang: Officer = await officer(site, "wang-security")

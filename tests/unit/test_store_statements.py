@@ -159,6 +159,7 @@ async def use_the_life_cycle(store: SqliteStore) -> None:
     store.count_kept_for(TREASURY, recipient_id(1))
     store.count_envelopes(TREASURY, meeting_id(), 0)
     store.requests(RequestState.PENDING, "", 5)
+    store.newest_requests(RequestState.PENDING, "", 5)
     store.request(request_id(1))
     store.grants(TREASURY)
     store.holds(TREASURY)

@@ -68,17 +68,25 @@ async def read_request(services: Services, call: Call, request: str) -> RequestV
 
 
 async def list_requests(
-    services: Services, call: Call, standing: Standing, after: str, limit: int
+    services: Services,
+    call: Call,
+    standing: Standing,
+    after: str,
+    limit: int,
+    *,
+    newest: bool = False,
 ) -> tuple[list[RequestView], list[str]]:
-    """Return a page of requests that stand so, by id, of the site and of the spaces that the
-    caller may know of; and the spaces of which some could not be checked, since a token cannot be
-    asked. Pending are those outdated too. Those of destroyed spaces are left out.
+    """Return a page of requests that stand so, by id (``newest``: the last first), of the site and
+    of the spaces that the caller may know of; and the spaces of which some could not be checked,
+    since a token cannot be asked. Pending are those outdated too. Those of destroyed spaces are
+    left out.
     """
     await authorize(services, call, Target(), "requests")
     wanted = {Standing.PENDING, Standing.OUTDATED} if standing is Standing.PENDING else {standing}
     found: list[RequestView] = []
     unknown: set[str] = set()
-    while page := services.store.requests(_stored(standing), after, _PAGE):
+    read = services.store.newest_requests if newest else services.store.requests
+    while page := read(_stored(standing), after, _PAGE):
         for sealed in page:
             _, space, after = sealed.row.key.split("/")
             if not await _shown(services, call, space):
