@@ -117,7 +117,7 @@ def _age(end: int) -> str:
         _DAY: _("under 1 day"),
         7 * _DAY: _("under 7 days"),
     }
-    return texts[end] if end in AGES else _("7 days and more")
+    return texts[end] if end in AGES else _("longer")
 
 
 async def _fetches(visit: Visit, span: Axis) -> tuple[Plot, Plot]:
