@@ -160,6 +160,19 @@ def test_every_page_can_be_used_by_everybody_in_both_languages(
     assert not found, "\n".join(found)
 
 
+def test_whoever_is_not_signed_in_can_use_what_there_is(service: Service, browser: Browser) -> None:
+    found = []
+    with visiting(browser, origin_of(service)) as visitor:
+        for language in LANG:
+            for page_id, path in {"sign-in": "/", "enroll": "/enroll", "lost": "/nowhere"}.items():
+                visitor.watch.expect("status of 404")
+                visitor.page.goto(path)
+                picture(visitor.page, f"{page_id}-nobody")
+                found += [f"{page_id} {language}: {one}" for one in barriers(visitor.page)]
+            visitor.page.locator("header button[name=language]").click()
+    assert not found, "\n".join(found)
+
+
 def _looker(page: Page) -> str:
     """Return who looks at a page: one of those who may is enough, and everybody has a share."""
     if page.id == "overview":

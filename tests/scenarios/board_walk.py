@@ -3,6 +3,7 @@ their clicks.
 """
 
 import gettext
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,13 +66,17 @@ class Walk:
     def fill(self, text: str, value: str) -> None:
         """Click into a field that is known by its label, and type."""
         self._count(text)
-        self.page.get_by_label(self.say(text), exact=True).fill(value)
+        self._field(text).fill(value)
 
     def choose(self, text: str, option: str) -> None:
         """Choose from a list by its label: two clicks."""
         self._count(text)
         self._count(option)
-        self.page.get_by_label(self.say(text), exact=True).select_option(label=option)
+        self._field(text).select_option(label=option)
+
+    def _field(self, text: str) -> Locator:
+        """Return the field whose label begins so: a list's options stand in its label too."""
+        return self.page.get_by_label(re.compile(rf"^\s*{re.escape(self.say(text))}"))
 
     def link_with(self, text: str) -> None:
         """Click the first link that has some words in it."""

@@ -52,8 +52,9 @@ async def plant(site: BoardSite) -> None:
         keys,
         name=_short("passkey name"),
     )
-    await store.commit(Unit(leaves=(_leaf(),)))
+    (seq,) = await store.commit(Unit(leaves=(_leaf(),)))
     wanted = replace(WANTED, id=WANTED.id[:-2] + "aa", reason=hostile("request reason"))
+    site.known |= {"seq": str(seq), "request": wanted.id}
     records: tuple[Record, ...] = (
         _disk(),
         PEOPLE.record(wanted),
@@ -66,7 +67,7 @@ async def plant(site: BoardSite) -> None:
             rows={row.key: 1},
         )  # fmt: skip
         await store.commit(Unit((PutRow(SealedRow(row, MAC)),), (leaf,)))
-    await store.commit(Unit((PutDevice(_device()),)))
+    await store.commit(Unit((PutDevice(_device()), PutDevice(_stranger()))))
     alert = ActiveAlert(
         "integrity-failure", "", hostile("alert subject"), 1, hostile("alert text"),
         "2027-01-15T08:00:00Z", -1,
@@ -98,3 +99,8 @@ def _device() -> Device:
         hostile("disk serial"), "/dev/vdb", 64 << 20, hostile("device model"), "crypto_LUKS",
         DiskState.MOUNTED, DISK, reason=hostile("device reason"), changed=NOW,
     )  # fmt: skip
+
+
+def _stranger() -> Device:
+    """A device that nobody has enrolled."""
+    return replace(_device(), serial="S-2", disk="", state=DiskState.UNKNOWN)

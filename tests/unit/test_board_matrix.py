@@ -2,6 +2,9 @@
 pages, over a FAKE HSM. A page that is added stands in these tests at once.
 """
 
+import html
+import re
+
 import pytest
 
 from kms.domain.models import Role
@@ -85,6 +88,24 @@ def test_nobody_comes_further_than_the_table_says(visitor: str) -> None:
             if (got := outcome(answer)) != wanted(page, visitor):
                 wrong.append(f"{page.id}: {got} ({answer.status}), not {wanted(page, visitor)}")
         assert not wrong, wrong
+
+    run_with_board(work)
+
+
+@pytest.mark.parametrize("visitor", ["operator", "officer", "auditor"])
+def test_no_link_leads_to_what_its_reader_may_not_see(visitor: str) -> None:
+    async def work(site: BoardSite) -> None:
+        browser, found = await site.signed_in(visitor), {}
+        for page in PAGES:
+            if page.kind is Kind.PAGE and ROLES[visitor] in page.roles:
+                text = (await browser.get(path_of(page, site.known))).text
+                found |= {
+                    html.unescape(one): page.id for one in re.findall(r'href="(/[^"]*)"', text)
+                }
+        refused = {
+            path: page for path, page in found.items() if (await browser.get(path)).status == 403
+        }
+        assert not refused
 
     run_with_board(work)
 
