@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 import msgspec
-import pytest
 
 from kms.domain.models import Role
 from kms.domain.passkeys import CODE_BYTES, Purpose, code_of, plain_code
@@ -61,14 +60,14 @@ def test_an_invitation_enrols_a_passkey_that_signs_in() -> None:
     run_with_board(work)
 
 
-@pytest.mark.parametrize("code", ["", "AAAA", code_of(bytes(CODE_BYTES)), "<script>"])
-def test_a_code_that_does_not_count_enrols_nothing(code: str) -> None:
+def test_a_code_that_does_not_count_enrols_nothing() -> None:
     async def work(site: BoardSite) -> None:
         browser = site.browser()
         await browser.get("/enroll")
-        answer = await browser.post("/enroll", {"csrf": await browser.token(), "code": code})
-        assert answer.status == 401
-        assert "<script>" not in answer.text.partition("<main")[2]
+        for code in ("", "AAAA", code_of(bytes(CODE_BYTES)), "<script>"):
+            answer = await browser.post("/enroll", {"csrf": await browser.token(), "code": code})
+            assert answer.status == 401
+            assert "<script>" not in answer.text.partition("<main")[2]
         assert (await browser.get("/enroll/passkey")).header("location") == "/enroll"
         fields = {"csrf": await browser.token(), "name": "x", "response": "{}"}
         assert (await browser.post("/enroll/passkey", fields)).status == 409
