@@ -50,16 +50,23 @@ def period_named(services: Services, name: str) -> Period:
     return period_of(name, services.seconds(), offset)
 
 
-@uninterrupted
 async def make_report(
+    services: Services, call: Call, period: Period, progress: Progress | None = None
+) -> Kept:
+    """Return the report of a period, as ``keep_report``, if the caller may; raise Forbidden."""
+    await authorize(services, call, Target(), "reports")
+    return await keep_report(services, call, period, progress)
+
+
+@uninterrupted
+async def keep_report(
     services: Services, call: Call, period: Period, progress: Progress | None = None
 ) -> Kept:
     """Return the report of a period: the one that is there, or else a new one.
 
-    Raise Forbidden, StateNotAllowed if the log begins later, Unavailable while its end is not
-    signed, StoreUnavailable, HsmUnavailable; then there is none.
+    Raise StateNotAllowed if the log begins later, Unavailable while its end is not signed,
+    StoreUnavailable, HsmUnavailable; then there is none.
     """
-    await authorize(services, call, Target(), "reports")
     _check_begun(services, period)
     async with services.locks.of("reports"):
         folder = folder_of(services)

@@ -9,7 +9,7 @@ import logging
 from kms.domain.reports import Every
 from kms.errors import ConclaveError, StateNotAllowed
 from kms.usecases.activations import SERVICE
-from kms.usecases.reports.making import make_report, period_named
+from kms.usecases.reports.making import keep_report, period_named
 from kms.usecases.services import Call, Services
 
 LOOK_SECONDS = 3600.0
@@ -35,7 +35,7 @@ class ReportSchedule:
             return
         period = period_named(self._services, f"last-{every}")
         try:
-            await make_report(self._services, Call(SERVICE, "report.make", ""), period)
+            await keep_report(self._services, Call(SERVICE, "report.make", ""), period)
         except StateNotAllowed:
             return
         except ConclaveError as error:
