@@ -17,7 +17,7 @@ from kms.usecases.queries import SiteStatus, living_spaces, site_status
 from kms.usecases.services import Services
 from kms.usecases.watch.health import list_alerts
 from kms.usecases.watch.state import READY, Facts, SpaceKeys
-from kms.web.roles import PEOPLE
+from kms.web.roles import OVERSEERS, PEOPLE
 from kms.web.visit import Kind, Page, Visit
 from kms.web.words import count
 
@@ -83,7 +83,7 @@ def _tiles(
         _("Requests that wait for approval"),
         count(len(waiting)),
         "warn" if waiting else "good",
-        href="/approvals",
+        href="/approvals" if principal.roles & OVERSEERS else "",
     )
     yield _overdue(facts, principal)
     yield _escrow(facts)
