@@ -13,6 +13,7 @@ import msgspec
 from kms.domain.alerts import Severity
 from kms.domain.ids import parse_space
 from kms.domain.models import Role
+from kms.domain.passkeys import MOST_PRESENCE_SECONDS
 from kms.domain.reports import Every
 from kms.errors import ConfigurationError, InvalidInput
 from kms.i18n import Language
@@ -183,19 +184,32 @@ class Ceremonies(Section, frozen=True):
     """Whether people may sign with keys that lie in files: for practice, not for real sites."""
 
 
-class Assertion(Section, frozen=True):
-    """The bank's own face and voice service. Without this table no meeting is confidential."""
+class AssertionWebAuthn(Section, frozen=True):
+    """Where invited people's passkeys are used. Without this table none of them counts."""
 
-    issuer: str
-    """The service's name: the claim iss."""
-    audience: str
+    rp_id: str
+    """The relying party's name, such as meet.bank.internal."""
+    origins: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    """Where the meetings' own pages are, such as https://meet.bank.internal; not the board's."""
+    maximum_age_seconds: Annotated[int, msgspec.Meta(ge=1, le=MOST_PRESENCE_SECONDS)] = 60
+    """How long after its own time a statement of presence counts."""
+
+
+class Assertion(Section, frozen=True):
+    """Who shows to be at a device. Without this table no meeting is confidential."""
+
+    issuer: str = ""
+    """The name of the bank's own face and voice service: the claim iss."""
+    audience: str = ""
     """This site's name there: in the claim aud."""
-    key: Path
-    """The service's public key: a JWK or PEM, P-256 (ES256) or RSA (RS256, PS256)."""
+    key: Path | None = None
+    """The service's public key: a JWK or PEM, P-256 (ES256) or RSA (RS256, PS256). issuer, audience
+    and key go together; without them there is no service."""
     maximum_age_seconds: Annotated[int, msgspec.Meta(ge=1, le=600)] = 60
     """How long after the claim iat an assertion counts."""
     required_factors: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("face", "voice")
     """What the claim amr must hold, all of it."""
+    webauthn: AssertionWebAuthn | None = None
 
 
 class Watch(Section, frozen=True):
@@ -408,6 +422,8 @@ def _check(settings: Settings) -> None:
         check_address(settings.api.tls.address)
     if settings.board:
         _check_board(settings.board)
+    if settings.assertion:
+        _check_assertion(settings.assertion, settings.board)
 
 
 def _check_board(board: Board) -> None:
@@ -426,13 +442,34 @@ def _check_board(board: Board) -> None:
             raise ConfigurationError("[[board.person]] names a person or certificate twice")
 
 
-def split_origin(origin: str) -> tuple[str, str, int]:
-    """Return scheme, host and port of an origin (RFC 6454); raise ConfigurationError."""
+def _check_assertion(assertion: Assertion, board: Board | None) -> None:
+    service = (assertion.issuer, assertion.audience, assertion.key)
+    if any(service) != all(service) or not (all(service) or assertion.webauthn):
+        raise ConfigurationError(
+            "[assertion] names issuer, audience and key of a service, or [assertion.webauthn]"
+        )
+    rules = assertion.webauthn
+    for origin in rules.origins if rules else ():
+        scheme, host, _ = split_origin(origin, "[assertion.webauthn] origins")
+        if scheme != "https" and host != "localhost":
+            raise ConfigurationError(f"{origin}: http is for localhost alone")
+        if rules and host != rules.rp_id and not host.endswith(f".{rules.rp_id}"):
+            raise ConfigurationError(f"{origin} is not of the relying party {rules.rp_id}")
+        if board and board.origin == origin:
+            raise ConfigurationError(
+                f"{origin} is the board's", hint="its passkeys are for sign-in and approvals alone"
+            )
+
+
+def split_origin(origin: str, key: str = "board.origin") -> tuple[str, str, int]:
+    """Return scheme, host and port of an origin (RFC 6454) that stands under a key; raise
+    ConfigurationError.
+    """
     found = _ORIGIN.fullmatch(origin)
     port = int(found[3] or _PORTS[found[1]]) if found else 0
     if found is None or not 0 < port <= _MOST_PORT:
         raise ConfigurationError(
-            "board.origin is a scheme, a name and a port, in lower case, nothing after them",
+            f"{key}: a scheme, a name and a port, in lower case, nothing after them",
             hint="such as https://conclave.bank.internal:8443; WebAuthn takes no IP address",
         )
     return found[1], found[2], port

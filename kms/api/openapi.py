@@ -86,7 +86,8 @@ def _parameters(endpoint: Endpoint, operation: Operation) -> list[dict[str, Any]
     if operation.creates:
         found.append(_parameter("header", HEADER, "new for each thing to create", required=True))
     if AssertionRequired.code in operation.errors:
-        found.append(_parameter("header", ASSERTION, "JWT, for a confidential meeting"))
+        told = "JWT or statement of presence, for a confidential meeting"
+        found.append(_parameter("header", ASSERTION, told))
     return found
 
 

@@ -68,6 +68,11 @@ class Approvals:
         self.passkeys = Passkeys(self.register)
 
     @property
+    def site(self) -> str:
+        """The site's id."""
+        return self._keys.iss
+
+    @property
     def seen(self) -> int:
         """How many requests the log has carried out."""
         return len(self._used)

@@ -33,6 +33,7 @@ class Check(StrEnum):
     DESTRUCTION = "AV-18"
     DISKS = "AV-19"
     PASSKEYS = "AV-20"
+    PRESENCE = "AV-21"
 
 
 class Verdict(StrEnum):
@@ -116,6 +117,11 @@ SENTENCES: dict[Check, Said] = {
         "通行密钥均由登记册中本人的凭据邀请或准许，一次一用，用途不混；撤销之后未再使用",
         "Passkeys were invited and admitted by credentials of their people in the register, each "
         "invitation used once, each passkey for what it is for, none after it was revoked",
+    ),
+    Check.PRESENCE: Said(
+        "机密会议的信封均凭在场证明交付，一次一用；凭通行密钥的，均为主持人所邀之人在时限之内对本会议、本设备作出",
+        "Envelopes of confidential meetings went out on assertions, each used once; those by "
+        "passkey hold: of whom the host invited, in time, for this meeting and device",
     ),
 }
 

@@ -28,7 +28,9 @@ class EpochFacts:
 
 @dataclass(slots=True)
 class MeetingFacts:
-    """A meeting as the log tells it; ``current`` is -1 and ``roster_version`` 0 before epoch 0."""
+    """A meeting as the log tells it; ``current`` is -1 and ``roster_version`` 0 before epoch 0.
+    ``host`` is the id in the manifests of a confidential one.
+    """
 
     space: str
     meeting: str
@@ -41,6 +43,7 @@ class MeetingFacts:
     roster: frozenset[str] = frozenset()
     closed: int = 0
     partner: str = ""
+    host: str = ""
     epochs: dict[int, EpochFacts] = field(default_factory=dict)
 
     def row(self, epoch: int | None = None) -> str:

@@ -19,6 +19,7 @@ from kms.audit.governance import Step  # noqa: TC001  with the other parts of th
 from kms.audit.leaf import Leaf, Outcome, seconds
 from kms.audit.life import LifeCycle
 from kms.audit.officers import Officers
+from kms.audit.presence import Releases, check_host
 from kms.audit.proofs import Manifests
 from kms.audit.reports import Reports
 from kms.audit.words import (
@@ -56,6 +57,7 @@ class History:
         self._disks = disks
         self._passkeys = approvals.passkeys
         self._reports = Reports(approvals, tally)
+        self._releases = Releases(approvals.site, approvals.passkeys, tally)
         self._steps: dict[str, Step] = {
             **dict.fromkeys(SERVING, self._serve),
             **dict.fromkeys(MINTING, self._mint),
@@ -127,6 +129,7 @@ class History:
             generation = next(e.version for e in found.recipients if e.kind is RecipientKind.ESCROW)
             vault = next(e.id for e in found.recipients if e.kind is RecipientKind.VAULT)
             readers = frozenset(e.id for e in found.recipients if e.kind not in SILENT)
+            self._tally.guard(lambda: check_host(facts, found), leaf.seq)
         self._tally.count(Check.ROSTERS, leaf.action != "epoch.rotate")
         self._tally.guard(lambda: check_roster(leaf, facts, told, readers), leaf.seq)
         self._tally.guard(lambda: check_mint_rows(leaf, facts, told), leaf.seq)
@@ -275,6 +278,7 @@ class History:
         epoch = facts.epochs.get(told.epoch)
         if epoch is None or epoch.state not in SERVED:
             raise Broken(Check.ACCESS, "信封所属密钥周期不存在或已销毁", "no such epoch to serve")
+        self._tally.guard(lambda: self._releases.check(leaf, told, facts), leaf.seq)
         if told.recipient not in epoch.readers:
             raise Broken(
                 Check.ACCESS, "接收方不在清单上", "the manifest does not name the recipient"

@@ -68,6 +68,10 @@ class Passkeys:
             "session.confirm": self._confirm,
         }
 
+    def has(self, credential: str) -> bool:
+        """Whether a passkey was ever enrolled at the board."""
+        return credential in self._known
+
     def knows(self, leaf: Leaf) -> bool:
         """Whether the leaf is about a passkey or a session."""
         return leaf.action in DETAILS

@@ -68,10 +68,14 @@ class Closed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Details of envelope.fetch and envelope.relay."""
+    """Details of envelope.fetch and envelope.relay. Of a confidential meeting one of two tells who
+    was at the device: ``assertion`` is the SHA-256 of a JWT, ``presence`` a whole statement.
+    """
 
     epoch: int
     recipient: str
+    assertion: str = ""
+    presence: str = ""
 
 
 class Rewrapped(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -73,7 +73,7 @@ def fetch(
     ] = None,
     assertion: Annotated[
         Path | None,
-        typer.Option(help="File of the assertion (JWT) for a confidential meeting; - reads stdin."),
+        typer.Option(help="File of the assertion for a confidential meeting; - reads stdin."),
     ] = None,
     out: OutOption = None,
 ) -> None:

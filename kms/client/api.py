@@ -167,7 +167,7 @@ class Client(Governing, EvidenceReads, ReportReads, Disks):
         assertion: str | None = None,
     ) -> replies.EnvelopeOut:
         """Fetch or relay one envelope: the manifest and the recipient's blob. A confidential
-        meeting's wants an ``assertion`` (JWT) of who is at the device.
+        meeting's wants an ``assertion`` of who is at the device.
         """
         answer = self._to.ask(
             "envelope.fetch",

@@ -12,7 +12,7 @@ from uuid_utils import uuid7
 
 from kms.domain.ids import MeetingId, RecipientId
 from kms.statements import jws
-from kms.statements.invitation import Invitation, host_spki, sign_invitation
+from kms.statements.invitation import Invitation, InvitedPasskey, host_spki, sign_invitation
 from kms.statements.roster import RosterStatement, sign_roster
 
 
@@ -60,11 +60,14 @@ def make_invitation(
     meeting: str,
     issued: int,
     expires: int,
+    passkey: InvitedPasskey | None = None,
 ) -> str:
     """Return the host's invitation of a device to a confidential meeting, as a JWS.
 
     ``host`` (EC P-256) stays with the host's device; ``issued`` and ``expires`` are whole seconds:
-    let it end with the meeting, since a rotation after it fails.
+    let it end with the meeting, since a rotation after it fails. ``passkey`` is the invited
+    person's own, if that shows who is at the device (presence.py).
     """
     named = device_recipient(device)
-    return sign_invitation(Invitation(site, space, meeting, named, issued, expires), host)
+    invitation = Invitation(site, space, meeting, named, issued, expires, passkey)
+    return sign_invitation(invitation, host)

@@ -13,6 +13,8 @@ from kms.errors import InvalidInput
 
 CODE_BYTES = 15
 MOST_NAME = 64
+MOST_PRESENCE_SECONDS = 600
+"""How old a site may let a statement of presence be at most."""
 _CODE = re.compile(r"[A-Z2-7]{24}", re.ASCII)
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_-]{22,512}", re.ASCII)
 _GROUP = 4

@@ -74,6 +74,7 @@ class Minter:
             commitment=b64u(commitment),
             media=media,
             recipients=_named(wrapped, len(silent)),
+            host=order.meeting.host,
         )
         rows = self._sign(keys, order, manifest, others)
         meeting = order.meeting

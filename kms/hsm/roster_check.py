@@ -15,15 +15,13 @@ from kms.errors import VerificationFailed
 from kms.hsm.devices import Device, read_device
 from kms.hsm.keyring import Anchors, SpaceKeyring
 from kms.statements import jws
-from kms.statements.invitation import Invitation, host_id, host_key, verify_invitation
+from kms.statements.invitation import host_id, host_key, verify_invitation
 from kms.statements.roster import TYP, RosterStatement, verify_roster
 
 MAX_MEETINGS = 65_536
 """Meetings whose highest roster version is remembered."""
 MAX_CERTIFICATES = 2_048
 """Device certificates whose signature is not checked again while their anchor stands."""
-_SKEW = 60
-"""By how many seconds a host's clock may be ahead."""
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -100,7 +98,7 @@ class RosterCheck:
 
     def _check_invited(self, statement: RosterStatement, devices: list[Device], now: float) -> None:
         """Raise VerificationFailed unless each device has one invitation of the host for this
-        meeting that is in force now.
+        meeting that is in force now; a passkey that it names is one that can be verified.
         """
         host = host_key(statement.host)
         invitations = [verify_invitation(token, host) for token in statement.invitations]
@@ -109,7 +107,7 @@ class RosterCheck:
         place = (self._site, statement.space, statement.meeting)
         if any((one.site, one.space, one.meeting) != place for one in invitations):
             raise VerificationFailed("an invitation is to another meeting")
-        if not all(_in_force(one, now) for one in invitations):
+        if not all(one.in_force(now) for one in invitations):
             raise VerificationFailed("an invitation is not in force now")
 
     def _read(self, keys: SpaceKeyring, certificates: tuple[str, ...]) -> list[Device]:
@@ -128,7 +126,3 @@ class RosterCheck:
             device = read_device(certificate, anchors.values())
             self._known.put(certificate, device)
         return device
-
-
-def _in_force(invitation: Invitation, now: float) -> bool:
-    return invitation.issued - _SKEW <= now < invitation.expires

@@ -54,8 +54,16 @@ def check_exact(value: Any) -> None:
 
 
 def encode_record(record: Any) -> bytes:
-    """Return the canonical JSON of a dataclass of strings, integers, enums and tuples."""
-    return canonical(msgspec.to_builtins(record))
+    """Return the canonical JSON of a dataclass of strings, integers, enums and tuples.
+
+    Fields that its class names in ``LEFT_OUT`` stand in it only when they say something: so a field
+    can be added without another form of what was signed before.
+    """
+    fields = msgspec.to_builtins(record)
+    for name in getattr(record, "LEFT_OUT", ()):
+        if not fields[name]:
+            del fields[name]
+    return canonical(fields)
 
 
 def decode_record(data: bytes, kind: type[_T]) -> _T:

@@ -1,6 +1,7 @@
 """Epoch manifests: who can read an epoch, and the context that its key is bound to."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -40,7 +41,11 @@ class ManifestRecipient:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The signed statement of one epoch; times in whole seconds (RFC 7519 NumericDate)."""
+    """The signed statement of one epoch; times in whole seconds (RFC 7519 NumericDate). ``host`` is
+    the id of a confidential meeting's host, and left out of the manifests of others.
+    """
+
+    LEFT_OUT: ClassVar[tuple[str, ...]] = ("host",)
 
     iss: str
     sub: str
@@ -53,6 +58,7 @@ class Manifest:
     commitment: str
     media: Media
     recipients: tuple[ManifestRecipient, ...]
+    host: str = ""
 
     def recipient(self, recipient_id: str) -> ManifestRecipient:
         """Return the entry of one recipient; raise VerificationFailed if it is not named."""

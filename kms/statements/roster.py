@@ -78,6 +78,14 @@ def _decode(payload: bytes) -> RosterStatement:
     return statement
 
 
+def check_carries(token: str, invitation: str) -> None:
+    """Raise VerificationFailed unless a roster, which is NOT verified here, carries that invitation
+    (JWS). It looks for the text alone: a roster can be large.
+    """
+    if f'"{invitation}"'.encode() not in jws.unverified_payload(token, typ=TYP):
+        raise VerificationFailed("the invitation is not on the roster")
+
+
 def device_id(certificate: str) -> RecipientId:
     """Return the recipient id of a device's certificate (base64 DER); raise VerificationFailed."""
     try:

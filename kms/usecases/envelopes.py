@@ -19,7 +19,7 @@ from kms.errors import (
 from kms.operations import OPERATIONS
 from kms.policy.authorizer import NOT_THERE, Target
 from kms.ports import Unit
-from kms.usecases.assertions import refused
+from kms.usecases.assertions import Door, refused
 from kms.usecases.services import Call, Services, lock_name, meeting_path, refusal
 
 MAX_BATCH = 200
@@ -40,8 +40,8 @@ class FetchedEnvelope:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One envelope to fetch; ``epoch`` None is the present one. ``assertion`` (JWT) says who is at
-    the device, for a confidential meeting.
+    """One envelope to fetch; ``epoch`` None is the present one. ``assertion`` (JWT or statement of
+    presence) says who is at the device, for a confidential meeting.
     """
 
     space: SpaceName
@@ -126,7 +126,9 @@ async def _one(services: Services, call: Call, wanted: Wanted) -> _Prepared:
     if epoch.state not in SERVED:
         raise StateNotAllowed(f"the epoch is {epoch.state}")
     blob = await services.cache.blob(space, meeting, number, recipient)
-    if record.host and (unproven := _unproven(services, wanted)):
+    try:
+        shown = await _shown(services, wanted, record.host) if record.host else {}
+    except AssertionRequired as unproven:
         path = meeting_path(space, meeting, number)
         return unproven, refusal(call, "access.refused", space, path, unproven)
     leaf = call.leaf(
@@ -135,7 +137,7 @@ async def _one(services: Services, call: Call, wanted: Wanted) -> _Prepared:
         Phase.EVENT,
         Outcome.SUCCEEDED,
         action=operation,
-        details={"epoch": number, "recipient": recipient},
+        details={"epoch": number, "recipient": recipient, **shown},
     )
     fetched = FetchedEnvelope(
         space, meeting, number, recipient, epoch.manifest, blob, epoch.addenda
@@ -143,19 +145,23 @@ async def _one(services: Services, call: Call, wanted: Wanted) -> _Prepared:
     return fetched, leaf
 
 
-def _unproven(services: Services, wanted: Wanted) -> AssertionRequired | None:
-    """Return the refusal of an envelope of a confidential meeting, if nobody vouches for whoever is
-    at the device.
+async def _shown(services: Services, wanted: Wanted, host: str) -> dict[str, str]:
+    """Return how the log names the assertion that lets an envelope of a confidential meeting go;
+    raise AssertionRequired.
     """
     if services.assertions is None:
-        return refused()
-    try:
-        services.assertions.accept(
-            wanted.assertion, wanted.recipient, wanted.meeting, services.seconds(), wanted
-        )
-    except AssertionRequired as error:
-        return error
-    return None
+        raise refused()
+    roster, _ = await services.cache.roster(wanted.space, wanted.meeting)
+    door = Door(
+        services.settings.site.id,
+        wanted.space,
+        wanted.meeting,
+        wanted.recipient,
+        host,
+        roster.statement,
+        services.passkeys.known,
+    )
+    return services.assertions.accept(wanted.assertion, door, services.seconds(), wanted)
 
 
 async def _permitted(services: Services, call: Call, wanted: Wanted) -> str | ConclaveError:

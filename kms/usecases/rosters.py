@@ -57,8 +57,8 @@ def host_of(services: Services, space: Space, wanted: WantedRoster) -> str:
         raise InvalidInput(error.message) from error
     if host and services.assertions is None:
         raise InvalidInput(
-            "this site has no face and voice service, so no meeting can be confidential",
-            hint="the section [assertion] of the configuration names the bank's service",
+            "nobody could assert to be at a device, so no meeting can be confidential",
+            hint="the section [assertion] of the configuration names who can",
         )
     return host
 

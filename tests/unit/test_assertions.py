@@ -15,18 +15,20 @@ from kms.domain.ids import MeetingId
 from kms.errors import AssertionRequired, ConfigurationError, InvalidInput
 from kms.settings import Assertion
 from kms.statements.assertion import read_key
-from kms.statements.canonical import b64u
+from kms.statements.canonical import b64u, digest
 from kms.usecases import assertions as module
-from kms.usecases.assertions import Assertions
+from kms.usecases.assertions import Assertions, Door
+from tests.fixtures.api import BANKING
 from tests.fixtures.confidential import ISSUER, NOW, SITE, asserted, assertions, pem, service_key
 
 MEETING = MeetingId("0193a5b0-7c3e-7000-8000-0123456789ab")
 DEVICE = "d" * 43
+DOOR = Door(SITE, BANKING, MEETING, DEVICE)
 RSA = RSAKey.generate_key(2048)
 
 
 def accept(by: Assertions, token: str, now: int = NOW, wanted: object = "a fetch") -> None:
-    by.accept(token, DEVICE, MEETING, now, wanted)
+    assert by.accept(token, DOOR, now, wanted) == {"assertion": digest(token.encode())}
 
 
 def test_a_fresh_assertion_of_both_factors_counts() -> None:
