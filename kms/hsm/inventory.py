@@ -40,13 +40,15 @@ _TEMPLATES = (A.WRAP_TEMPLATE, A.UNWRAP_TEMPLATE)
 _WITH_PUBLIC_VALUE = frozenset({ObjectClass.CERTIFICATE, ObjectClass.DATA})
 
 
-def dump(token: Token) -> list[dict[str, Any]]:
-    """Return every object of the service as attributes by PKCS#11 name (``label``), sorted.
+def dump(token: Token, label: str = "") -> list[dict[str, Any]]:
+    """Return every object of the service, or those of a label, as attributes by PKCS#11 name
+    (``label``), sorted.
 
     Byte strings are hex, those above 32 bytes ``sha256:`` and hex; enumerations are names, the
     names of mechanisms those of PKCS#11 without ``CKM_``. Empty attributes are left out.
     """
-    return sorted((_object(token, item) for item in token.objects()), key=_order)
+    wanted = (item for item in token.objects() if label in {"", str(item.label)})
+    return sorted((_object(token, item) for item in wanted), key=_order)
 
 
 def _order(shown: dict[str, Any]) -> tuple[str, str, bytes]:

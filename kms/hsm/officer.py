@@ -215,10 +215,12 @@ class OfficerToken:
         with self._user() as token:
             return tuple(sorted({str(item.label) for item in token.objects()}))
 
-    def dump(self) -> list[dict[str, Any]]:
-        """Return every object of the service with all its attributes; see inventory."""
+    def dump(self, label: str = "") -> list[dict[str, Any]]:
+        """Return every object of the service, or those of a label, with all attributes; see
+        inventory.
+        """
         with self._user() as token:
-            return inventory.dump(token)
+            return inventory.dump(token, label)
 
     # envelopes, rows, the log
 

@@ -4,7 +4,6 @@ import json
 import shutil
 import sqlite3
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ def keep_checkpoint(service: Service, path: Path) -> None:
 def run(service: Service, account: Account, earlier: Path, bundle: Path) -> None:
     """Export, verify, change one byte in a copy, verify again."""
     account.step("离线审计", "An auditor verifies the log offline")
-    time.sleep(service.settings.audit.checkpoint_seconds + 0.5)
+    service.await_checkpoint()
     bundle.unlink(missing_ok=True)
     exported = _conclave("--config", service.site.config, "--json", "audit", "export", bundle)
     account.say(f"{json.loads(exported.stdout)['leaves']} leaves in {bundle}")

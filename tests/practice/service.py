@@ -67,6 +67,15 @@ class Service:
                 time.sleep(0.05)
         raise AssertionError(f"the service is not ready:\n{self.tail()}")
 
+    def await_checkpoint(self, seconds: float = _READY_SECONDS) -> None:
+        """Wait until every leaf that is in the log by now stands under a checkpoint."""
+        end = time.monotonic() + seconds
+        with self.console() as client:
+            size = client.status().tree_size
+            while client.status().checkpoint_size < size:
+                assert time.monotonic() < end, f"no checkpoint of {size} leaves:\n{self.tail()}"
+                time.sleep(0.05)
+
     def stop(self) -> int:
         """End the service; return its exit code."""
         if self._process is None:

@@ -175,9 +175,9 @@ class CeremonyToken(Protocol):
         """Return the labels of the service's objects on the token."""
         ...
 
-    def dump(self) -> list[dict[str, Any]]:
-        """Return every object of the service with all its attributes, secrets left out, sorted:
-        canonical builtins for the transcript.
+    def dump(self, label: str = "") -> list[dict[str, Any]]:
+        """Return every object of the service, or those of a label, with all attributes, secrets
+        left out, sorted: canonical builtins for the transcript.
         """
         ...
 

@@ -29,7 +29,7 @@ _PUBLIC = "PUBLIC_KEY"
 def check_trusted(token: CeremonyToken, label: str, spki: bytes) -> None:
     """Raise IntegrityFailure unless the token trusts exactly this key under the label."""
     wanted = unb64u(digest(spki)).hex()
-    found = [one for one in token.dump() if (one["label"], one["class"]) == (label, _PUBLIC)]
+    found = [one for one in token.dump(label) if one["class"] == _PUBLIC]
     if [(one["id"], one["trusted"]) for one in found] != [(wanted, True)]:
         raise IntegrityFailure(f"the token {token.label} trusts another key as {label}")
 
