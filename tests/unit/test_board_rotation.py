@@ -1,7 +1,15 @@
 """The board's pages about rotation, over a FAKE HSM."""
 
+from dataclasses import replace
+
+import pytest
+
 from kms.domain.policies import RotationRules
+from kms.errors import NotFound
+from kms.usecases.rotation.status import rotation_of
+from kms.usecases.services import Call
 from kms.usecases.watch.keys import look_at_keys
+from kms.usecases.watch.survey import WATCHER
 from kms.web.visit import PAGE_ROWS
 from tests.fixtures.api import ALPHA, BANKING, TREASURY, Clock
 from tests.fixtures.approvals import MEETING
@@ -87,6 +95,9 @@ def test_of_another_space_nothing_is_shown() -> None:
             assert MEETING not in answer.text
         assert TREASURY not in (await elsewhere.get("/rotation")).text
         assert (await elsewhere.get(f"/rotation/{TREASURY}/{MEETING}")).status == 404
+        operator = replace(WATCHER, spaces=frozenset({BANKING}))
+        with pytest.raises(NotFound):
+            await rotation_of(site.services, Call(operator, "rotation.read", ""), TREASURY, MEETING)
 
     run_with_board(work)
 
