@@ -15,8 +15,11 @@ from kms.audit.leaf import Leaf, Outcome, decode_leaf
 from kms.client.rosters import new_meeting
 from kms.domain.ids import MeetingId
 from kms.domain.models import Meeting, Role
+from kms.domain.passkeys import Passkey, Purpose
 from kms.operations import OPERATIONS
 from kms.settings import Caller
+from kms.statements.canonical import digest
+from kms.statements.roster import peek_roster
 from tests.fixtures.api import BANKING, FakeSite, make_caller, run_with_site
 from tests.fixtures.confidential import (
     NOW,
@@ -25,7 +28,9 @@ from tests.fixtures.confidential import (
     device,
     host_id,
     ordinary_roster,
+    passkey,
     roster,
+    shown,
 )
 from tests.practice.devices import Device
 
@@ -197,6 +202,71 @@ def test_the_key_of_a_site_that_lost_its_service_stays_in() -> None:
             assert answer.json()["code"] == "assertion_required"
 
     run_with_site(work, assertions=assertions())
+
+
+# --- passkeys -------------------------------------------------------------------------------------
+
+
+def test_an_envelope_goes_out_once_on_the_invited_passkey_and_the_log_keeps_the_statement() -> None:
+    async def work(room: Room) -> None:
+        meeting, who, made = new_meeting(), device("host"), passkey()
+        statement = roster(meeting, (who, device("guest")), passkeys={"host": made})
+        assert (await room.open(meeting, statement)).status_code == 201
+        invited = peek_roster(statement).invitations[0]
+        token = shown(meeting, who, made, invited)
+        assert (await room.fetch(meeting, who.id, token)).status_code == 200
+        refusals = [
+            await room.fetch(meeting, who.id, token),
+            await room.fetch(meeting, device("guest").id, shown(meeting, who, made, invited)),
+            await room.fetch(meeting, who.id, shown(meeting, who, passkey(), invited)),
+        ]
+        assert {answer.json()["code"] for answer in refusals} == {"assertion_required"}
+        assert len({answer.text for answer in refusals}) == 1
+        (leaf,) = room.leaves("envelope.relay")
+        assert leaf.details == {"epoch": 0, "recipient": who.id, "presence": token}
+        said = asserted(meeting, device("guest").id)
+        assert (await room.fetch(meeting, device("guest").id, said)).status_code == 200
+        assert room.leaves("envelope.relay")[1].details["assertion"] == digest(said.encode())
+
+    in_a_room(work)
+
+
+def test_whoever_is_invited_anew_with_another_passkey_loses_the_old_one() -> None:
+    async def work(room: Room) -> None:
+        meeting, who, lost, new = new_meeting(), device("host"), passkey(), passkey()
+        first = roster(meeting, (who,), passkeys={"host": lost})
+        assert (await room.open(meeting, first)).status_code == 201
+        second = roster(meeting, (who,), 2, passkeys={"host": new})
+        assert (await room.change(meeting, second)).status_code == 200
+        told = [(lost, first), (lost, second), (new, first), (new, second)]
+        answers = [
+            await room.fetch(
+                meeting, who.id, shown(meeting, who, made, peek_roster(by).invitations[0])
+            )
+            for made, by in told
+        ]
+        assert [answer.status_code for answer in answers] == [403, 403, 403, 200]
+
+    in_a_room(work)
+
+
+def test_a_passkey_of_the_board_shows_nobody_to_be_there() -> None:
+    async def work(room: Room) -> None:
+        meeting, who, made = new_meeting(), device("host"), passkey()
+        statement = roster(meeting, (who,), passkeys={"host": made})
+        await room.open(meeting, statement)
+        invited = peek_roster(statement).invitations[0]
+        known = room.site.services.passkeys.known
+        known[made.credential] = Passkey(
+            made.credential, "wang-security", Purpose.SIGN_IN, made.spki, "key", NOW, 1
+        )
+        answer = await room.fetch(meeting, who.id, shown(meeting, who, made, invited))
+        assert answer.json()["code"] == "assertion_required"
+        del known[made.credential]
+        answer = await room.fetch(meeting, who.id, shown(meeting, who, made, invited))
+        assert answer.status_code == 200
+
+    in_a_room(work)
 
 
 # --- media and score ------------------------------------------------------------------------------
