@@ -15,24 +15,20 @@ from kms.domain.approvals import Standing
 from kms.domain.asked import IRREVOCABLE, needs_in_words, summary_of
 from kms.domain.ids import parse_request_id
 from kms.domain.models import Role
-from kms.domain.people import Person, Register
 from kms.errors import (
-    AlreadyExists,
     ConclaveError,
     InvalidInput,
-    NotFound,
     StateNotAllowed,
-    VerificationFailed,
 )
 from kms.i18n import _
 from kms.statements.approval import TYP as APPROVAL
 from kms.statements.approval import Approval
 from kms.statements.canonical import digest, encode_record
 from kms.statements.personal import peek_proof
-from kms.statements.request import OperationRequest, check_voter, peek_approval
+from kms.statements.request import OperationRequest, peek_approval
 from kms.usecases.approvals.execution import execute_request
 from kms.usecases.approvals.requests import cancel_request, sign_request
-from kms.usecases.approvals.views import RequestView, approval_rules, list_requests, read_request
+from kms.usecases.approvals.views import list_requests, read_request
 from kms.usecases.passkeys.statements import assemble, signing_options
 from kms.web.beside import beside
 from kms.web.requested import digest_shown, lines_of
@@ -40,20 +36,11 @@ from kms.web.roles import OFFICERS, OVERSEERS
 from kms.web.views import asking
 from kms.web.views.account import answer
 from kms.web.visit import PAGE_ROWS, Kind, Page, Visit
+from kms.web.voting import hindrance, register, row
 from kms.web.words import said
 
 _FILTERS = (Standing.PENDING, Standing.EXECUTED, Standing.EXPIRED, Standing.CANCELLED)
 _SURE = "yes"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A request in the list; ``mine``: it waits for this person's approval."""
-
-    view: RequestView
-    summary: str
-    missing: str
-    mine: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +81,14 @@ async def _listed(visit: Visit) -> dict[str, Any]:
         PAGE_ROWS,
         newest=standing is not Standing.PENDING,
     )
-    register = await _register(visit)
-    rows = tuple(_row(visit, register, one) for one in found)
+    known = await register(visit)
+    rows = tuple(row(visit, known, one) for one in found)
     query = {"state": standing.value}
     last = found[-1].record.id if len(found) == PAGE_ROWS else ""
     return {
         "filters": [one.value for one in _FILTERS],
         "standing": standing.value,
-        "rows": sorted(rows, key=lambda row: not row.mine),
+        "rows": sorted(rows, key=lambda one: not one.mine),
         "unknown": unknown,
         "query_now": urlencode({**query, **({"after": after} if after else {})}),
         "next_href": f"/approvals?{urlencode({**query, 'after': last})}" if last else "",
@@ -116,44 +103,12 @@ def _standing(visit: Visit) -> Standing:
     return Standing(text)
 
 
-async def _register(visit: Visit) -> Register:
-    present, _rules = await approval_rules(visit.services, visit.call("approval.rules"), "", "")
-    return present.register
-
-
-def _row(visit: Visit, register: Register, view: RequestView) -> Row:
-    missing = needs_in_words(view.missing) if view.missing else ""
-    mine = Role.OFFICER in visit.principal.roles and not view.ready
-    mine = mine and _hindrance(visit, register, view) is None
-    return Row(view, summary_of(view.wanted.operation), missing, mine)
-
-
-def _hindrance(visit: Visit, register: Register, view: RequestView) -> ConclaveError | None:
-    """Return why this person cannot approve a request; None if nothing stands against it."""
-    try:
-        _check_can_sign(visit, register, view)
-    except (AlreadyExists, NotFound, StateNotAllowed, VerificationFailed) as error:
-        return error
-    return None
-
-
-def _check_can_sign(visit: Visit, register: Register, view: RequestView) -> Person:
-    name = visit.principal.name
-    if view.standing is not Standing.PENDING:
-        raise StateNotAllowed("the request can no longer be approved")
-    if name in view.people:
-        raise AlreadyExists("this person has approved the request before")
-    person = register.person(name)
-    check_voter(view.wanted, person)
-    return person
-
-
 async def _request(visit: Visit) -> Response:
     view = await read_request(visit.services, visit.call("approval.read"), visit.path("request"))
     wanted, officer = view.wanted, Role.OFFICER in visit.principal.roles
-    hindrance = _hindrance(visit, await _register(visit), view) if officer else None
-    signing, unable = None, hindrance
-    if officer and hindrance is None:
+    against = hindrance(visit, await register(visit), view) if officer else None
+    signing, unable = None, against
+    if officer and against is None:
         signing, unable = _signing(visit, wanted)
     over = view.standing not in {Standing.PENDING, Standing.OUTDATED}
     return visit.show(
@@ -169,7 +124,7 @@ async def _request(visit: Visit) -> Response:
         signed=digest_shown(signing.sha256) if signing else None,
         unable=said(unable) if unable else "",
         hint=_(unable.hint) if unable and unable.hint else "",
-        lacks_passkey=officer and hindrance is None and signing is None,
+        lacks_passkey=officer and against is None and signing is None,
         officer=officer,
         irrevocable=wanted.operation in IRREVOCABLE,
     )

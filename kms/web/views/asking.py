@@ -4,22 +4,18 @@ The request is frozen anew whenever it is shown, and kept in the session: signed
 """
 
 import json
-import re
 import secrets
-from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import fields, replace
 
-from msgspec import ValidationError, convert, to_builtins
 from starlette.responses import Response
 from uuid_utils import uuid7
 
-from kms.domain.approvals import RULES, GrantWish, HoldTarget
+from kms.domain.approvals import RULES, HoldTarget
 from kms.domain.asked import needs_in_words, summary_of
 from kms.domain.grants import Hold
 from kms.domain.ids import parse_space
-from kms.domain.text import check_reason, visible
-from kms.errors import InvalidInput, NotFound, StateNotAllowed
+from kms.domain.text import visible
+from kms.errors import NotFound, StateNotAllowed
 from kms.i18n import _
 from kms.statements.canonical import b64u, encode_record
 from kms.statements.request import NONCE_BYTES, TYP, OperationRequest, check_form
@@ -30,35 +26,13 @@ from kms.usecases.lifecycle.holds import list_holds
 from kms.usecases.passkeys.statements import assemble, signing_options
 from kms.usecases.queries import living_spaces
 from kms.web.beside import beside
+from kms.web.drafts import LASTS, OPEN, OPERATIONS, Draft, draft_of, exact
 from kms.web.requested import digest_shown, lines_of
 from kms.web.roles import OFFICERS
 from kms.web.views.account import answer
 from kms.web.visit import Kind, Page, Visit
 
-OPERATIONS = ("grant.create", "hold.lift", "epoch.resume", "report.unmask")
-"""What is asked for here; all else has its own terms and is asked for with the command."""
 _ABOUT = "request"
-_HOUR, _DAY = 3600, 24 * 3600
-_OPEN = (8 * _HOUR, _DAY, 2 * _DAY, 7 * _DAY)
-"""For how long a request can be open."""
-_LASTS = (8 * _HOUR, _DAY, 7 * _DAY, 30 * _DAY, 90 * _DAY)
-"""For how long a grant can be asked for."""
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What somebody is about to ask for. ``lasts``: of a grant, how many seconds; its ``starts`` is
-    0 for as soon as it is asked for.
-    """
-
-    operation: str
-    space: str
-    parameters: dict[str, Any]
-    reason: str
-    open_seconds: int
-    lasts: int = 0
-    wanted: OperationRequest | None = None
 
 
 async def _form(visit: Visit) -> Response:
@@ -83,8 +57,8 @@ async def _form(visit: Visit) -> Response:
         given={name: visit.query(name) for name in _names(operation)},
         holds=await _holds(visit, operation, space) if ready else (),
         roles_granted=sorted(one.value for one in GRANTABLE),
-        lasts=_LASTS,
-        open_for=_OPEN,
+        lasts=LASTS,
+        open_for=OPEN,
     )
 
 
@@ -101,57 +75,8 @@ async def _holds(visit: Visit, operation: str, space: str) -> tuple[Hold, ...]:
 
 
 async def _fill(visit: Visit) -> Response:
-    visit.session.keep_draft(_ABOUT, _draft(visit))
+    visit.session.keep_draft(_ABOUT, draft_of(visit))
     return visit.go("/approvals/new/check")
-
-
-def _draft(visit: Visit) -> Draft:
-    """Return what the form asks for; raise InvalidInput."""
-    operation, reason = visit.form("operation"), visit.form("reason").replace("\r\n", "\n").strip()
-    if operation not in OPERATIONS:
-        raise InvalidInput("this is not asked for at the board")
-    check_reason(reason)
-    site = RULES[operation].site
-    space = "" if site else parse_space(visit.form("space"))
-    lasts = _choice(visit, "lasts", _LASTS) if RULES[operation].parameters is GrantWish else 0
-    open_seconds = _choice(visit, "open", _OPEN)
-    return Draft(operation, space, _parameters(visit, operation), reason, open_seconds, lasts)
-
-
-def _parameters(visit: Visit, operation: str) -> dict[str, Any]:
-    """Return the parameters as the form gives them; those of a grant's time are settled later."""
-    if RULES[operation].parameters is GrantWish:
-        starts = _moment(visit.form("starts"))
-        return {"principal": visit.form("principal").strip(), "role": visit.form("role"),
-                "starts": starts, "expires": 0}  # fmt: skip
-    found: dict[str, Any] = {}
-    for one in fields(RULES[operation].parameters):
-        text = visit.form(one.name).strip()
-        found[one.name] = _whole(text) if one.type is int else text
-    return found
-
-
-def _whole(text: str) -> int:
-    if not _NUMBER.fullmatch(text):
-        raise InvalidInput("this is a number from 0")
-    return int(text)
-
-
-def _choice(visit: Visit, name: str, choices: tuple[int, ...]) -> int:
-    text = visit.form(name)
-    if text not in map(str, choices):
-        raise InvalidInput("choose one of the lengths of time that are offered")
-    return int(text)
-
-
-def _moment(text: str) -> int:
-    """Return a time of a form (UTC) in seconds, 0 for none."""
-    if not text:
-        return 0
-    try:
-        return int(datetime.strptime(text, "%Y-%m-%dT%H:%M").replace(tzinfo=UTC).timestamp())
-    except ValueError as error:
-        raise InvalidInput("a time reads like 2026-11-22T09:00") from error
 
 
 async def _check(visit: Visit) -> Response:
@@ -191,7 +116,7 @@ async def _frozen(visit: Visit, draft: Draft) -> OperationRequest:
         space=draft.space,
         id=str(uuid7()),
         operation=draft.operation,
-        parameters=_exact(draft, now),
+        parameters=exact(draft, now),
         reason=draft.reason,
         requester=visit.principal.name,
         register=present.sha256,
@@ -202,20 +127,6 @@ async def _frozen(visit: Visit, draft: Draft) -> OperationRequest:
     )
     check_form(wanted)
     return wanted
-
-
-def _exact(draft: Draft, now: int) -> dict[str, Any]:
-    """Return the parameters in their exact form; raise InvalidInput."""
-    given = dict(draft.parameters)
-    if draft.lasts:
-        given["starts"] = given["starts"] or now
-        given["expires"] = given["starts"] + draft.lasts
-    try:
-        kind = RULES[draft.operation].parameters
-        exact: dict[str, Any] = to_builtins(convert(given, kind))
-    except ValidationError as error:
-        raise InvalidInput("the form is not filled in as it must be") from error
-    return exact
 
 
 async def _submit(visit: Visit) -> Response:
