@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import replace
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,15 +15,21 @@ import pytest
 from kms.audit.actions import ACTIONS
 from kms.audit.leaf import LeafDraft, Outcome, Phase
 from kms.audit.merkle import leaf_hash, root_from_inclusion
-from kms.domain.disks import Device, DiskState
-from kms.ports import PutDevice, Unit
+from kms.ceremonies.catalogue import CEREMONIES
+from kms.domain.disks import Device, Disk, DiskState, MountPolicy, RecoveryKey, SlotKey, Work
+from kms.domain.rows import SealedRow
+from kms.ports import PutDevice, PutRow, Unit
+from kms.statements import jws
+from kms.statements.canonical import make_row
+from kms.statements.register import TYP, encode_register
 from kms.usecases.coverage import Coverage, Gap, Lack
 from kms.usecases.watch.state import Escrow
 from kms.wire.audit import ProofOut
 from kms.wire.parsing import parse
-from tests.fixtures.api import BANKING, TREASURY
-from tests.fixtures.approvals import LEGAL, MEETING, SECURITY
-from tests.fixtures.board import Answer, BoardSite, Browser, run_with_board
+from tests.fixtures.api import BANKING, MAC, TREASURY
+from tests.fixtures.approvals import DISK, LEGAL, MEETING, SECURITY
+from tests.fixtures.board import PEOPLE, Answer, BoardSite, Browser, run_with_board
+from tests.fixtures.ceremonies import MADE_UP, ROSTER, Cast, brief_of, signed_transcript
 
 HOSTILE = "<script>alert(1)</script>\"'>"
 OTHER = MEETING[:-1] + "0"
@@ -253,6 +260,56 @@ def test_a_ceremony_is_looked_for_among_those_that_are_there(name: str) -> None:
     run_with_board(work)
 
 
+def transcribed(site: BoardSite) -> Path:
+    """Hold a made-up ceremony whose people the site's own root vouches for; return its folder."""
+    cast, state = Cast(), site.services.settings.paths.state
+    cast.root = PEOPLE.root
+    kid, signer = jws.spki_id(cast.root.public_key()), jws.private_signer(cast.root)
+    cast.token = jws.sign(encode_register(cast.register), typ=TYP, kid=kid, signer=signer)
+    return signed_transcript(cast, state, brief_of(cast)).parent
+
+
+def test_a_ceremony_is_shown_once_its_transcript_is_verified(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(CEREMONIES, MADE_UP.name, MADE_UP)
+
+    async def work(site: BoardSite) -> None:
+        folder = transcribed(site)
+        browser = await in_english(site, "operator")
+        assert folder.name in words(await browser.get("/people"))
+        path = f"/people/ceremonies/{folder.name}"
+        told = words(await browser.get(path))
+        assert "It holds." in told
+        assert "CV-08" in told
+        assert all(name in told for name in ROSTER)
+        assert "What was done" in told
+        given = await browser.get(f"{path}/transcript.json")
+        assert given.body == (folder / "transcript.json").read_bytes()
+
+    run_with_board(work)
+
+
+def test_of_a_transcript_that_does_not_hold_nothing_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(CEREMONIES, MADE_UP.name, MADE_UP)
+
+    async def work(site: BoardSite) -> None:
+        folder = transcribed(site)
+        signed = folder / "transcript.json"
+        envelope = json.loads(signed.read_bytes())
+        del envelope["signatures"][0]
+        signed.write_text(json.dumps(envelope))
+        page = await (await in_english(site, "operator")).get(f"/people/ceremonies/{folder.name}")
+        told = words(page)
+        assert "The transcript does not hold." in told
+        assert "It holds." not in told
+        assert "What was done" not in told
+
+    run_with_board(work)
+
+
 # --- disks ---------------------------------------------------------------------------------------
 
 
@@ -278,6 +335,51 @@ def test_an_officer_stops_a_device_at_once_and_it_stands_in_the_log() -> None:
         assert (order.kind.value, order.serial) == ("quarantine", "S5X")
         last = site.services.store.leaves(site.services.store.tree_size() - 1, 1)[0]
         assert json.loads(last)["action"] == "disk.order"
+
+    run_with_board(work)
+
+
+async def enrol(site: BoardSite) -> Disk:
+    """Let a disk of the first space be enrolled and plugged in."""
+    disk = Disk(
+        TREASURY, DISK, "S5X", 1 << 30, "ledger", MountPolicy("ledger"), Work.NONE, 1, "h" * 43, 1,
+        SlotKey(2, "sealed", 1), None, RecoveryKey(3, "escrowed", 1),
+    )  # fmt: skip
+    row = make_row(disk, 1)
+    made = leaf("disk.enroll", "chen-admin", TREASURY, f"spaces/{TREASURY}/disks/{DISK}")
+    told = replace(made, rows={row.key: 1})
+    await site.services.store.commit(Unit((PutRow(SealedRow(row, MAC)),), (told,)))
+    await plug_in(site, disk=DISK, state=DiskState.MOUNTED, mounted="/mnt/ledger")
+    return disk
+
+
+def test_a_disk_shows_its_keys_and_what_is_due_and_no_key() -> None:
+    async def work(site: BoardSite) -> None:
+        await enrol(site)
+        browser = await in_english(site, "officer")
+        assert "ledger" in words(await browser.get("/disks"))
+        page = await browser.get(f"/disks/{DISK}")
+        told = words(page)
+        assert "encrypted by version 2 of its key in the HSM" in told
+        assert "escrow generation 3" in told
+        assert "/mnt/ledger" in told
+        assert "overdue" in told
+        assert "Lock this disk" in told
+        assert "escrowed" not in page.text
+        assert "sealed" not in page.text
+
+    run_with_board(work)
+
+
+def test_a_disk_of_another_space_is_not_there() -> None:
+    async def work(site: BoardSite) -> None:
+        await enrol(site)
+        browser = await in_english(site, "officer elsewhere")
+        assert "ledger" not in (await browser.get("/disks")).text
+        assert (await browser.get(f"/disks/{DISK}")).status == 404
+        answer = await browser.post("/disks/stop", serial="S5X", order="lock")
+        assert answer.status == 404
+        assert not site.services.store.open_orders()
 
     run_with_board(work)
 

@@ -31,7 +31,7 @@ from kms.web.visit import PAGE_ROWS, Kind, Page, Visit
 _NAMED = (
     "last-quarter", "last-month", "last-year", "this-quarter", "this-month", "this-year",
 )  # fmt: skip
-_TONES = {"as-expected": "ready", "to-explain": "overdue"}
+_TONES = {"as-expected": "ready", "to-explain": "warning"}
 _MOST_REQUESTS = 5
 
 
