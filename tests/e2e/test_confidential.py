@@ -1,5 +1,5 @@
 """Confidential and shared meetings on a real site: real tokens, devices, approvals, the offline
-verifier. The face and voice service is a key of the test's own.
+verifier. The face and voice service is a key of the test's own, the passkey a software one's.
 """
 
 import base64
@@ -20,6 +20,7 @@ from joserfc.jwk import ECKey
 from uuid_utils import uuid7
 
 from kms.client.keys import EnvelopeOpener
+from kms.client.presence import new_presence, presence_token
 from kms.client.rosters import make_invitation, new_meeting, signed_roster
 from kms.domain.policies import GroupNeed
 from kms.domain.score import Cipher
@@ -36,9 +37,13 @@ from kms.practice.layout import PEOPLE
 from kms.statements import jws
 from kms.statements.approval import Approval, sign_approval
 from kms.statements.canonical import b64u
+from kms.statements.invitation import host_spki
+from kms.statements.presence import challenge_of
 from kms.statements.request import OperationRequest, sign_request
+from kms.statements.roster import peek_roster
 from kms.wire.replies import MeetingOut
 from kms.wire.requests import RosterWish, WantedEnvelope
+from tests.fixtures.confidential import AT_MEETINGS, PARTY, named, passkey
 from tests.fixtures.softhsm import clone_site
 from tests.practice.approving import carry_out
 from tests.practice.devices import Device, load_authority, make_devices
@@ -56,9 +61,13 @@ checkpoint_seconds = 0.2
 issuer = "{ISSUER}"
 audience = "{{site}}"
 key = "{{key}}"
+[assertion.webauthn]
+rp_id = "{PARTY.id}"
+origins = ["{PARTY.origin}"]
 """
 WHO = ECKey.generate_key("P-256")
 HOST = ec.generate_private_key(ec.SECP256R1())
+PASSKEY = passkey()
 SIDES = {TREASURY: GroupNeed("security", 2), BANKING: GroupNeed("legal", 2)}
 """Whom the spaces' policies ask before a meeting is shared."""
 
@@ -101,11 +110,13 @@ def roster(
     host: ec.EllipticCurvePrivateKey = HOST,
     invited: list[Device] | None = None,
 ) -> RosterWish:
+    """Return the roster that is wished for; the guest's invitation names the passkey."""
     now = int(time.time())
     invitations = [
         make_invitation(
             host, one.certificate, site=service.site.site_id, space=BANKING, meeting=meeting,
             issued=now, expires=now + 3600,
+            passkey=named(PASSKEY) if one.name == "guest" else None,
         )
         for one in (devices if invited is None else invited)
     ]  # fmt: skip
@@ -118,6 +129,17 @@ def roster(
     return RosterWish(statement=statement)
 
 
+def shown(service: Service, meeting: str, device: Device, invited: RosterWish) -> str:
+    """Return a statement by the passkey that the device's invitation on the roster names."""
+    payload = new_presence(
+        site=service.site.site_id, space=BANKING, meeting=meeting, device=device.id,
+        issued=int(time.time()),
+    )  # fmt: skip
+    answer = AT_MEETINGS.answer(PASSKEY, challenge_of(payload))
+    token = peek_roster(invited.statement or "").invitations[-1]
+    return presence_token(payload, host_spki(HOST.public_key()), token, answer)
+
+
 def test_a_confidential_meeting_from_invitation_to_score(service: Service, tmp_path: Path) -> None:
     authority = load_authority(service.site.device_ca_key, service.site.device_ca)
     host, guest = make_devices(("host", "guest"), authority)
@@ -128,7 +150,8 @@ def test_a_confidential_meeting_from_invitation_to_score(service: Service, tmp_p
             server.open_meeting(BANKING, wish, meeting=meeting)
         opened = server.open_meeting(BANKING, roster(service, meeting, [host]), meeting=meeting)
         assert opened.host == jws.spki_id(HOST.public_key())
-        joined = server.set_roster(BANKING, meeting, roster(service, meeting, [host, guest], 2))
+        both = roster(service, meeting, [host, guest], 2)
+        joined = server.set_roster(BANKING, meeting, both)
         stranger = ec.generate_private_key(ec.SECP256R1())
         with pytest.raises(InvalidInput, match="host never changes"):
             server.set_roster(BANKING, meeting, roster(service, meeting, [guest], 3, stranger))
@@ -140,6 +163,11 @@ def test_a_confidential_meeting_from_invitation_to_score(service: Service, tmp_p
         got = server.envelope(BANKING, meeting, guest.id, epoch=epoch, assertion=said)
         with pytest.raises(AssertionRequired):
             server.envelope(BANKING, meeting, guest.id, epoch=epoch, assertion=said)
+        said = shown(service, meeting, guest, both)
+        assert server.envelope(BANKING, meeting, guest.id, epoch=epoch, assertion=said) == got
+        for who in (guest, host):
+            with pytest.raises(AssertionRequired):
+                server.envelope(BANKING, meeting, who.id, epoch=epoch, assertion=said)
         opener = EnvelopeOpener(service.trust(), guest.key, "RSA-OAEP")
         blob = base64.b64decode(got.blob)
         opener.open(got.manifest, blob, **place, meeting=meeting, epoch=epoch)

@@ -17,7 +17,11 @@ from kms.errors import ConclaveError, VerificationFailed
 from kms.hsm.client import Workers
 from kms.ports import Minted, MintOrder
 from kms.statements import jws
-from kms.statements.canonical import read_row
+from kms.statements.canonical import decode_record, read_row
+from kms.statements.invitation import InvitedPasskey
+from kms.statements.manifest import TYP as MANIFEST
+from kms.statements.manifest import Manifest
+from tests.fixtures.authenticator import Authenticator
 from tests.fixtures.hsm import (
     BANKING,
     MEETING,
@@ -33,6 +37,7 @@ from tests.practice.devices import Device, make_device
 HOST, STRANGER = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
 OTHER_MEETING = "0193a5b0-7c3e-7000-8000-ffffffffffff"
 NOW = int(time.time())
+NO_KEY = InvitedPasskey("c" * 43, "AAAA", "bank.example", "https://bank.example")
 _KEYS: list[rsa.RSAPrivateKey] = []
 
 
@@ -93,12 +98,15 @@ def mint(site: HsmSite, *orders: MintOrder) -> list[Minted | ConclaveError]:
 
 
 def test_invited_devices_receive_the_key_and_the_host_is_kept(site: HsmSite) -> None:
-    both = devices()
-    first = order(both, [invited(device) for device in both])
+    both, made = devices(), Authenticator().enrolled()
+    named = InvitedPasskey(made.credential, made.spki, "bank.example", "https://bank.example")
+    first = order(both, [invited(both[0], passkey=named), invited(both[1])])
     later = order(both[:1], [invited(both[0])], version=2)
     for result in mint(site, first, later):
         assert isinstance(result, Minted), result
         assert read_row(result.rows[1].row).host == host_id()
+        payload = jws.unverified_payload(read_row(result.rows[0].row).manifest, typ=MANIFEST)
+        assert decode_record(payload, Manifest).host == host_id()
 
 
 def test_whoever_is_not_invited_by_the_host_for_this_meeting_brings_the_roster_down(
@@ -117,6 +125,7 @@ def test_whoever_is_not_invited_by_the_host_for_this_meeting_brings_the_roster_d
         "expired": [good, invited(two, issued=NOW - 100, expires=NOW - 1)],
         "issued in the future": [good, invited(two, issued=NOW + 3000)],
         "no statement": [good, "e30.e30.e30"],
+        "by no passkey that could be verified": [good, invited(two, passkey=NO_KEY)],
     }
     results = mint(site, *(order((one, two), tokens) for tokens in wrong.values()))
     for name, result in zip(wrong, results, strict=True):

@@ -95,6 +95,10 @@ FORGED = {
     "of the future": {"issued": NOW + 900},
     "never invited": {"invited": {"passkey": None}},
     "no longer invited": {"invited": {"expires": NOW - 1}},
+    "invited until then": {
+        "issued": NOW - 200,
+        "invited": {"issued": NOW - 900, "expires": NOW - 199},
+    },
     "invited to something else": {"invited": {"meeting": "x"}},
 }
 

@@ -3,6 +3,7 @@
 The authenticator is a software one, a test's own.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -140,6 +141,29 @@ def test_nobody_invites_himself() -> None:
         shown(MEETING, WHO, MADE, invited, STRANGER),
         door(invited, host=jws.spki_id(STRANGER.public_key())),
     )
+
+
+def test_the_site_says_where_passkeys_answer_whatever_the_host_invites() -> None:
+    for place, wrong in (
+        ({"origin": EVIL}, {"origin": EVIL}),
+        ({"rp_id": "evil.example"}, {"rp_id": "evil.example"}),
+    ):
+        invited = invitation(MEETING, WHO, passkey=named(MADE, **place))
+        refuse(shown(MEETING, WHO, MADE, invited, wrong=wrong), door(invited))
+
+
+def test_an_invitation_that_ended_since_lets_nobody_in() -> None:
+    invited = invitation(MEETING, WHO, MADE, issued=NOW - 99, expires=NOW - 10)
+    token = shown(MEETING, WHO, MADE, invited, issued=NOW - 30)
+    refuse(token, door(invited))
+    accept(token, door(invited), now=NOW - 11)
+
+
+def test_another_name_of_the_passkey_does_not_count() -> None:
+    payload = encode_presence(Presence(SITE, BANKING, MEETING, WHO.id, NOW, b64u(bytes(16))))
+    answer = AT_MEETINGS.sign(MADE, challenge_of(payload))
+    refuse(join(payload, Proof(_host(), INVITED, replace(answer, credential=STRANGE.credential))))
+    accept(join(payload, Proof(_host(), INVITED, answer)))
 
 
 def test_another_devices_door_or_an_invitation_no_longer_on_the_roster_stays_shut() -> None:
