@@ -96,18 +96,16 @@ def _time(value: float | str | None) -> datetime | None:
 
 def duration(seconds: float) -> str:
     """Return a length of time in its one or two greatest units."""
-    whole = int(abs(seconds))
-    if whole >= _DAY:
-        return _("{days} d {hours} h").format(days=whole // _DAY, hours=whole % _DAY // _HOUR)
-    if whole >= _HOUR:
-        return _("{hours} h {minutes} min").format(
-            hours=whole // _HOUR, minutes=whole % _HOUR // _MINUTE
-        )
-    if whole >= _MINUTE:
-        return _("{minutes} min {seconds} s").format(
-            minutes=whole // _MINUTE, seconds=whole % _MINUTE
-        )
-    return _("{seconds} s").format(seconds=whole)
+    left = int(abs(seconds))
+    texts = (_("{count} d"), _("{count} h"), _("{count} min"), _("{count} s"))
+    units = list(zip((_DAY, _HOUR, _MINUTE, 1), texts, strict=True))
+    first = next((at for at, (size, _text) in enumerate(units) if left >= size), len(units) - 1)
+    parts = []
+    for size, text in units[first : first + 2]:
+        number, left = divmod(left, size)
+        if number or not parts:
+            parts.append(text.format(count=number))
+    return " ".join(parts)
 
 
 def short(value: str) -> str:
