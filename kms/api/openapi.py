@@ -34,7 +34,6 @@ _MEANINGS = {
     "serial": "the device's serial number",
     "order": "the UUIDv7 of an order to the appliance",
     "credential": "the passkey's credential id, base64url",
-    "report": "the report's id",
 }
 
 

@@ -27,8 +27,8 @@ def new_presence(*, site: str, space: str, meeting: str, device: str, issued: in
 
 
 def presence_options(payload: bytes, passkey: InvitedPasskey) -> dict[str, Any]:
-    """Return the JSON for ``navigator.credentials.get``
-    (PublicKeyCredential.parseRequestOptionsFromJSON).
+    """Return what ``navigator.credentials.get`` is asked, as JSON: a browser reads ``publicKey`` of
+    it by PublicKeyCredential.parseRequestOptionsFromJSON.
     """
     return {
         "publicKey": {
