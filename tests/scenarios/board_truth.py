@@ -40,6 +40,8 @@ from tests.fixtures.people import SITE
 from tests.practice.devices import make_authority, make_device
 
 HOUR, DAY = 3600, 86_400
+AHEAD = 8
+"""Hours that the site's time is ahead of UTC."""
 SERVERS = {"ms-north": "one", "ms-south": "two", "ms-east": "three"}
 """The meeting servers by the name under which the log knows them, and their keys."""
 STRANGER = "ms-stranger"
@@ -47,6 +49,8 @@ PEOPLE = ("chen-admin", "wang-security", "zhao-auditor")
 """Who has a passkey to sign in with: an operator, an officer, an auditor."""
 TRUSTED, ROSTER = 0, 1
 _AT_ONCE, _BATCH = 64, 200
+_FETCH_HOUR, _DEVICES_HOUR = 2, 3
+"""When servers fetch in the story of the week, and when certificates of devices begin and end."""
 _BEFORE_NOW = 300
 """The story ends so many seconds ago, so that no time of the log lies ahead of the clock."""
 
@@ -65,11 +69,14 @@ class Size:
 
 @dataclass
 class Truth:
-    """What happened; times are of UTC. ``asked`` is meeting M; ``quarter`` such as 2026-Q3."""
+    """What happened. ``asked`` is meeting M; ``began`` is the last quarter's first day, ``bounds``
+    its beginning and end (seconds) by the time of the site, which is ahead of UTC.
+    """
 
     site: ManySpaces
     today: dt.date
-    quarter: str
+    began: dt.date
+    bounds: tuple[int, int]
     tuesday: dt.date
     asked: str = ""
     fetchers: frozenset[str] = frozenset()
@@ -104,12 +111,12 @@ def last_tuesday(today: dt.date) -> dt.date:
     return today - dt.timedelta(days=(today.weekday() - 1) % 7 or 7)
 
 
-def last_quarter(today: dt.date) -> tuple[str, dt.date, dt.date]:
-    """Return the last whole quarter: its name, its first day, the first day after it."""
+def last_quarter(today: dt.date) -> tuple[dt.date, dt.date]:
+    """Return the last whole quarter: its first day, the first day after it."""
     first = dt.date(today.year, (today.month - 1) // 3 * 3 + 1, 1)
     before = first - dt.timedelta(days=1)
     start = dt.date(before.year, (before.month - 1) // 3 * 3 + 1, 1)
-    return f"{start.year}-Q{(start.month - 1) // 3 + 1}", start, first
+    return start, first
 
 
 def seconds_of(day: dt.date, hour: float = 0) -> float:
@@ -121,11 +128,12 @@ def seconds_of(day: dt.date, hour: float = 0) -> float:
 def make_truth(home: Path, size: Size | None = None, seed: int = 1) -> Truth:
     """Make the site and live through its past; it is not served yet."""
     today = dt.datetime.now(dt.UTC).date()
-    quarter, start, _ = last_quarter(today)
+    start, end = last_quarter(today)
     founded = start - dt.timedelta(days=2)
     site = ManySpaces.make(home, 2, int(seconds_of(founded)), _outside(founded, today))
     _give_board(site)
-    truth = Truth(site, today, quarter, last_tuesday(today))
+    bounds = (int(seconds_of(start, -AHEAD)), int(seconds_of(end, -AHEAD)))
+    truth = Truth(site, today, start, bounds, last_tuesday(today))
     with site.module():
         asyncio.run(_live(truth, size or Size(), seconds_of(founded, 1), random.Random(seed)))
     _let_be_served(site)
@@ -133,7 +141,9 @@ def make_truth(home: Path, size: Size | None = None, seed: int = 1) -> Truth:
 
 
 def _outside(founded: dt.date, today: dt.date) -> Outside:
-    """Make the keys of everybody outside: the last device's certificate ran out yesterday."""
+    """Make the keys of everybody outside: the last device's certificate ran out yesterday, an hour
+    after what may be the last story of the week.
+    """
     since = dt.datetime.combine(founded, dt.time(), dt.UTC)
     anchor = make_authority(since=since)
     days = (today - founded).days
@@ -145,7 +155,10 @@ def _outside(founded: dt.date, today: dt.date) -> Outside:
         {name: rsa.generate_private_key(65537, 3072) for name in SERVERS.values()},
         ec.generate_private_key(ec.SECP256R1()),
         anchor,
-        [make_device(name, anchor, days=days, since=since) for name, days in terms.items()],
+        [
+            make_device(name, anchor, days=days, since=since + dt.timedelta(hours=_DEVICES_HOUR))
+            for name, days in terms.items()
+        ],
     )
 
 
@@ -175,12 +188,11 @@ class _Story:
 
     async def quarter(self, size: Size) -> None:
         """Meetings of the last quarter: opened, fetched from, rotated, closed; some are refused."""
-        _, start, end = last_quarter(self.truth.today)
-        days = (end - start).days
+        begun, ended = self.truth.bounds
         counts, trusted = self.truth.counts, self.truth.spaces[TRUSTED]
         shares = _shares(size.fetches, size.ended)
         for number, share in enumerate(shares):
-            await self._until(seconds_of(start) + (number + 0.5) / size.ended * days * DAY)
+            await self._until(begun + (number + 0.5) / size.ended * (ended - begun))
             meeting = await self._open(TRUSTED, list(SERVERS))
             await self._fetch_many(meeting, share)
             call = self._call("epoch.rotate", "ms-north")
@@ -201,7 +213,7 @@ class _Story:
         for day, names in zip(days, who, strict=True):
             if day >= self.truth.today:
                 break
-            await self._until(seconds_of(day, 2))
+            await self._until(seconds_of(day, _FETCH_HOUR))
             for name in names:
                 await self._fetch(asked, name)
             await self._fetch(other, "ms-south")
