@@ -18,7 +18,7 @@ from kms.statements.invitation import host_spki, verify_invitation
 from kms.statements.personal import join as personal_join
 from kms.statements.presence import TYP, Presence, Proof, challenge_of, encode_presence, join
 from kms.statements.request import check_approval
-from kms.statements.roster import peek_roster
+from kms.statements.roster import RosterStatement, peek_roster, sign_roster
 from kms.statements.webauthn import check_assertion
 from kms.usecases.assertions import Assertions, Door, refused
 from tests.fixtures import vouching
@@ -60,10 +60,7 @@ def door(*invited: str, **changes: Any) -> Door:
 
 def _roster(invited: tuple[str, ...]) -> str:
     """Return what the look at a roster needs: its own signature is the worker's to check."""
-    payload = canonical({"invitations": list(invited)})
-    return jws.sign(
-        payload, typ="conclave-roster+jws", kid="authority", signer=jws.private_signer(host_key())
-    )
+    return sign_roster(RosterStatement(BANKING, MEETING, 1, NOW, (), _host(), invited), host_key())
 
 
 def accept(token: str, at: Door | None = None, by: Assertions | None = None, **more: Any) -> None:
