@@ -25,9 +25,7 @@ def search_leaves(
     ] = "",
     space: Annotated[str, typer.Option(help="Only of this space.")] = "",
     meeting: Annotated[str, typer.Option(help="Only of this meeting, by its id.")] = "",
-    outcome: Annotated[
-        str, typer.Option(help="Only with this outcome, such as refused.")
-    ] = "",
+    outcome: Annotated[str, typer.Option(help="Only with this outcome, such as refused.")] = "",
     since: Annotated[
         str, typer.Option(help="Only from this time on, UTC, such as 2026-11-22T08:00.")
     ] = "",
