@@ -99,7 +99,9 @@ def test_two_officers_approve_and_a_third_carries_out(
         expect(person.page.get_by_role("status")).to_be_visible()
     person.page.get_by_role("checkbox").check()
     person.button("Carry out the request").click()
-    expect(person.page.get_by_role("status")).to_contain_text(person.say("The request was carried"))
+    expect(person.page.get_by_role("status")).to_contain_text(
+        person.say("The request was carried out.")
+    )
     with service.console() as console:
         assert console.meeting(room.space, room.meeting).state.value == "destroyed"
 
