@@ -100,7 +100,7 @@ def duration(seconds: float) -> str:
     texts = (_("{count} d"), _("{count} h"), _("{count} min"), _("{count} s"))
     units = list(zip((_DAY, _HOUR, _MINUTE, 1), texts, strict=True))
     first = next((at for at, (size, _text) in enumerate(units) if left >= size), len(units) - 1)
-    parts = []
+    parts: list[str] = []
     for size, text in units[first : first + 2]:
         number, left = divmod(left, size)
         if number or not parts:
