@@ -43,7 +43,7 @@ class Walk:
         self.page.goto("/")
         self.button("Sign in with a passkey")
         expect(self.page.get_by_role("heading", level=1, name=self.say("Overview"))).to_be_visible()
-        self._keep()
+        self.keep()
 
     def follow(self, text: str, within: Locator | None = None) -> None:
         """Click a link by its words."""
@@ -86,13 +86,14 @@ class Walk:
         self._count(text)
         there.click()
         self.page.wait_for_load_state()
-        self._keep()
+        self.keep()
 
     def _count(self, text: str) -> None:
         self.clicks += 1
         self.steps.append(self.say(text))
 
-    def _keep(self) -> None:
+    def keep(self) -> None:
+        """Keep a picture of what the page shows now."""
         if self.pictures:
             path = self.pictures / f"{self.name}-{self.clicks:02}.png"
             self.page.screenshot(path=path, animations="disabled")
