@@ -71,7 +71,7 @@ class Ended(_Told, frozen=True):
 
 
 class Refused(_Told, frozen=True):
-    """Details of session.refused; ``closed``: no more attempts were looked at for a while."""
+    """Details of session.refused; ``closed``: for a while what else is refused stands in no log."""
 
     code: str
     reason: str

@@ -75,7 +75,8 @@ async def enroll(
     Unauthenticated, TooManyAttempts.
     """
     name = parse_passkey_name(name)
-    attempt = Attempt(address, ceremony.person)
+    session = ceremony.principal.name if ceremony.principal else ""
+    attempt = Attempt(address, ceremony.person, session=session)
     async with attempts(services, attempt, REFUSED), services.locks.of(CHANGES):
         auth = await _entitled(services, ceremony)
         made = registration_of(response, party=party_of(services), challenge=ceremony.challenge)

@@ -75,7 +75,7 @@ async def confirm(
     """Let somebody who is signed in prove it again, with a sign-in passkey of their own; raise
     Unauthenticated, TooManyAttempts.
     """
-    attempt = Attempt(address, principal.name)
+    attempt = Attempt(address, principal.name, session=principal.name)
     async with attempts(services, attempt, REFUSED):
         passkey, counter = _answered(services, attempt, challenge, response)
         if passkey.person != principal.name:
@@ -92,7 +92,6 @@ async def sign_in_with_certificate(services: Services, address: str, peer_spki: 
     attempt = Attempt(address)
     async with attempts(services, attempt, REFUSED):
         attempt.person = _named(services, peer_spki)
-        services.attempts.check(attempt.person)
         principal = _by_certificate(services, attempt.person, peer_spki)
         await _log(services, _start(principal, address, "", 0))
     return principal
@@ -148,7 +147,6 @@ def _answered(
     known = services.passkeys.read(services.store)
     passkey = known.find(assertion_of(response).credential)
     attempt.person, attempt.credential = passkey.person, passkey.credential
-    services.attempts.check(passkey.person)
     if passkey.purpose is not Purpose.SIGN_IN:
         raise VerificationFailed("a passkey for approvals does not sign in")
     if passkey.revoked:

@@ -10,7 +10,8 @@ from starlette.responses import Response
 from kms.domain.passkeys import Purpose, parse_passkey_name
 from kms.errors import StateNotAllowed, Unauthenticated
 from kms.i18n import _
-from kms.usecases.passkeys.enrolling import Ceremony, enroll, enrolment_options
+from kms.usecases.passkeys.enrolling import REFUSED, Ceremony, enroll, enrolment_options
+from kms.usecases.passkeys.refusing import Attempt, attempts
 from kms.web.roles import ANYBODY
 from kms.web.views.account import answer
 from kms.web.visit import Kind, Page, Visit
@@ -26,10 +27,10 @@ async def _code_page(visit: Visit) -> Response:
 
 async def _code(visit: Visit) -> Response:
     try:
-        visit.services.attempts.check(visit.address)
-        ceremony = enrolment_options(visit.services, visit.form("code"))
+        async with attempts(visit.services, Attempt(visit.address), REFUSED):
+            ceremony = enrolment_options(visit.services, visit.form("code"))
     except Unauthenticated as error:
-        hint = _(error.hint) if error.hint else ""
+        hint = _("ask for another one")
         return visit.show("enroll.html", _UNAUTHENTICATED, refused=said(error), hint=hint)
     visit.session.keep_draft(_ABOUT, ceremony)
     return visit.go("/enroll/passkey")
