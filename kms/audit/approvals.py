@@ -19,7 +19,7 @@ from kms.audit.words import Issued, Restored, details
 from kms.domain.approvals import Request, Sharing, side_needs
 from kms.domain.people import Register
 from kms.domain.policies import SpacePolicy  # noqa: TC001  with the other types of the domain
-from kms.errors import ConclaveError, VerificationFailed
+from kms.errors import ConclaveError, QuorumNotMet, VerificationFailed
 from kms.statements import jws
 from kms.statements.approval import TYP as APPROVAL
 from kms.statements.canonical import decode_record, digest
@@ -111,7 +111,7 @@ class Approvals:
         try:
             checked = verify_request(record, self._keys.iss, register, self._in_force.sha256)
             at = seconds(leaf.time)
-            check_quorum(checked, register, min(at, checked.wanted.expires - 1))
+            _check_quorum(checked, register, at)
         except ConclaveError as error:
             raise _broken("请求或批准不成立", error.message) from error
         self._check_needs(checked, register)
@@ -206,6 +206,17 @@ class Approvals:
         except ConclaveError as error:
             raise _broken("人员登记册不成立", error.message) from error
         return register, proven
+
+
+def _check_quorum(checked: CheckedRequest, register: Register, at: int) -> None:
+    """Raise VerificationFailed, QuorumNotMet unless enough people counted when the call was let in:
+    when its leaf was written, or at most SLACK_SECONDS before.
+    """
+    last = min(at, checked.wanted.expires - 1)
+    try:
+        check_quorum(checked, register, last)
+    except (QuorumNotMet, VerificationFailed):
+        check_quorum(checked, register, last - SLACK_SECONDS)
 
 
 def request_row(space: str, request: str) -> str:

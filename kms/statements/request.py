@@ -3,7 +3,7 @@ of all that was handed in for one. HSM workers, the service and the offline veri
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -41,8 +41,8 @@ from kms.statements import jws
 from kms.statements.approval import TYP as APPROVAL_TYP
 from kms.statements.approval import Approval
 from kms.statements.canonical import canonical, decode_record, digest, encode_record, unb64u
-from kms.statements.passkeys import MAX_SKEW
-from kms.statements.personal import peek_payload, verify_personal
+from kms.statements.passkeys import MAX_SKEW, peek_admission
+from kms.statements.personal import peek_payload, peek_proof, verify_personal
 
 TYP = "conclave-request+jws"
 MAX_SECONDS = 30 * 24 * 3600
@@ -99,12 +99,19 @@ class OperationRequest:
 
 @dataclass(frozen=True, slots=True)
 class CheckedRequest:
-    """A request whose signature holds, who asked, and whose approvals hold, by person."""
+    """A request whose signature holds, who asked, and whose approvals hold, by person. ``lapses``
+    says of those who signed by a passkey when its admission ends, in seconds.
+    """
 
     wanted: OperationRequest
     parameters: Parameters
     requester: Person
     approvals: dict[str, Approval]
+    lapses: dict[str, int] = field(default_factory=dict)
+
+    def lapsed(self, name: str, at: int) -> bool:
+        """Whether somebody signed by a passkey whose admission has ended at that time."""
+        return name in self.lapses and at >= self.lapses[name]
 
 
 def sign_request(request: OperationRequest, kid: str, signer: jws.RawSigner) -> str:
@@ -138,12 +145,20 @@ def verify_request(record: Request, site: str, register: Register, sha256: str) 
         raise VerificationFailed("the request is made in another's name, or out of office")
     parameters = check_form(wanted)
     approvals: dict[str, Approval] = {}
+    lapses = _lapse(record.request, TYP, requester.name)
     for token in record.approvals:
         person, approval = check_approval(wanted, register, token)
         if person.name in approvals:
             raise VerificationFailed(f"{person.name} has approved this before")
         approvals[person.name] = approval
-    return CheckedRequest(wanted, parameters, requester, approvals)
+        lapses |= _lapse(token, APPROVAL_TYP, person.name)
+    return CheckedRequest(wanted, parameters, requester, approvals, lapses)
+
+
+def _lapse(token: str, typ: str, name: str) -> dict[str, int]:
+    """Return when the admission ends that a verified statement by a passkey carries, by person."""
+    proof = peek_proof(token, typ)
+    return {name: peek_admission(proof.admission).expires} if proof else {}
 
 
 def check_form(wanted: OperationRequest) -> Parameters:
@@ -242,15 +257,21 @@ def check_voter(wanted: OperationRequest, person: Person) -> None:
 
 def check_quorum(checked: CheckedRequest, register: Register, at: int) -> None:
     """Raise VerificationFailed if the request has expired at ``at`` or was signed later,
-    QuorumNotMet with what is missing.
+    QuorumNotMet with what is missing. Whoever signed by a passkey counts while its admission does:
+    the time of signing is the signer's own word.
     """
     wanted = checked.wanted
     if at >= wanted.expires:
         raise VerificationFailed("the request has expired", hint="make the request again")
+    if checked.lapsed(wanted.requester, at):
+        raise VerificationFailed(
+            "the admission of the passkey that asked has ended", hint="make the request again"
+        )
     signed = [wanted.issued, *(one.signed for one in checked.approvals.values())]
     if max(signed) > at + MAX_SKEW:
         raise VerificationFailed("a signature is from the future: a clock is wrong")
-    people = [register.person(name) for name in checked.approvals]
+    signers = (name for name in checked.approvals if not checked.lapsed(name, at))
+    people = [register.person(name) for name in signers]
     present = [person for person in people if person.in_office(at)]
     missing = unmet(wanted.quorum, wanted.space, present)
     if missing:

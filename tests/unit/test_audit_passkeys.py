@@ -45,6 +45,17 @@ def test_whoever_signed_in_by_certificate_enrols_for_approvals(verify, told):
     assert failed(verify(told)) == set()
 
 
+@pytest.mark.parametrize(("late", "found"), [(58, set()), (61, {Check.APPROVALS})])
+def test_an_admission_that_ended_approves_for_the_length_of_a_call(verify, told, late, found):
+    first = told.signed_in()
+    made = told.enroll("", Purpose.APPROVAL, f"passkey:{first.credential}")
+    admission = told.admit(made, expires=told.now + 20)
+    told.approve(made, admission)
+    told.wait(20 + late)
+    told.site.times[-1] = told.site._now
+    assert failed(verify(told)) == found
+
+
 def _by_nobody(told):
     told.invite(by="stranger")
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from kms.domain.approvals import Request
-from kms.errors import ConclaveError, VerificationFailed
+from kms.errors import ConclaveError, QuorumNotMet, VerificationFailed
 from kms.statements import request as statements
 from kms.statements.approval import TYP as APPROVAL
 from kms.statements.approval import Approval
@@ -63,6 +63,23 @@ def test_a_whole_request_holds_with_passkeys_beside_credentials() -> None:
     assert proof is not None
     assert proof.assertion.credential == MADE.credential
     assert not peek_proof(tokens[1], APPROVAL)
+
+
+def test_a_passkey_counts_until_its_admission_ends_whenever_it_says_that_it_signed() -> None:
+    asked = join(
+        encode_record(WANTED), REQUEST, admission(ADMIN, MADE, expires=NOW + 1000),
+        DEVICE.sign(MADE, unb64u(WANTED.digest())),
+    )  # fmt: skip
+    brief = approve(vow=admission(NAME, MADE, expires=NOW + 60))
+    for requested, token, ends, error in (
+        (BOARD.signed(WANTED), brief, NOW + 60, QuorumNotMet),
+        (asked, BOARD.approve(SECURITY[0], WANTED), NOW + 1000, VerificationFailed),
+    ):
+        record = Request(SPACE, WANTED.id, requested, (token, BOARD.approve(SECURITY[1], WANTED)))
+        checked = verify_request(record, SITE, BOARD.register, BOARD.sha256)
+        check_quorum(checked, BOARD.register, ends - 1)
+        with pytest.raises(error):
+            check_quorum(checked, BOARD.register, ends)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ from kms.audit.leaf import LeafDraft
 from kms.domain.approvals import Request, RequestState
 from kms.errors import AlreadyExists, VerificationFailed
 from kms.policy.authorizer import Target
+from kms.statements.approval import TYP as APPROVAL
 from kms.statements.canonical import make_row
 from kms.statements.passkeys import MAX_SKEW
+from kms.statements.personal import peek_proof
 from kms.statements.request import (
     OperationRequest,
     check_approval,
@@ -35,6 +37,11 @@ from kms.usecases.approvals.effects import EFFECTS
 from kms.usecases.approvals.views import RequestView, view_of
 from kms.usecases.passkeys.statements import check_unrevoked
 from kms.usecases.services import Call, Services, authorize, store_rows, uninterrupted
+
+PASSKEY_SECONDS = 600 + MAX_SKEW
+"""How old an approval by a passkey may be when it is handed in: a page waits for ten minutes. It
+comes from a browser; what is carried from machine to machine is signed by a credential.
+"""
 
 
 @uninterrupted
@@ -95,6 +102,8 @@ async def sign_request(services: Services, call: Call, request: str, token: str)
         now = services.seconds()
         if approval.signed > now + MAX_SKEW or not person.in_office(now):
             raise VerificationFailed(f"{person.name} signed at another time, or is not in office")
+        if peek_proof(token, APPROVAL) and approval.signed < now - PASSKEY_SECONDS:
+            raise VerificationFailed(f"{person.name} did not sign just now", hint="sign it again")
         signed = replace(record, approvals=(*record.approvals, token))
         check_unrevoked(services, signed)
         rows = _rows(signed, version + 1)

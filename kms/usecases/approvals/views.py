@@ -117,10 +117,12 @@ async def view_of(services: Services, record: Request, version: int) -> RequestV
     if now >= wanted.expires:
         return RequestView(record, version, wanted, Standing.EXPIRED, people)
     try:
-        _, present = await check_current(services, record)
+        checked, present = await check_current(services, record)
     except (InvalidInput, VerificationFailed):
         return RequestView(record, version, wanted, Standing.OUTDATED, people)
-    known = [present.register.person(name) for name in people]
+    if checked.lapsed(wanted.requester, now):
+        return RequestView(record, version, wanted, Standing.OUTDATED, people)
+    known = [present.register.person(name) for name in people if not checked.lapsed(name, now)]
     there = [person for person in known if person.in_office(now)]
     missing = unmet(wanted.quorum, wanted.space, there)
     return RequestView(record, version, wanted, Standing.PENDING, people, missing)
