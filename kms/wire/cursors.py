@@ -1,4 +1,5 @@
-"""Cursors that tell nothing: a page that ends behind what its reader may not know goes on by one.
+"""Cursors that tell nothing: a page that ends behind what its reader may not know goes on by one,
+and by nothing else: whoever could name a place would find by halves what is hidden there.
 
 Sealed with a key of this process: after a restart the reader begins anew.
 """
@@ -15,6 +16,8 @@ from kms.statements.canonical import b64u, unb64u
 _MARK: Final = "~"
 _NONCE = 12
 _USE = b"conclave cursor v1"
+_LENGTH = 80
+"""Longer than any place, so that its length tells nothing either."""
 
 
 class Cursors:
@@ -26,14 +29,16 @@ class Cursors:
     def hide(self, cursor: str) -> str:
         """Return a cursor that only this process can read."""
         nonce = os.urandom(_NONCE)
-        return _MARK + b64u(nonce + self._key.encrypt(nonce, cursor.encode(), _USE))
+        return _MARK + b64u(nonce + self._key.encrypt(nonce, cursor.ljust(_LENGTH).encode(), _USE))
 
-    def read(self, given: str) -> str:
-        """Return a cursor as it was before it was hidden, if it was; raise InvalidInput."""
-        if not given.startswith(_MARK):
+    def read(self, given: str, *, hidden: bool) -> str:
+        """Return a cursor as it was before it was hidden, if it was; of ``hidden`` ones alone.
+        Raise InvalidInput.
+        """
+        if not given.startswith(_MARK) and not (given and hidden):
             return given
-        data = unb64u(given.removeprefix(_MARK))
         try:
-            return self._key.decrypt(data[:_NONCE], data[_NONCE:], _USE).decode()
+            data = unb64u(given.removeprefix(_MARK))
+            return self._key.decrypt(data[:_NONCE], data[_NONCE:], _USE).decode().rstrip()
         except (InvalidTag, ValueError) as error:
             raise InvalidInput("the page cannot be gone on with", hint="begin anew") from error

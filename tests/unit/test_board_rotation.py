@@ -117,6 +117,8 @@ def test_operators_see_a_confidential_meetings_times_and_head_count_alone() -> N
         assert row[1] == "Confidential meeting 2 on the roster"
         assert row[2:5] == ["—", "—", "—"]
         assert row[5] == "2027-01-15 08:00:00"
+        for named in (MEETING, "01000000-0000-7000-8000-000000000000"):
+            assert (await operator.get(f"/rotation?after={TREASURY}/{named}")).status == 400
         following = await english(operator, page.links["Next page"])
         assert [one[1] for one in following.rows(OPEN)] == ["Confidential meeting 2 on the roster"]
         assert (await operator.get(f"/rotation/{TREASURY}/{last}")).status == 404

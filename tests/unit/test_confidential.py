@@ -362,6 +362,9 @@ def test_operators_see_times_and_head_count_alone() -> None:
     seen_by(Role.OPERATOR, look, _confidential)
 
 
+PROBE = "01000000-0000-7000-8000-000000000000"
+
+
 def test_an_operators_pages_go_on_without_naming_where_they_end() -> None:
     async def look(room: Room, meetings: str) -> None:
         found, after = [], ""
@@ -372,7 +375,8 @@ def test_an_operators_pages_go_on_without_naming_where_they_end() -> None:
             for secret in meetings.split()[:2]:
                 assert secret not in page.text
         assert sorted(one["people"] or 0 for one in found) == [0, 1, 2]
-        for forged in ("~", "~AAAA", "~" + "A" * 80, "~ä"):
+        named = f"{BANKING}/{meetings.split(maxsplit=1)[0]}"
+        for forged in ("~", "~AAAA", "~" + "A" * 80, "~ä", named, f"{BANKING}/{PROBE}"):
             answer = await room.client.get("/v1/rotation", params={"after": forged})
             assert (answer.status_code, answer.json()["code"]) == (400, "invalid_input")
 

@@ -96,9 +96,9 @@ def _channels(context: Context) -> dict[str, str]:
 async def _rotation(context: Context, cursors: Cursors) -> Response:
     """Show a page; an operator learns neither which meeting is confidential nor where it ends."""
     query = context.query("after", "limit")
-    limit, after = query.limit(), _place(cursors.read(query.text("after")))
+    limit, veiled = query.limit(), is_operator_only(context.principal)
+    after = _place(cursors.read(query.text("after"), hidden=veiled))
     page = await rotation_status(context.services, context.call, after, limit)
-    veiled = is_operator_only(context.principal)
     following = f"{page[-1].space}/{page[-1].meeting}" if len(page) == limit else None
     if following and veiled:
         following = cursors.hide(following)

@@ -44,7 +44,8 @@ async def _now(visit: Visit) -> Response:
 
 async def _values(visit: Visit) -> dict[str, Any]:
     space, overdue = chosen_space(visit), chosen_flag(visit, "overdue")
-    after = _place(_CURSORS.read(visit.query("after")))
+    veiled = is_operator_only(visit.principal)
+    after = _place(_CURSORS.read(visit.query("after"), hidden=veiled))
     spaces = await living_spaces(visit.services, visit.call("space.list"))
     page = await rotation_status(
         visit.services, visit.call("rotation.read"), after, PAGE_ROWS, space, overdue_only=overdue
