@@ -7,6 +7,7 @@ import pytest
 from kms.audit.checks import Check, Verdict
 from kms.audit.leaf import Outcome
 from kms.domain.passkeys import Purpose
+from tests.fixtures.authenticator import PARTY
 from tests.fixtures.evidence import named
 from tests.fixtures.people import SECURITY
 from tests.fixtures.told_passkeys import HOUR, NAME, told_passkeys
@@ -54,6 +55,58 @@ def test_an_admission_that_ended_approves_for_the_length_of_a_call(verify, told,
     told.wait(20 + late)
     told.site.times[-1] = told.site._now
     assert failed(verify(told)) == found
+
+
+def _room(told):
+    return told.site.open("investment-banking", "ann", "bob")
+
+
+def _by(told, made):
+    """Let the last leaf be written for whoever signed in by a passkey."""
+    auth = f"passkey:{made.credential}"
+    told.site.drafts[-1] = replace(told.site.drafts[-1], actor=NAME, auth=auth)
+
+
+def _enrolled_by(told, made):
+    told.enroll("", Purpose.APPROVAL, f"passkey:{made.credential}")
+
+
+def test_what_began_before_a_revocation_may_end_whenever_it_does(verify, told):
+    made, room = told.signed_in(), _room(told)
+    seq = told.site.intent(room)
+    _by(told, made)
+    told.revoke(made)
+    told.wait(600)
+    told.site.result(room, seq, Outcome.INTERRUPTED)
+    _by(told, made)
+    told.tell("session.end", {"why": "signed out"}, NAME, f"passkey:{made.credential}")
+    since = told.now - HOUR
+    figures = dict.fromkeys(("bundle", "figures", "statement"), named("a digest"))
+    report = {"report": "r-1", "since": since, "until": told.now, "size": 1, **figures}
+    told.tell("report.make", report, NAME, f"passkey:{made.credential}", resource="reports/r-1")
+    assert failed(verify(told)) == set()
+
+
+def test_an_invitation_and_an_admission_may_end_while_a_call_lasts(verify, told):
+    told.invite(life=60)
+    told.wait(60)
+    told.site.times[-1] = told.site._now
+    made = told.enroll(told.invite(Purpose.APPROVAL), Purpose.APPROVAL)
+    told.admit(made, expires=told.now + 60)
+    told.wait(60)
+    told.site.times[-1] = told.site._now
+    assert failed(verify(told)) == set()
+
+
+def test_a_passkey_is_admitted_for_the_origin_of_its_site_as_it_is_now(verify, told):
+    made = told.enroll(told.invite(Purpose.APPROVAL), Purpose.APPROVAL)
+    told.admit(made, origin=f"{PARTY.origin}0")
+    assert failed(verify(told)) == set()
+
+
+def _admitted_for_another_site(told):
+    made = told.enroll(told.invite(Purpose.APPROVAL), Purpose.APPROVAL)
+    told.admit(made, rp_id="elsewhere", origin="https://elsewhere")
 
 
 def _by_nobody(told):
@@ -144,7 +197,18 @@ def _acts_after_revocation(told):
     made = told.signed_in()
     told.revoke(made)
     told.wait(61)
-    told.tell("session.end", {"why": "x"}, NAME, f"passkey:{made.credential}")
+    _enrolled_by(told, made)
+
+
+def _ends_anothers_session(told):
+    made = told.signed_in()
+    told.person = SECURITY[1]
+    told.tell("session.end", {"why": "x"}, SECURITY[1], f"passkey:{made.credential}")
+
+
+def _admitted_again(told):
+    made, _ = told.approving()
+    told.admit(made, expires=told.now + 2 * HOUR)
 
 
 def _revoked_twice(told):
@@ -197,7 +261,8 @@ BROKEN = {case.__name__.strip("_"): case for case in (
     _not_signed_in, _enrolled_twice, _no_key, _unknown, _another_than_told, _approval_signs_in,
     _in_anothers_name, _counter_back, _after_revocation, _acts_after_revocation, _revoked_twice,
     _revoked_unknown, _admitted_by_a_colleague, _admitted_for_sign_in, _admitted_another_key,
-    _admitted_too_late, _approved_after_revocation, _approved_by_an_admission_untold,
+    _admitted_too_late, _admitted_again, _admitted_for_another_site,
+    _ends_anothers_session, _approved_after_revocation, _approved_by_an_admission_untold,
 )}  # fmt: skip
 
 
