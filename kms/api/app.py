@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
@@ -51,6 +52,8 @@ from kms.web.live import STREAM
 
 OPENAPI = "/v1/openapi.json"
 _STREAMS_SHARE = 4
+_FORM_BYTES = 64 << 10
+"""Most bytes of a form of the board: it is read on the one event loop, for whoever asks."""
 _NOT_FOUND, _METHOD = 404, 405
 _NO_TELEMETRY: TelemetryConfig = {
     "tracing": False,
@@ -101,7 +104,8 @@ def build(services: Services) -> Api:
         OPERATIONS["report.make"].path: REPORT_SECONDS,
     }
     pages = board.build(services, services.settings.board) if services.settings.board else None
-    browsers = Limits(pages.asgi, limits, {STREAM: None}) if pages else None
+    forms = msgspec.structs.replace(limits, max_body=min(limits.max_body, _FORM_BYTES))
+    browsers = Limits(pages.asgi, forms, {STREAM: None}) if pages else None
     asgi = Limits(Hosts(known, limits), limits, longer)
     return Api(asgi, browsers, app, streams, polls, pages)
 

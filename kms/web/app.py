@@ -7,6 +7,7 @@ session's CSRF token, and a risky one a fresh proof of who asks.
 import asyncio
 import hmac
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
@@ -33,6 +34,7 @@ from kms.statements.canonical import digest
 from kms.usecases.passkeys.signing_in import present
 from kms.usecases.services import Services, log_integrity_failure
 from kms.web.cookies import SESSION, keep, read_cookie, read_language
+from kms.web.live import SHARE, Places
 from kms.web.pages import PAGES, navigation
 from kms.web.render import HERE
 from kms.web.security import Guarded
@@ -46,6 +48,7 @@ _LOG = logging.getLogger(__name__)
 _PEER = "conclave.peer"
 _SERVER_ERROR = 500
 _MINUTE = 60
+_CSRF = re.compile(rb"(?:^|&)csrf=([A-Za-z0-9_-]*)(?=&|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ def build(services: Services, settings: Settings) -> Board:
     )
     app.router.redirect_slashes = False
     app.state.stopping = stopping
+    app.state.places = Places(max(1, settings.max_connections // SHARE))
     return Board(Guarded(app, settings.origin), sessions, stopping)
 
 
@@ -100,6 +104,8 @@ class _Entry:
         """Answer; no error leaves here."""
         speak(read_language(request))
         visit = self._visit(page, request)
+        if _lost_its_cookie(visit):
+            return visit.show("again.html", where=_address_of(visit))
         try:
             await self._admit(visit)
             response = await page.handle(visit)
@@ -130,11 +136,9 @@ class _Entry:
         """Raise unless the visitor may ask for this."""
         page = visit.page
         if page.kind is Kind.ACT:
-            visit.body = await visit.request.body()
-            self._check_token(visit)
-        if not visit.session.id and not page.roles:
-            visit.session = self._sessions.begin(visit.session.bound)
-            visit.fresh = True
+            await self._check_token(visit)
+        if not visit.session.id and page.begins:
+            visit.leave()
         if visit.session.principal is not None:
             await self._check_person(visit)
         if not page.roles:
@@ -161,11 +165,15 @@ class _Entry:
         return int(self._sessions.proof_age(visit.session)) // _MINUTE * _MINUTE
 
     @staticmethod
-    def _check_token(visit: Visit) -> None:
-        given = visit.request.headers.get("x-csrf-token") or visit.form("csrf")
-        if not visit.session.id or not hmac.compare_digest(
-            given.encode(), visit.session.csrf.encode()
-        ):
+    async def _check_token(visit: Visit) -> None:
+        """Raise unless the act comes from the session's own form, which is not parsed before."""
+        given = b""
+        if visit.session.id:
+            visit.body = await visit.request.body()
+            found = _CSRF.findall(visit.body)
+            told = visit.request.headers.get("x-csrf-token", "").encode()
+            given = told or (found[0] if len(found) == 1 else b"")
+        if not visit.session.id or not hmac.compare_digest(given, visit.session.csrf.encode()):
             raise Forbidden("the form is not from this session", hint="load the page again")
 
     async def _refuse(self, visit: Visit, error: ConclaveError) -> Response:
@@ -179,12 +187,37 @@ class _Entry:
         if isinstance(error, Unauthenticated) and visit.page.kind is Kind.PAGE and visit.page.roles:
             return visit.go("/sign-in", next=wanted)
         if isinstance(error, ConfirmationRequired):
-            return visit.go(
-                "/confirm", next=urlsplit(visit.request.headers.get("referer", "")).path
-            )
+            return visit.go("/confirm", next=_shown_before(visit))
         part = visit.page.kind is Kind.FRAGMENT or visit.request.headers.get("hx-request")
         template = "part-error.html" if part else "error.html"
         return visit.show(template, status, error=error, said=said(error))
+
+
+def _shown_before(visit: Visit) -> str:
+    """Return the path of the page that somebody was at who is to confirm first."""
+    if visit.page.kind is not Kind.ACT:
+        return visit.request.url.path
+    try:
+        return urlsplit(visit.request.headers.get("referer", "")).path
+    except ValueError:
+        return ""
+
+
+def _lost_its_cookie(visit: Visit) -> bool:
+    """Whether a link of another site led here: a browser then keeps a strict cookie back, and a
+    new one would sign its person out. Asked by the board's own page, it sends the cookie.
+    """
+    headers = visit.request.headers
+    away = headers.get("sec-fetch-site") == "cross-site"
+    return away and visit.page.kind is not Kind.ACT and "cookie" not in headers
+
+
+def _address_of(visit: Visit) -> str:
+    """Return the whole address that was asked for: it begins with the board's origin."""
+    scope = visit.request.scope
+    query = scope["query_string"].decode("latin-1")
+    path = visit.board.origin + scope["raw_path"].decode("latin-1")
+    return f"{path}?{query}" if query else path
 
 
 async def _lost(_visit: Visit) -> Response:

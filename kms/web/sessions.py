@@ -12,14 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kms.domain.models import Principal
+from kms.domain.models import Principal, Strength
 from kms.settings import Board
+from kms.web.crowd import Crowd
 
 _BYTES = 32
-MOST = 2000
-"""Sessions kept at most. The anonymous one that is unused for longest gives way: whoever begins
-many of them signs nobody out.
-"""
 MOST_OF_PERSON = 5
 """Sessions that one person can have at a time."""
 _ANONYMOUS_SECONDS = 600
@@ -33,6 +30,7 @@ class Session:
 
     ``bound`` is what the browser said of itself when the session began, ``spki`` the key of the
     client certificate that it must go on showing (empty: none). ``csrf`` stands in every form.
+    ``confirmed`` is when a passkey last proved who it is: a client certificate alone never does.
     ``drafts`` wait for a passkey's answer, by what each is about: challenges, and what is to be
     signed.
     """
@@ -44,10 +42,9 @@ class Session:
     used: float
     principal: Principal | None = None
     spki: str = ""
-    confirmed: float = 0.0
+    confirmed: float = -math.inf
     notice: tuple[str, str] | None = None
     drafts: OrderedDict[str, tuple[float, Any]] = field(default_factory=OrderedDict)
-    streams: int = field(default=0, compare=False)
 
     def keep_draft(self, about: str, draft: Any) -> None:
         """Keep what the person may sign next, instead of an earlier one about the same; one too
@@ -75,27 +72,35 @@ class Sessions:
 
     def __init__(self, board: Board, clock: Callable[[], float] = time.monotonic) -> None:
         self._board, self._clock = board, clock
-        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._sessions: dict[str, Session] = {}
+        self._crowd = Crowd()
 
-    def begin(self, bound: str, principal: Principal | None = None, spki: str = "") -> Session:
-        """Return a new session; one too many of a person ends that person's oldest."""
-        now = self._clock()
-        session = Session(
-            id=secrets.token_urlsafe(_BYTES),
-            csrf=secrets.token_urlsafe(_BYTES),
-            bound=bound,
-            began=now,
-            used=now,
-            principal=principal,
-            spki=spki,
-            confirmed=now if principal else 0.0,
-        )
-        self._sessions[session.id] = session
-        if principal:
-            for one in self.of_person(principal.name)[:-MOST_OF_PERSON]:
-                self.end(one)
-        if len(self._sessions) > MOST:
-            self.end(next((one for one in self._sessions.values() if not one.principal), session))
+    def begin(self, bound: str, address: str) -> Session:
+        """Return a new session of nobody; one too many ends the oldest of these."""
+        session = self._new(bound)
+        for token in self._crowd.add(session.id, address):
+            self.end(self._sessions[token])
+        return session
+
+    def enter(
+        self, bound: str, principal: Principal, spki: str = ""
+    ) -> tuple[Session, list[Session]]:
+        """Return a new session of a person, and those that it ends: one too many ends the oldest
+        of that person.
+        """
+        session = self._new(bound)
+        session.principal, session.spki = principal, spki
+        if principal.strength is Strength.TWO_FACTORS:
+            session.confirmed = session.began
+        ended = self.of_person(principal.name)[:-MOST_OF_PERSON]
+        for one in ended:
+            self.end(one)
+        return session, ended
+
+    def _new(self, bound: str) -> Session:
+        now, token = self._clock(), secrets.token_urlsafe(_BYTES)
+        session = Session(token, secrets.token_urlsafe(_BYTES), bound, now, now)
+        self._sessions[token] = session
         return session
 
     def renew(self, session: Session) -> Session:
@@ -123,7 +128,6 @@ class Sessions:
         if session.bound != bound or session.spki != (spki if session.spki else ""):
             return None
         session.used = now
-        self._sessions.move_to_end(token)
         return session
 
     def until(self, session: Session) -> float:
@@ -144,15 +148,16 @@ class Sessions:
 
     def is_confirmed(self, session: Session) -> bool:
         """Whether the person proved who it is lately enough for risky acts."""
-        return self.proof_age(session) < self._board.confirm_seconds
+        return self._clock() - session.confirmed < self._board.confirm_seconds
 
     def proof_age(self, session: Session) -> float:
-        """Return for how many seconds the person has not proved who it is."""
-        return self._clock() - session.confirmed
+        """Return for how many seconds the person has not proved who it is, in whatever way."""
+        return self._clock() - max(session.began, session.confirmed)
 
     def end(self, session: Session) -> None:
         """End a session."""
         self._sessions.pop(session.id, None)
+        self._crowd.remove(session.id)
 
     def of_person(self, name: str) -> list[Session]:
         """Return a person's sessions, the oldest first."""

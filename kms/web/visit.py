@@ -15,11 +15,13 @@ from kms.errors import InvalidInput, Unauthenticated
 from kms.i18n import Language, language
 from kms.settings import Board
 from kms.statements.canonical import digest
+from kms.usecases.passkeys.signing_in import sign_out
 from kms.usecases.services import Call, Services
 from kms.web.render import render
 from kms.web.sessions import Session, Sessions
 
 _MAX_FIELDS = 24
+_MAX_NAME = 64
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
 PAGE_ROWS = 50
 """Rows on a page of a table."""
@@ -40,7 +42,8 @@ class Kind(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Page:
     """One path of the board. ``roles``: any of them may; empty: everybody, signed in or not.
-    ``risky``: an act that wants fresh proof of who asks.
+    ``risky``: it wants fresh proof of who asks. ``begins``: whoever has no session gets one of
+    nobody's here, which a form needs.
     """
 
     id: str
@@ -49,6 +52,7 @@ class Page:
     handle: "Handler"
     kind: Kind = Kind.PAGE
     risky: bool = False
+    begins: bool = False
 
     @property
     def method(self) -> str:
@@ -72,6 +76,7 @@ class Visit:
     body: bytes = b""
     fresh: bool = field(default=False)
     """Whether the cookie must be set."""
+    _form: "Fields | None" = None
 
     @property
     def principal(self) -> Principal:
@@ -103,7 +108,9 @@ class Visit:
 
     def form(self, name: str, default: str = "") -> str:
         """Return a field of the form; raise InvalidInput if it comes twice."""
-        return _one(_fields(self.body), name, default)
+        if self._form is None:
+            self._form = _fields(self.body)
+        return _one(self._form, name, default)
 
     def show(self, template: str, code: int = 200, /, **values: Any) -> Response:
         """Return a page or a part of one."""
@@ -116,10 +123,18 @@ class Visit:
             return Response(status_code=204, headers={"hx-redirect": where})
         return RedirectResponse(where, 303)
 
-    def begin(self, principal: Principal, spki: str = "") -> None:
-        """Sign a person in, under a session of its own."""
-        self.sessions.end(self.session)
-        self.session = self.sessions.begin(self.session.bound, principal, spki)
+    async def begin(self, principal: Principal, spki: str = "") -> None:
+        """Sign a person in, under a session of its own; the log has which sessions that ends."""
+        before = self.session
+        self.sessions.end(before)
+        self.session, ended = self.sessions.enter(before.bound, principal, spki)
+        self.fresh = True
+        await self._tell_ended([before], "another sign-in took its place")
+        await self._tell_ended(ended, "one session too many")
+
+    def leave(self) -> None:
+        """Go on as nobody, once the session has ended."""
+        self.session = self.sessions.begin(self.session.bound, self.address)
         self.fresh = True
 
     def confirm(self) -> None:
@@ -130,6 +145,11 @@ class Visit:
     def tell(self, text: str, tone: str = "good") -> None:
         """Say something on the next page that is shown."""
         self.session.notice = (text, tone)
+
+    async def _tell_ended(self, sessions: list[Session], why: str) -> None:
+        for one in sessions:
+            if one.principal is not None:
+                await sign_out(self.services, one.principal, why)
 
     def _values(self) -> dict[str, Any]:
         notice, self.session.notice = self.session.notice, None
@@ -153,20 +173,24 @@ class Visit:
 
 
 Handler = Callable[[Visit], Awaitable[Response]]
+Fields = list[tuple[str, str]]
 
 
-def _fields(raw: bytes) -> list[tuple[str, str]]:
+def _fields(raw: bytes) -> Fields:
     if not raw:
         return []
     try:
-        return parse_qsl(
+        found = parse_qsl(
             raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS
         )
     except ValueError as error:
         raise InvalidInput("the form cannot be read") from error
+    if any(len(name) > _MAX_NAME for name, _value in found):
+        raise InvalidInput("the form cannot be read")
+    return found
 
 
-def _one(fields: list[tuple[str, str]], name: str, default: str) -> str:
+def _one(fields: Fields, name: str, default: str) -> str:
     values = [value for key, value in fields if key == name]
     if len(values) > 1:
         raise InvalidInput(f"{name} is given twice")

@@ -36,7 +36,7 @@ def answer(visit: Visit) -> dict[str, Any]:
         raise InvalidInput("the passkey's answer is too long")
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput("the passkey's answer cannot be read") from error
     if not isinstance(found, dict):
         raise InvalidInput("the passkey's answer cannot be read")
@@ -61,21 +61,20 @@ async def _sign_in(visit: Visit) -> Response:
     if not isinstance(challenge, Challenge):
         raise Unauthenticated("sign-in was refused", hint="load the page again")
     principal, _passkey = await sign_in(visit.services, visit.address, challenge, answer(visit))
-    visit.begin(principal)
+    await visit.begin(principal)
     return visit.go(local(visit.form("next", "/")))
 
 
 async def _sign_in_with_certificate(visit: Visit) -> Response:
     principal = await sign_in_with_certificate(visit.services, visit.address, visit.spki)
-    visit.begin(principal, visit.spki)
+    await visit.begin(principal, visit.spki)
     return visit.go(local(visit.form("next", "/")))
 
 
 async def _sign_out(visit: Visit) -> Response:
     await sign_out(visit.services, visit.principal, "signed out")
     visit.sessions.end(visit.session)
-    visit.session = visit.sessions.begin(visit.session.bound)
-    visit.fresh = True
+    visit.leave()
     visit.tell(_("You are signed out."))
     return visit.go("/sign-in")
 
@@ -111,7 +110,7 @@ async def _speak(visit: Visit) -> Response:
 
 
 PAGES = (
-    Page("sign-in", "/sign-in", ANYBODY, _sign_in_page),
+    Page("sign-in", "/sign-in", ANYBODY, _sign_in_page, begins=True),
     Page("sign-in-passkey", "/sign-in", ANYBODY, _sign_in, Kind.ACT),
     Page(
         "sign-in-certificate", "/sign-in/certificate", ANYBODY, _sign_in_with_certificate, Kind.ACT

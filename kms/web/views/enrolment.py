@@ -66,7 +66,7 @@ async def _passkey(visit: Visit) -> Response:
 
 
 PAGES = (
-    Page("enroll", "/enroll", ANYBODY, _code_page),
+    Page("enroll", "/enroll", ANYBODY, _code_page, begins=True),
     Page("enroll-code", "/enroll", ANYBODY, _code, Kind.ACT),
     Page("enroll-passkey", "/enroll/passkey", ANYBODY, _passkey_page),
     Page("enroll-passkey-made", "/enroll/passkey", ANYBODY, _passkey, Kind.ACT),

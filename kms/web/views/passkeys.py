@@ -141,12 +141,13 @@ async def _approval(visit: Visit) -> Response:
 
 _ALL = "/settings/passkeys"
 _KEY = _ALL + "/{credential}"
+_APPROVAL = "/settings/approval-passkey"
 
 PAGES = (
     Page("passkeys", _ALL, OVERSEERS, _everybody),
     Page("passkey", _KEY, PEOPLE, _one),
     Page("passkey-revoke-own", f"{_KEY}/revoke-own", PEOPLE, _revoke_own, Kind.ACT),
     Page("passkey-revoke", f"{_KEY}/revoke", OFFICERS, _revoke, Kind.ACT, risky=True),
-    Page("approval-passkey", "/settings/approval-passkey", OFFICERS, _approval_page),
-    Page("approval-passkey-made", "/settings/approval-passkey", OFFICERS, _approval, Kind.ACT),
+    Page("approval-passkey", _APPROVAL, OFFICERS, _approval_page, risky=True),
+    Page("approval-passkey-made", _APPROVAL, OFFICERS, _approval, Kind.ACT, risky=True),
 )

@@ -131,8 +131,7 @@ def _after(visit: Visit) -> Response:
     if visit.sessions.is_alive(visit.session):
         visit.tell(_("The session is ended."))
         return visit.go("/settings")
-    visit.session = visit.sessions.begin(visit.session.bound)
-    visit.fresh = True
+    visit.leave()
     visit.tell(_("You are signed out."))
     return visit.go("/sign-in")
 
