@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from kms.api.problem import problem
+from kms.domain.addresses import neighbourhood
 from kms.errors import ConclaveError, HeaderTooLarge, InvalidInput, RequestTimeout, Unavailable
 from kms.statements.jws import spki_id
 
@@ -79,6 +80,8 @@ class PeerProtocol(HttpToolsProtocol):
     max_header = 16 << 10
     head_seconds = 30.0
     max_connections = 1000
+    max_of_address = 0
+    """Most connections of one address, or of one /64 of IPv6; 0: all that there are."""
 
     def __init__(
         self,
@@ -92,11 +95,14 @@ class PeerProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._head_timer: asyncio.TimerHandle | None = None
+        self.since, self.shared = 0.0, ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Identify the peer; turn it away when too many are connected."""
         super().connection_made(cast("asyncio.Transport", WholeReplies(transport, self.loop)))
-        if len(self.connections) > self.max_connections:
+        self.since = time.monotonic()
+        self.shared = neighbourhood(self.client[0]) if self.client else ""
+        if len(self.connections) > self.max_connections or not self._has_share():
             self._refuse(Unavailable("too many connections", hint="try again later"))
             return
         self._extensions = {EXTENSION: _peer(transport)}
@@ -142,6 +148,29 @@ class PeerProtocol(HttpToolsProtocol):
         """Refuse what is not HTTP in the one error shape."""
         self._refuse(InvalidInput("not an HTTP/1.1 request"))
 
+    def _has_share(self) -> bool:
+        """Whether the address may have this connection too: the one of its own that has rested
+        with nothing asked, and is the oldest, gives way.
+        """
+        if not self.max_of_address:
+            return True
+        own = [one for one in cast("set[PeerProtocol]", self.connections) if self._is_near(one)]
+        if len(own) <= self.max_of_address:
+            return True
+        resting = [one for one in own if one is not self and one.is_resting()]
+        if not resting:
+            return False
+        min(resting, key=lambda one: one.since).transport.close()
+        return True
+
+    def _is_near(self, other: "PeerProtocol") -> bool:
+        return other.shared == self.shared and not other.transport.is_closing()
+
+    def is_resting(self) -> bool:
+        """Whether nothing is asked, or answered, on this connection now."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return cycle is None or cycle.response_complete
+
     def _arm(self) -> None:
         self._head_timer = self.loop.call_later(self.head_seconds, self._head_late)
 
@@ -152,8 +181,7 @@ class PeerProtocol(HttpToolsProtocol):
 
     def _head_late(self) -> None:
         self._head_timer = None
-        cycle = cast("RequestResponseCycle | None", self.cycle)
-        if cycle is None or cycle.response_complete:
+        if self.is_resting():
             self._refuse(RequestTimeout("the request's head did not arrive in time"))
 
     def _refuse(self, error: ConclaveError) -> None:

@@ -47,6 +47,9 @@ _LOG = logging.getLogger(__name__)
 _GRACE_SECONDS = 5
 _LOG_SECONDS = 2.0
 """How long a sealed start waits for the log before it serves."""
+_BOARD_HEAD_SECONDS, _BOARD_IDLE_SECONDS = 10.0, 20.0
+_LEAST_SHARE, _SHARES = 16, 4
+"""An address has at most a quarter of the board's connections, and no less than so many."""
 _ALLOCATIONS_PER_COLLECTION = 20_000
 
 
@@ -112,9 +115,15 @@ class Served(Protocol):
 
 
 def make_listener(
-    asgi: ASGIApp, chosen: settings.Api, sock: socket.socket, tls: ssl.SSLContext | None
+    asgi: ASGIApp,
+    chosen: settings.Api,
+    sock: socket.socket,
+    tls: ssl.SSLContext | None,
+    of_address: int = 0,
 ) -> Listener:
-    """Return a listener for a bound socket, with the configured limits."""
+    """Return a listener for a bound socket, with the configured limits; ``of_address``: most
+    connections of one address, 0 for all of them.
+    """
     protocol = type(
         "LimitedProtocol",
         (PeerProtocol,),
@@ -122,6 +131,7 @@ def make_listener(
             "max_header": chosen.max_header,
             "head_seconds": chosen.request_seconds,
             "max_connections": chosen.max_connections,
+            "max_of_address": of_address,
         },
     )
     config = uvicorn.Config(
@@ -138,6 +148,18 @@ def make_listener(
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     return Listener(config, sock, tls)
+
+
+def limits_of_board(api: settings.Api, board: settings.Board) -> settings.Api:
+    """Return the limits of the board's connections: anybody on its network opens them, so that
+    silent ones are closed soon.
+    """
+    return msgspec.structs.replace(
+        api,
+        max_connections=board.max_connections,
+        request_seconds=min(api.request_seconds, _BOARD_HEAD_SECONDS),
+        idle_seconds=min(api.idle_seconds, _BOARD_IDLE_SECONDS),
+    )
 
 
 class Sockets:
@@ -201,8 +223,15 @@ async def _listening(
     if sockets.tls:
         listeners.append(make_listener(api.asgi, chosen.api, sockets.tls, sockets.tls_context))
     if sockets.board and chosen.board and api.board:
-        limits = msgspec.structs.replace(chosen.api, max_connections=chosen.board.max_connections)
-        listeners.append(make_listener(api.board, limits, sockets.board, sockets.board_context))
+        listeners.append(
+            make_listener(
+                api.board,
+                limits_of_board(chosen.api, chosen.board),
+                sockets.board,
+                sockets.board_context,
+                max(_LEAST_SHARE, chosen.board.max_connections // _SHARES),
+            )
+        )
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
