@@ -18,7 +18,7 @@ from kms.cli.output import Column, word, yes_no
 from kms.cli.register import group, register
 from kms.cli.session import Session
 from kms.domain.approvals import Standing
-from kms.domain.asked import IRREVOCABLE, needs_in_words, summary_of
+from kms.domain.asked import IRREVOCABLE, missing_in_words, needs_in_words, summary_of
 from kms.errors import InvalidInput, QuorumNotMet, StateNotAllowed
 from kms.i18n import _
 
@@ -168,7 +168,8 @@ def _check_ready(found: "RequestOut") -> None:
         raise StateNotAllowed(text.format(state=word(found.state.value)))
     if not found.ready:
         text = _("the quorum is not met, still missing: {missing}")
-        raise QuorumNotMet(text.format(missing=needs_in_words(found.missing)))
+        missing = missing_in_words(found.missing, lacks_credential=found.lacks_credential)
+        raise QuorumNotMet(text.format(missing=missing))
 
 
 def _confirm(wanted: "OperationRequest") -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from kms.cli.output import Output, moment, word
-from kms.domain.asked import flat, needs_in_words, summary_of
+from kms.domain.asked import flat, missing_in_words, needs_in_words, summary_of
 from kms.domain.text import visible
 from kms.errors import VerificationFailed
 from kms.i18n import _
@@ -55,7 +55,7 @@ def request_row(found: "RequestOut") -> dict[str, Any]:
     ready = _("approved, can be carried out")
     return {
         **request_document(found),
-        "lacking": needs_in_words(found.missing),
+        "lacking": missing_in_words(found.missing, lacks_credential=found.lacks_credential),
         "standing": ready if found.ready else word(found.state.value),
     }
 

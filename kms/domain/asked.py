@@ -18,7 +18,9 @@ IRREVOCABLE = frozenset(
         "disk.erase",
     }
 )
-"""What nothing undoes."""
+"""What nothing undoes. One approval at least is signed with a credential of the register: a passkey
+signs unseen what its page gives it.
+"""
 
 
 def summary_of(operation: str) -> str:
@@ -32,6 +34,14 @@ def summary_of(operation: str) -> str:
 def needs_in_words(needs: Iterable[Any]) -> str:
     """Return who must approve, or is missing."""
     return "; ".join(map(_need, needs)) or "-"
+
+
+def missing_in_words(needs: Iterable[Any], *, lacks_credential: bool) -> str:
+    """Return what a request still lacks: people, and a signature with a credential."""
+    found = [*map(_need, needs)]
+    if lacks_credential:
+        found.append(_("an approval signed with a credential of the register"))
+    return "; ".join(found) or "-"
 
 
 def _need(need: Any) -> str:

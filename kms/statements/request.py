@@ -23,6 +23,7 @@ from kms.domain.approvals import (
     check_needs,
     unmet,
 )
+from kms.domain.asked import IRREVOCABLE
 from kms.domain.disks import DiskTarget, DiskWish, check_description, check_size
 from kms.domain.ids import (
     parse_disk,
@@ -112,6 +113,14 @@ class CheckedRequest:
     def lapsed(self, name: str, at: int) -> bool:
         """Whether somebody signed by a passkey whose admission has ended at that time."""
         return name in self.lapses and at >= self.lapses[name]
+
+    def lacks_credential(self, present: Sequence[Person]) -> bool:
+        """Whether one of the approvers ``present`` has yet to have signed with a credential of the
+        register. An authenticator shows no text: what a passkey signs may be another request than
+        its page showed. What nothing undoes wants a signature from a machine that read it itself.
+        """
+        irrevocable = self.wanted.operation in IRREVOCABLE
+        return irrevocable and all(one.name in self.lapses for one in present)
 
 
 def sign_request(request: OperationRequest, kid: str, signer: jws.RawSigner) -> str:
@@ -278,6 +287,12 @@ def check_quorum(checked: CheckedRequest, register: Register, at: int) -> None:
         raise QuorumNotMet(
             f"the quorum is not met: {spell(missing)}",
             hint="conclave approval show says who is missing",
+        )
+    if checked.lacks_credential(present):
+        raise QuorumNotMet(
+            "nothing undoes this, and nobody has approved it with a credential of the register",
+            hint="an officer who has not approved it signs with a credential: "
+            "conclave approval sign",
         )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from kms.domain.approvals import Standing
-from kms.domain.asked import needs_in_words, summary_of
+from kms.domain.asked import missing_in_words, summary_of
 from kms.domain.models import Role
 from kms.domain.people import Register
 from kms.errors import (
@@ -36,10 +36,17 @@ async def register(visit: Visit) -> Register:
 
 def row(visit: Visit, known: Register, view: RequestView) -> Row:
     """Return a request as this person sees it in the list."""
-    missing = needs_in_words(view.missing) if view.missing else ""
+    missing = lacking(view)
     mine = Role.OFFICER in visit.principal.roles and not view.ready
     mine = mine and hindrance(visit, known, view) is None
     return Row(view, summary_of(view.wanted.operation), missing, mine)
+
+
+def lacking(view: RequestView) -> str:
+    """Return what a request still lacks in words; empty if nothing does."""
+    if not view.missing and not view.lacks_credential:
+        return ""
+    return missing_in_words(view.missing, lacks_credential=view.lacks_credential)
 
 
 def hindrance(visit: Visit, known: Register, view: RequestView) -> ConclaveError | None:

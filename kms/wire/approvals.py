@@ -43,7 +43,8 @@ class RulesOut(Wire):
 
 class RequestOut(Wire):
     """A request with its approvals. ``digest`` is what approvals name; ``approved`` says who gave
-    one, ``missing`` who has yet to, ``ready`` that nobody has.
+    one, ``missing`` who has yet to, ``lacks_credential`` that none of those in office signed with a
+    credential of the register where one has to, ``ready`` that nothing lacks.
     """
 
     id: Meeting
@@ -59,6 +60,7 @@ class RequestOut(Wire):
     digest: _Digest
     approved: _People
     missing: _Needs
+    lacks_credential: bool = False
     request: Jws
     approvals: Annotated[tuple[Jws, ...], Field(max_length=MAX_PAGE)]
 

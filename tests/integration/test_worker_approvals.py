@@ -22,7 +22,7 @@ from kms.ports import Approved
 from kms.statements.approval import TYP, Approval
 from kms.statements.canonical import encode_record, make_row, read_row
 from kms.statements.personal import challenge_of, join
-from kms.statements.request import peek_request
+from kms.statements.request import peek_approval, peek_request
 from tests.fixtures.approvals import EXAMPLES, MEETING, SECURITY, Board, everybody
 from tests.fixtures.authenticator import FLAG, Authenticator
 from tests.fixtures.hsm import SITE, TREASURY, HsmSite, hsm_site, software_keys, trusted_order
@@ -167,10 +167,13 @@ def test_a_passkeys_approval_counts_at_the_worker_and_a_tampered_one_does_not(
     signed = device.sign(made, challenge_of(payload))
     vow = admission(SECURITY[0], made, site=SITE, issued=people.now, expires=people.now + 60)
     token = join(payload, TYP, vow, signed)
+    also = encode_record(replace(peek_approval(token), person=SECURITY[1]))
+    other = admission(SECURITY[1], made, site=SITE, issued=people.now, expires=people.now + 60)
+    second = join(also, TYP, other, device.sign(made, challenge_of(also)))
     forged = join(payload, TYP, vow, device.sign(made, challenge_of(payload), flags=FLAG.UP))
 
-    def by(passkey: str) -> Approved:
-        approvals = (passkey, record.approvals[1])
+    def by(passkey: str, beside: str = record.approvals[1]) -> Approved:
+        approvals = (passkey, beside)
         return replace(good, request=make_row(replace(record, approvals=approvals), 4))
 
     async def seal(workers: Workers) -> None:
@@ -181,6 +184,8 @@ def test_a_passkeys_approval_counts_at_the_worker_and_a_tampered_one_does_not(
             await space.seal_approved(by(join(payload, TYP, vow, replace(
                 signed, signature=device.sign(made, bytes(32)).signature
             ))))  # fmt: skip
+        with pytest.raises(QuorumNotMet, match="with a credential of the register"):
+            await space.seal_approved(by(token, second))
         await space.check_rows(await space.seal_approved(by(token)))
 
     ask(site, seal)

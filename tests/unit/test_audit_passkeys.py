@@ -109,6 +109,23 @@ def _admitted_for_another_site(told):
     told.admit(made, rp_id="elsewhere", origin="https://elsewhere")
 
 
+@pytest.mark.parametrize(
+    ("passkeys", "found"), [(2, set()), (3, {Check.APPROVALS, Check.DESTRUCTION})]
+)
+def test_what_nothing_undoes_was_approved_by_one_credential(verify, told, passkeys, found):
+    """Of the three who had a meeting destroyed."""
+    admitted = []
+    for told.person in SECURITY[:passkeys]:
+        admitted.append((told.person, *told.approving()))
+    room = _room(told)
+    told.site.close(room)
+    told.site.destroy(room)
+    done = list(told.site.requests)[-1]
+    for place, (told.person, made, admission) in enumerate(admitted):
+        told.sign_instead(done, place, made, admission)
+    assert failed(verify(told)) == found
+
+
 def _by_nobody(told):
     told.invite(by="stranger")
 

@@ -12,6 +12,7 @@ from kms.domain.states import KeyState
 from kms.ports import PutRow, Unit
 from kms.statements.canonical import make_row, unb64u
 from kms.statements.request import OperationRequest
+from kms.usecases.approvals.requests import sign_request
 from kms.usecases.lifecycle.suspension import suspend
 from kms.web.visit import PAGE_ROWS
 from tests.fixtures.api import BANKING, MAC, TREASURY
@@ -91,6 +92,28 @@ def test_officers_ask_approve_and_carry_out_at_the_board() -> None:
         epoch, _ = await site.services.cache.epoch(TREASURY, MEETING, 0)
         assert epoch.state is KeyState.ACTIVE
         assert where in await zhou.read("/approvals?state=executed")
+
+    run_with_board(work)
+
+
+def test_what_nothing_undoes_waits_for_a_credential_and_says_so_before() -> None:
+    async def work(site: BoardSite) -> None:
+        wang, sun = [await officer(site, f"{name}-security") for name in ("wang", "sun")]
+        before = plain(await wang.read(ONE))
+        assert f"conclave approval sign {WANTED.id}" in before
+        assert "an approval signed with a credential of the register" in before
+        for one in (wang, sun):
+            await one.admitted()
+            assert (await one.sign(ONE, f"{ONE}/sign")).status == 303
+        text = await sun.read(ONE)
+        assert "Missing an approval signed with a credential of the register" in plain(text)
+        assert f"{ONE}/execute" not in text
+        early = await sun.act(f"{ONE}/execute", sure="yes")
+        assert early.status == 403
+        assert "conclave approval sign" in early.text
+        token = PEOPLE.approve("zhou-security", WANTED)
+        await sign_request(site.services, call("approval.sign"), WANTED.id, token)
+        assert f"{ONE}/execute" in await sun.read(ONE)
 
     run_with_board(work)
 

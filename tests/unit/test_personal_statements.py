@@ -7,6 +7,8 @@ import msgspec
 import pytest
 
 from kms.domain.approvals import Request
+from kms.domain.asked import IRREVOCABLE
+from kms.domain.policies import GroupNeed
 from kms.errors import ConclaveError, QuorumNotMet, VerificationFailed
 from kms.statements import request as statements
 from kms.statements.approval import TYP as APPROVAL
@@ -15,7 +17,7 @@ from kms.statements.canonical import b64u, canonical, encode_record, unb64u
 from kms.statements.passkeys import DAY, MAX_ADMISSION_SECONDS
 from kms.statements.personal import challenge_of, join, peek_proof, verify_personal
 from kms.statements.request import TYP as REQUEST
-from kms.statements.request import check_approval, check_quorum, verify_request
+from kms.statements.request import CheckedRequest, check_approval, check_quorum, verify_request
 from tests.fixtures.approvals import ADMIN, EXAMPLES, NOW, SECURITY, SITE, SPACE, Board
 from tests.fixtures.authenticator import Authenticator, Made
 from tests.fixtures.people import held
@@ -33,11 +35,26 @@ def approve(
     made: Made = MADE,
     vow: str = "",
     typ: str = APPROVAL,
+    approved: Approval = APPROVED,
     **wrong: Any,
 ) -> str:
-    payload = encode_record(APPROVED)
+    payload = encode_record(approved)
     assertion = DEVICE.sign(made, wrong.pop("asked", challenge_of(payload)), **wrong)
     return join(payload, typ, vow or admission(NAME, MADE), assertion)
+
+
+def checked(operation: str, passkeys: int) -> CheckedRequest:
+    """Return a request with two approvals, so many of them by passkeys."""
+    wanted = BOARD.request(operation, EXAMPLES[operation], SPACE)
+    tokens = []
+    for number, name in enumerate(SECURITY[:2]):
+        if number < passkeys:
+            said = Approval(wanted.digest(), name, NOW + 1)
+            tokens.append(approve(vow=admission(name, MADE), approved=said))
+        else:
+            tokens.append(BOARD.approve(name, wanted))
+    record = Request(SPACE, wanted.id, BOARD.signed(wanted), tuple(tokens))
+    return verify_request(record, SITE, BOARD.register, BOARD.sha256)
 
 
 def refused(token: str, match: str, board: Board = BOARD, **changes: Any) -> None:
@@ -48,6 +65,31 @@ def refused(token: str, match: str, board: Board = BOARD, **changes: Any) -> Non
 def test_a_passkeys_approval_counts_like_a_credentials() -> None:
     person, found = check_approval(WANTED, BOARD.register, approve())
     assert (person.name, found) == (NAME, APPROVED)
+
+
+@pytest.mark.parametrize("operation", sorted(IRREVOCABLE - {"meeting.share"}))
+def test_what_nothing_undoes_wants_one_credential_of_the_register(operation: str) -> None:
+    check_quorum(checked(operation, 1), BOARD.register, NOW + 2)
+    with pytest.raises(QuorumNotMet, match="with a credential of the register") as found:
+        check_quorum(checked(operation, 2), BOARD.register, NOW + 2)
+    assert "conclave approval sign" in found.value.hint
+
+
+def test_other_operations_are_approved_by_passkeys_alone() -> None:
+    check_quorum(checked("epoch.resume", 2), BOARD.register, NOW + 2)
+
+
+def test_whoever_signed_with_a_credential_is_in_office_still() -> None:
+    register = BOARD.register
+    gone = tuple(
+        replace(one, term_until=NOW + 2) if one.name == SECURITY[1] else one
+        for one in register.people
+    )
+    found = checked("epoch.destroy", 1)
+    enough = replace(found, wanted=replace(found.wanted, quorum=(GroupNeed("security", 1),)))
+    check_quorum(enough, register, NOW + 2)
+    with pytest.raises(QuorumNotMet, match="with a credential"):
+        check_quorum(enough, replace(register, people=gone), NOW + 2)
 
 
 def test_a_whole_request_holds_with_passkeys_beside_credentials() -> None:

@@ -82,6 +82,7 @@ def shown(view: RequestView) -> RequestOut:
         digest=wanted.digest(),
         approved=view.people,
         missing=tuple(map(_need, view.missing)),
+        lacks_credential=view.lacks_credential,
         request=record.request,
         approvals=record.approvals,
     )

@@ -18,7 +18,9 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class RequestView:
-    """A request, its row's version, who approved it and who is still ``missing``."""
+    """A request, its row's version, who approved it and who is still ``missing``.
+    ``lacks_credential``: somebody has yet to approve with a credential of the register.
+    """
 
     record: Request
     version: int
@@ -26,11 +28,13 @@ class RequestView:
     standing: Standing
     people: tuple[str, ...]
     missing: tuple[GroupNeed, ...] = ()
+    lacks_credential: bool = False
 
     @property
     def ready(self) -> bool:
         """Whether enough people have approved it and it waits to be carried out."""
-        return self.standing is Standing.PENDING and not self.missing
+        enough = not self.missing and not self.lacks_credential
+        return self.standing is Standing.PENDING and enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,8 @@ async def view_of(services: Services, record: Request, version: int) -> RequestV
     known = [present.register.person(name) for name in people if not checked.lapsed(name, now)]
     there = [person for person in known if person.in_office(now)]
     missing = unmet(wanted.quorum, wanted.space, there)
-    return RequestView(record, version, wanted, Standing.PENDING, people, missing)
+    lacks = checked.lacks_credential(there)
+    return RequestView(record, version, wanted, Standing.PENDING, people, missing, lacks)
 
 
 def _stored(standing: Standing) -> RequestState:

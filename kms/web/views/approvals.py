@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from kms.domain.approvals import Standing
-from kms.domain.asked import IRREVOCABLE, needs_in_words, summary_of
+from kms.domain.asked import IRREVOCABLE, summary_of
 from kms.domain.ids import parse_request_id
 from kms.domain.models import Role
 from kms.errors import (
@@ -36,7 +36,7 @@ from kms.web.roles import OFFICERS, OVERSEERS
 from kms.web.views import asking
 from kms.web.views.account import answer
 from kms.web.visit import PAGE_ROWS, Kind, Page, Visit
-from kms.web.voting import hindrance, register, row
+from kms.web.voting import hindrance, lacking, register, row
 from kms.web.words import said
 
 _FILTERS = (Standing.PENDING, Standing.EXECUTED, Standing.EXPIRED, Standing.CANCELLED)
@@ -117,7 +117,7 @@ async def _request(visit: Visit) -> Response:
         summary=summary_of(wanted.operation),
         lines=lines_of(wanted),
         digest=digest_shown(wanted.digest()),
-        missing=needs_in_words(view.missing) if view.missing else "",
+        missing=lacking(view),
         given=tuple(map(_given, view.record.approvals)),
         beside=None if over else await beside(visit, wanted),
         signing=signing,
