@@ -61,3 +61,22 @@ def test_hostile_queries_do_nothing(browser: Browser, board: ServedBoard) -> Non
         board.sign_in(visitor, "auditor")
         texts(visitor, board, query=query)
         visitor.page.goto(f"/{value}")
+
+
+def test_a_link_of_another_site_keeps_its_reader_signed_in(
+    browser: Browser, board: ServedBoard
+) -> None:
+    other = "http://127.0.0.1:9/"
+    link = f"<a href='{board.origin}/settings?from=elsewhere'>the board</a>"
+    with visiting(browser, board.origin) as visitor:
+        board.sign_in(visitor, "auditor")
+        page = visitor.page
+        page.route(other, lambda route: route.fulfill(body=link, content_type="text/html"))
+        page.goto(other)
+        page.locator("a").click()
+        page.locator("nav").wait_for()
+        assert page.url == f"{board.origin}/settings?from=elsewhere"
+        page.goto("/people")
+        assert page.locator("nav").is_visible()
+        assert visitor.watch.foreign == [other], "the test's own"
+        visitor.watch.foreign.clear()
