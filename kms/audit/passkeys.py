@@ -78,9 +78,9 @@ class Passkeys:
             "session.confirm": self._confirm,
         }
 
-    def copy(self) -> "Passkeys":
-        """Return one that knows the same, to try a leaf on."""
-        other = Passkeys(self._register)
+    def copy(self, register: Callable[[int], Register] | None = None) -> "Passkeys":
+        """Return one that knows the same, to try a leaf on, or to go on with other registers."""
+        other = Passkeys(register or self._register)
         other._known, other._invited = dict(self._known), dict(self._invited)
         other._codes, other._counters = set(self._codes), dict(self._counters)
         other._certificates, other._intents = set(self._certificates), dict(self._intents)

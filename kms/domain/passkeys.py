@@ -33,8 +33,8 @@ class Passkey:
 
     ``credential`` is its id and ``spki`` its P-256 public key (DER), both base64url; ``name`` what
     the person calls it; ``enrolled`` and ``revoked`` (0: it is not) in whole seconds, ``leaf`` the
-    number of the leaf that enrolled it. ``admission`` is the JWS without which an approval passkey
-    does not count, else empty.
+    number of the leaf that enrolled it, ``rp_id`` the name of the site at which alone it answers.
+    ``admission`` is the JWS without which an approval passkey does not count, else empty.
     """
 
     credential: str
@@ -44,6 +44,7 @@ class Passkey:
     name: str
     enrolled: int
     leaf: int
+    rp_id: str
     revoked: int = 0
     admission: str = ""
 

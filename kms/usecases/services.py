@@ -120,6 +120,9 @@ class Services:
     watched: Watched = field(default_factory=Watched)
     assertions: Assertions | None = None
 
+    def __post_init__(self) -> None:
+        self.passkeys.believe(self.registers, self.store, self.settings.paths.state)
+
     def seconds(self) -> int:
         """Return the present time in whole seconds."""
         return int(self.clock.now())

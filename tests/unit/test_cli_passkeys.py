@@ -21,7 +21,7 @@ from kms.domain.passkeys import Purpose
 from kms.statements.canonical import digest, unb64u
 from kms.usecases.passkeys.enrolling import enroll, enrolment_options
 from kms.usecases.services import Services
-from tests.fixtures.api import Clock, FakeSite, run_with_site
+from tests.fixtures.api import FakeSite, run_with_site
 from tests.fixtures.approvals import SITE, Board
 from tests.fixtures.authenticator import Authenticator
 from tests.fixtures.cli import Cli, Ended
@@ -34,11 +34,9 @@ Conclave = Callable[..., "asyncio.Future[Ended]"]
 def with_board(work: Callable[[Services, Any], Any], cli: Cli) -> None:
     """Run ``work(services, conclave)`` on a served site whose clock is right."""
 
+    now = int(time.time())
+
     async def run(site: FakeSite) -> None:
-        now = int(time.time())
-        clock = site.services.clock
-        assert isinstance(clock, Clock)
-        clock.seconds = now
         settings = msgspec.structs.replace(site.services.settings, board=BROWSERS)
         services = replace(site.services, settings=settings)
         await Board(SITE, now).found(services.store, settings.paths.state)
@@ -49,7 +47,7 @@ def with_board(work: Callable[[Services, Any], Any], cli: Cli) -> None:
         async with replace(site, services=services).serving():
             await work(services, conclave)
 
-    run_with_site(run)
+    run_with_site(run, start=now)
 
 
 @pytest.fixture

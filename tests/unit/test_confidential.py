@@ -258,7 +258,7 @@ def test_a_passkey_of_the_board_shows_nobody_to_be_there() -> None:
         invited = peek_roster(statement).invitations[0]
         known = room.site.services.passkeys.known
         known[made.credential] = Passkey(
-            made.credential, "wang-security", Purpose.SIGN_IN, made.spki, "key", NOW, 1
+            made.credential, "wang-security", Purpose.SIGN_IN, made.spki, "key", NOW, 1, "localhost"
         )
         answer = await room.fetch(meeting, who.id, shown(meeting, who, made, invited))
         assert answer.json()["code"] == "assertion_required"

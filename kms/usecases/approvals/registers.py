@@ -6,6 +6,7 @@ checked when the service started; only leaves that are new are read.
 """
 
 import asyncio
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from kms.audit.leaf import Outcome, decode_leaf
+from kms.audit.leaf import Leaf, Outcome, decode_leaf
 from kms.domain.people import Register
 from kms.errors import ConclaveError, ConfigurationError, IntegrityFailure
 from kms.ports import Store
@@ -42,6 +43,8 @@ class Registers:
     position: int = 0
     version: int = 0
     named: list[str] = field(default_factory=list)
+    since: list[int] = field(default_factory=list)
+    """The leaves that named them."""
     _present: InForce | None = None
 
     def in_force(self, store: Store, state: Path) -> InForce:
@@ -74,6 +77,18 @@ class Registers:
                 return InForce(_verified(state, token), token, sha256)
         raise IntegrityFailure("a register of people that the log names is gone")
 
+    def at(self, store: Store, state: Path, seq: int) -> Register:
+        """Return the register in force for the leaf of a number; raise ConfigurationError if there
+        was none yet, IntegrityFailure.
+        """
+        self._read(store)
+        before = bisect_left(self.since, seq)
+        if not before:
+            raise ConfigurationError(
+                "the log named no register of people yet", hint="initialise the site first"
+            )
+        return self.once_in_force(store, state, self.named[before - 1]).register
+
     async def catch_up(self, store: Store) -> None:
         """Read the leaves that are new; others have their turn between two pages."""
         more = True
@@ -92,14 +107,16 @@ class Registers:
             if data.startswith(_CHANGE):
                 leaf = decode_leaf(data)
                 if leaf.outcome is Outcome.SUCCEEDED:
-                    self._name(leaf.details.get("version"), str(leaf.details.get("sha256")))
+                    self._name(leaf)
         self.position += len(page)
         return bool(page)
 
-    def _name(self, version: object, sha256: str) -> None:
+    def _name(self, leaf: Leaf) -> None:
+        version = leaf.details.get("version")
         if isinstance(version, int) and version > self.version:
             self.version = version
-            self.named.append(sha256)
+            self.named.append(str(leaf.details.get("sha256")))
+            self.since.append(leaf.seq)
 
 
 def _newest(state: Path, expected: str) -> InForce:

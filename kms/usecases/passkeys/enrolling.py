@@ -12,7 +12,6 @@ from typing import Any
 from kms.domain.models import Principal
 from kms.domain.passkeys import Passkey, Purpose, parse_passkey_name, plain_code
 from kms.errors import InvalidInput, Unauthenticated, VerificationFailed
-from kms.ports import Unit
 from kms.statements.canonical import b64u, digest
 from kms.statements.passkeys import verify_invitation
 from kms.statements.webauthn import Registration, registration_of
@@ -25,6 +24,7 @@ from kms.usecases.passkeys.people import (
 from kms.usecases.passkeys.refusing import Attempt, attempts
 from kms.usecases.passkeys.register import Open, board_leaf
 from kms.usecases.passkeys.signing_in import CHALLENGE_BYTES, present
+from kms.usecases.passkeys.writing import write
 from kms.usecases.services import Services, uninterrupted
 
 REFUSED = "the invitation does not count"
@@ -84,7 +84,7 @@ async def enroll(
             raise VerificationFailed("this passkey is enrolled already")
         details = _details(services, ceremony, made, name)
         leaf = board_leaf("passkey.enroll", ceremony.person, auth, details)
-        await services.store.commit(Unit(leaves=(leaf,)))
+        await write(services, leaf)
     return services.passkeys.read(services.store).find(made.credential)
 
 

@@ -6,11 +6,11 @@ What counts is who signed it, not who hands it in.
 from kms.audit.leaf import Outcome, Phase
 from kms.errors import AlreadyExists, VerificationFailed
 from kms.policy.authorizer import Target
-from kms.ports import Unit
 from kms.statements.passkeys import Invitation, verify_invitation
 from kms.usecases.passkeys.enrolling import CHANGES
 from kms.usecases.passkeys.people import board_of, register_of
 from kms.usecases.passkeys.refusing import refused_statements
+from kms.usecases.passkeys.writing import write
 from kms.usecases.services import Call, Services, authorize, uninterrupted
 
 
@@ -25,8 +25,8 @@ async def invite(services: Services, call: Call, token: str) -> Invitation:
                 "the invitation would count longer than this site allows",
                 hint="board.invitation_seconds says how long",
             )
-        if found.code_sha256 in services.passkeys.read(services.store).invited:
-            raise AlreadyExists("this invitation is there", hint="make a new one")
+        if services.passkeys.read(services.store).was_invited(found.code_sha256):
+            raise AlreadyExists("this invitation was handed in before", hint="make a new one")
         leaf = call.leaf(
             "",
             f"people/{found.person}",
@@ -38,5 +38,5 @@ async def invite(services: Services, call: Call, token: str) -> Invitation:
                 "statement": token,
             },
         )
-        await services.store.commit(Unit(leaves=(leaf,)))
+        await write(services, leaf)
     return found

@@ -6,8 +6,8 @@ from kms.domain.passkeys import Passkey
 from kms.domain.text import check_reason
 from kms.errors import Forbidden
 from kms.policy.authorizer import Target
-from kms.ports import Unit
 from kms.usecases.passkeys.enrolling import CHANGES
+from kms.usecases.passkeys.writing import write
 from kms.usecases.services import Call, Services, authorize, log_refusal, uninterrupted
 
 
@@ -29,7 +29,7 @@ async def revoke(services: Services, call: Call, credential: str, reason: str) -
                 Outcome.SUCCEEDED,
                 details={"credential": credential, "person": passkey.person, "reason": reason},
             )
-            await services.store.commit(Unit(leaves=(leaf,)))
+            await write(services, leaf)
     return services.passkeys.read(services.store).find(credential)
 
 

@@ -12,7 +12,6 @@ from kms.audit.leaf import LeafDraft
 from kms.domain.models import Principal, PrincipalKind, Strength
 from kms.domain.passkeys import Passkey, Purpose
 from kms.errors import Unauthenticated, VerificationFailed
-from kms.ports import Unit
 from kms.statements.canonical import b64u
 from kms.statements.webauthn import assertion_of, check_assertion
 from kms.usecases.passkeys.people import (
@@ -25,6 +24,7 @@ from kms.usecases.passkeys.people import (
 )
 from kms.usecases.passkeys.refusing import Attempt, attempts
 from kms.usecases.passkeys.register import board_leaf
+from kms.usecases.passkeys.writing import write
 from kms.usecases.services import Services
 
 __all__ = [
@@ -61,7 +61,7 @@ async def sign_in(
             passkey.credential,
             Strength.TWO_FACTORS,
         )
-        await _log(services, _start(principal, address, passkey.credential, counter))
+        await write(services, _start(principal, address, passkey.credential, counter))
     return principal, passkey
 
 
@@ -82,7 +82,7 @@ async def confirm(
             raise Unauthenticated("somebody else's passkey")
         details = {"credential": passkey.credential, "counter": counter}
         auth = f"{principal.kind}:{principal.proof}"
-        await _log(services, board_leaf("session.confirm", principal.name, auth, details))
+        await write(services, board_leaf("session.confirm", principal.name, auth, details))
 
 
 async def sign_in_with_certificate(services: Services, address: str, peer_spki: str) -> Principal:
@@ -93,7 +93,7 @@ async def sign_in_with_certificate(services: Services, address: str, peer_spki: 
     async with attempts(services, attempt, REFUSED):
         attempt.person = _named(services, peer_spki)
         principal = _by_certificate(services, attempt.person, peer_spki)
-        await _log(services, _start(principal, address, "", 0))
+        await write(services, _start(principal, address, "", 0))
     return principal
 
 
@@ -114,7 +114,7 @@ async def present(services: Services, principal: Principal) -> Principal:
 async def sign_out(services: Services, principal: Principal, why: str) -> None:
     """Write that a session ended, and why in a few words."""
     auth = f"{principal.kind}:{principal.proof}"
-    await _log(services, board_leaf("session.end", principal.name, auth, {"why": why}))
+    await write(services, board_leaf("session.end", principal.name, auth, {"why": why}))
 
 
 def check_answer(
@@ -169,7 +169,3 @@ def _start(principal: Principal, address: str, credential: str, counter: int) ->
     details = {"credential": credential, "counter": counter, "address": address}
     auth = f"{principal.kind}:{principal.proof}"
     return board_leaf("session.start", principal.name, auth, details)
-
-
-async def _log(services: Services, leaf: LeafDraft) -> None:
-    await services.store.commit(Unit(leaves=(leaf,)))

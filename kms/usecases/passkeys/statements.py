@@ -15,7 +15,7 @@ from kms.statements.passkeys import verify_admission
 from kms.statements.personal import challenge_of, join, peek_proof, verify_personal
 from kms.statements.request import TYP as REQUEST
 from kms.statements.webauthn import assertion_of
-from kms.usecases.passkeys.people import Challenge, register_of, request_options
+from kms.usecases.passkeys.people import Challenge, party_of, register_of, request_options
 from kms.usecases.passkeys.signing_in import take_counter
 from kms.usecases.services import Services
 
@@ -54,30 +54,24 @@ def assemble(
 
 def check_unrevoked(services: Services, record: Request) -> None:
     """Raise VerificationFailed if a passkey that signed a request, or an approval of it, is not
-    enrolled for that or was revoked since: the worker cannot know, it has no log.
+    enrolled and admitted by the very statement it carries, or was revoked since: the worker cannot
+    know, it has no log.
     """
     proofs = [peek_proof(record.request, REQUEST)]
     proofs += [peek_proof(token, APPROVAL) for token in record.approvals]
+    known = services.passkeys.read(services.store)
     for proof in filter(None, proofs):
-        check_approval_passkey(services, proof.assertion.credential)
-
-
-def check_approval_passkey(services: Services, credential: str) -> None:
-    """Raise VerificationFailed unless an approval passkey of that id is enrolled, admitted and not
-    revoked.
-    """
-    found = services.passkeys.read(services.store).known.get(credential)
-    if found is None or found.purpose is not Purpose.APPROVAL or not found.admission:
-        raise VerificationFailed("signed by a passkey that is not for approvals")
-    if found.revoked:
-        raise VerificationFailed("the passkey that signed was revoked", hint="sign anew")
+        credential = proof.assertion.credential
+        known.check_admitted(credential, proof.admission)
+        if known.find(credential).revoked:
+            raise VerificationFailed("the passkey that signed was revoked", hint="sign anew")
 
 
 def _admitted(services: Services, person: str) -> list[Passkey]:
-    """Return a person's approval passkeys whose admission counts now."""
-    register, found = register_of(services), []
+    """Return a person's approval passkeys whose admission counts here and now."""
+    register, party, found = register_of(services), party_of(services), []
     for one in services.passkeys.read(services.store).of(person, Purpose.APPROVAL):
         with suppress(VerificationFailed):
-            verify_admission(one.admission, register, services.seconds())
-            found.append(one)
+            if verify_admission(one.admission, register, services.seconds()).party == party:
+                found.append(one)
     return found
