@@ -180,6 +180,7 @@ def _note(session: Session, where: "PasskeyPage", found: "PasskeyOut") -> None:
         (_("Passkey"), f"{found.name} ({found.credential})"),
         (_("Enrolled"), found.enrolled),
         (_("Board"), where.origin),
+        (_("It answers at"), where.rp_id),
         (_("Signed now"), moment(int(time.time()))),
     )
     for name, value in lines:

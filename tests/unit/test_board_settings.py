@@ -98,7 +98,7 @@ def test_an_approval_passkey_shows_its_key_and_how_it_is_admitted() -> None:
         assert " ".join(sha256[at : at + 4] for at in range(0, 64, 4)) in text
         assert f"conclave passkey admit {number} --person {PERSON}" in text
         assert "waits for admission" in text
-        await sun.admitted()
+        await sun.admit()
         assert "admitted for approvals" in await sun.read("/settings")
 
     run_with_board(work)

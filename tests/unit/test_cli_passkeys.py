@@ -80,7 +80,9 @@ def test_one_invites_oneself_enrols_admits_and_revokes(
         monkeypatch.setattr("sys.stdin", io.StringIO("wrong\n" * 3))
         assert (await conclave(*line)).code == Exit.LATER
         monkeypatch.setattr("sys.stdin", io.StringIO(f"{words[-1]}\n"))
-        assert (await conclave(*line)).code == 0
+        admitted = await conclave(*line)
+        assert admitted.code == 0
+        assert "It answers at: localhost" in admitted.out + admitted.err
         [listed] = json.loads((await conclave("--json", "passkey", "list")).out)["items"]
         assert listed["admitted"]
         revoked = ("passkey", "revoke", passkey.leaf, "--reason", "lost")

@@ -13,7 +13,6 @@ from kms.errors import (
     Forbidden,
     InvalidInput,
     StateNotAllowed,
-    TooManyAttempts,
     Unauthenticated,
     VerificationFailed,
 )
@@ -25,7 +24,6 @@ from kms.usecases.approvals.registers import Registers
 from kms.usecases.approvals.requests import sign_request, submit_request
 from kms.usecases.approvals.views import read_request
 from kms.usecases.passkeys.admitting import admit
-from kms.usecases.passkeys.attempts import WINDOW_SECONDS, Attempts
 from kms.usecases.passkeys.enrolling import approval_enrolment_options, enroll, enrolment_options
 from kms.usecases.passkeys.inviting import invite
 from kms.usecases.passkeys.register import Passkeys
@@ -259,41 +257,6 @@ def test_a_revoked_passkey_and_a_removed_person_are_out_at_once() -> None:
     run_with_board(work)
 
 
-def test_too_many_refusals_close_the_door_for_a_quarter_of_an_hour() -> None:
-    async def work(services: Services) -> None:
-        now = [0.0]
-        services.attempts.clock = lambda: now[0]
-        desk = Desk(services, OFFICER)
-        await desk.enrolled()
-        for _ in range(5):
-            with pytest.raises(Unauthenticated):
-                await desk.signed_in(flags=1)
-        with pytest.raises(TooManyAttempts):
-            await desk.signed_in()
-        assert [one.details["closed"] for one in leaves(services, "session.refused")] == [
-            *[False] * 4, True,
-        ]  # fmt: skip
-        challenge = sign_in_options(services)
-        with pytest.raises(TooManyAttempts):  # nor from elsewhere: it is the person who is tried
-            await sign_in(services, "10.0.0.9", challenge, desk.device.get(challenge.options))
-        now[0] += WINDOW_SECONDS
-        assert (await desk.signed_in()).name == OFFICER
-
-    run_with_board(work)
-
-
-def test_refusals_far_apart_close_nothing_and_success_forgets() -> None:
-    now = [0.0]
-    attempts = Attempts(clock=lambda: now[0])
-    for _ in range(20):
-        assert not attempts.refuse(2, "a")
-        now[0] += WINDOW_SECONDS
-        attempts.check("a")
-    assert not attempts.refuse(2, "b")
-    attempts.forget("b")
-    assert not attempts.refuse(2, "b")
-
-
 def test_a_copy_of_a_passkey_is_noticed_by_its_counter_after_a_restart_too() -> None:
     async def work(services: Services) -> None:
         desk = Desk(services, OFFICER)
@@ -441,7 +404,8 @@ def test_the_log_alone_gives_everything_back() -> None:
         await desk.approving(who)
         await revoke(services, REVOKE, who.proof, "old")
         await desk.invited()
-        known, fresh = services.passkeys.read(services.store), Passkeys()
+        known = services.passkeys.read(services.store)
+        fresh = replace(services, passkeys=Passkeys()).passkeys
         await fresh.catch_up(services.store)
         assert fresh == known
         registers = Registers()

@@ -19,7 +19,7 @@ from kms.statements.personal import challenge_of, join
 from kms.usecases.approvals.requests import PASSKEY_SECONDS, sign_request, submit_request
 from kms.usecases.approvals.views import read_request
 from kms.usecases.passkeys.admitting import admit
-from kms.usecases.passkeys.enrolling import enroll, enrolment_options
+from kms.usecases.passkeys.enrolling import approval_enrolment_options, enroll, enrolment_options
 from kms.usecases.passkeys.inviting import invite
 from kms.usecases.passkeys.register import Passkeys, board_leaf
 from kms.usecases.passkeys.revoking import revoke
@@ -184,6 +184,40 @@ def test_an_older_admission_does_not_take_the_place_of_a_newer() -> None:
     run_with_board(work)
 
 
+def test_an_approval_by_an_admission_that_has_ended_is_not_taken_in() -> None:
+    async def work(services: Services) -> None:
+        desk = Desk(services, OFFICER)
+        await desk.enrolled(Purpose.APPROVAL)
+        made, now = desk.device.made[-1], services.seconds()
+        own = admission(OFFICER, made, issued=now, expires=now + 60)
+        await admit(services, ADMIT, made.credential, own)
+        request, payload = await asked(services)
+        token = join(payload, APPROVAL, own, desk.device.sign(made, challenge_of(payload)))
+        later(services, 60)
+        with pytest.raises(VerificationFailed, match="has ended"):
+            await sign_request(services, call("approval.sign"), request, token)
+
+    run_with_board(work)
+
+
+def test_a_second_approval_passkey_waits_until_the_first_is_admitted_or_revoked() -> None:
+    async def work(services: Services) -> None:
+        desk, thief = Desk(services, OFFICER), Authenticator()
+        await desk.enrolled()
+        who = await desk.signed_in()
+        own, other = (approval_enrolment_options(services, who) for _ in range(2))
+        theirs = await enroll(services, HERE, other, thief.create(other.options), "my approvals")
+        with pytest.raises(StateNotAllowed, match=f"number {theirs.leaf} waits"):
+            approval_enrolment_options(services, who)
+        with pytest.raises(StateNotAllowed, match="waits"):
+            await enroll(services, HERE, own, desk.device.create(own.options), "mine")
+        await revoke(services, REVOKE, theirs.credential, "not mine")
+        assert await desk.approving(who)
+        assert approval_enrolment_options(services, who)
+
+    run_with_board(work)
+
+
 def test_leaves_that_nobody_vouched_for_enrol_admit_and_invite_nothing() -> None:
     async def work(services: Services) -> None:
         thief = Desk(services, OFFICER)
@@ -238,7 +272,7 @@ def test_an_approval_by_passkey_is_signed_just_now() -> None:
         signed = assemble(services, who, APPROVAL, payload, desk.device.get(challenge.options))
         assert isinstance(clock, Clock)
         clock.seconds += PASSKEY_SECONDS + 1
-        with pytest.raises(VerificationFailed, match="did not sign just now"):
+        with pytest.raises(VerificationFailed, match="not signed just now"):
             await sign_request(services, call("approval.sign"), request, signed)
         clock.seconds -= 1
         view = await sign_request(services, call("approval.sign"), request, signed)

@@ -11,7 +11,7 @@ from kms.errors import AlreadyExists, VerificationFailed
 from kms.policy.authorizer import Target
 from kms.statements.approval import TYP as APPROVAL
 from kms.statements.canonical import make_row
-from kms.statements.passkeys import MAX_SKEW
+from kms.statements.passkeys import MAX_SKEW, peek_admission
 from kms.statements.personal import peek_proof
 from kms.statements.request import (
     OperationRequest,
@@ -102,8 +102,7 @@ async def sign_request(services: Services, call: Call, request: str, token: str)
         now = services.seconds()
         if approval.signed > now + MAX_SKEW or not person.in_office(now):
             raise VerificationFailed(f"{person.name} signed at another time, or is not in office")
-        if peek_proof(token, APPROVAL) and approval.signed < now - PASSKEY_SECONDS:
-            raise VerificationFailed(f"{person.name} did not sign just now", hint="sign it again")
+        _check_passkey_now(token, approval.signed, now)
         signed = replace(record, approvals=(*record.approvals, token))
         check_unrevoked(services, signed)
         rows = _rows(signed, version + 1)
@@ -124,6 +123,21 @@ async def cancel_request(services: Services, call: Call, request: str) -> Reques
         rows = _rows(ended, version + 1)
         leaf = request_leaf(call, "approval.cancel", wanted, call.principal.name, rows)
         return await _store(services, call, ended, version + 1, leaf)
+
+
+def _check_passkey_now(token: str, signed: int, now: int) -> None:
+    """Raise VerificationFailed for an approval by a passkey that was not signed just now, or whose
+    admission has ended.
+    """
+    proof = peek_proof(token, APPROVAL)
+    if proof is None:
+        return
+    if signed < now - PASSKEY_SECONDS:
+        raise VerificationFailed("the approval was not signed just now", hint="sign it again")
+    if now >= peek_admission(proof.admission).expires:
+        raise VerificationFailed(
+            "the admission of the passkey that signed has ended", hint="conclave passkey admit"
+        )
 
 
 def _rows(record: Request, version: int) -> dict[str, int]:

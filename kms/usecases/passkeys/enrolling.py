@@ -11,7 +11,7 @@ from typing import Any
 
 from kms.domain.models import Principal
 from kms.domain.passkeys import Passkey, Purpose, parse_passkey_name, plain_code
-from kms.errors import InvalidInput, Unauthenticated, VerificationFailed
+from kms.errors import InvalidInput, StateNotAllowed, Unauthenticated, VerificationFailed
 from kms.statements.canonical import b64u, digest
 from kms.statements.passkeys import verify_invitation
 from kms.statements.webauthn import Registration, registration_of
@@ -63,7 +63,10 @@ def enrolment_options(services: Services, code: str) -> Ceremony:
 
 
 def approval_enrolment_options(services: Services, principal: Principal) -> Ceremony:
-    """Return what makes a passkey for approvals of somebody who is signed in."""
+    """Return what makes a passkey for approvals of somebody who is signed in; raise
+    StateNotAllowed while another one waits for its admission.
+    """
+    _check_none_waits(services, principal.name, Purpose.APPROVAL)
     return _ceremony(services, principal.name, Purpose.APPROVAL, "", principal)
 
 
@@ -72,13 +75,14 @@ async def enroll(
     services: Services, address: str, ceremony: Ceremony, response: dict[str, Any], name: str
 ) -> Passkey:
     """Return the passkey once its leaf is durable; raise InvalidInput for its name,
-    Unauthenticated, TooManyAttempts.
+    StateNotAllowed while another one waits for its admission, Unauthenticated, TooManyAttempts.
     """
     name = parse_passkey_name(name)
     session = ceremony.principal.name if ceremony.principal else ""
     attempt = Attempt(address, ceremony.person, session=session)
     async with attempts(services, attempt, REFUSED), services.locks.of(CHANGES):
         auth = await _entitled(services, ceremony)
+        _check_none_waits(services, ceremony.person, ceremony.purpose)
         made = registration_of(response, party=party_of(services), challenge=ceremony.challenge)
         if made.credential in services.passkeys.known:
             raise VerificationFailed("this passkey is enrolled already")
@@ -101,6 +105,19 @@ async def _entitled(services: Services, ceremony: Ceremony) -> str:
             _check_invitation(services, one)
             return f"invitation:{ceremony.invitation}"
     raise VerificationFailed("the invitation was used")
+
+
+def _check_none_waits(services: Services, person: str, purpose: Purpose) -> None:
+    """Raise StateNotAllowed if somebody enrolled an approval passkey in the person's name that the
+    person has not admitted: it may be another's, whose words must not be taken for one's own.
+    """
+    own = services.passkeys.read(services.store).of(person, Purpose.APPROVAL)
+    waiting = [one for one in own if not one.admission]
+    if purpose is Purpose.APPROVAL and waiting:
+        raise StateNotAllowed(
+            f"the approval passkey of number {waiting[0].leaf} waits for its admission",
+            hint="admit it, or revoke it if it is not yours",
+        )
 
 
 def _check_invitation(services: Services, found: Open) -> None:
