@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
+from kms.documents.glyphs import printable
 from kms.documents.press import ATTACHING, press
 from kms.i18n import language
 
 
 def render_report(data: Mapping[str, Any], made: int) -> bytes:
     """Return the report (kms/reports/paper.py says what ``data`` are); ``made`` (whole seconds) is
-    its date. Raise ConfigurationError if a font or a character is missing.
+    its date. Characters without a glyph are spelled out, but for those in ``attachments``. Raise
+    ConfigurationError if a font is missing.
     """
-    return press("report", {**data, "language": language().value}, made, ATTACHING)
+    shown = printable(data, frozenset({"attachments"}))
+    return press("report", {**shown, "language": language().value}, made, ATTACHING)

@@ -30,7 +30,7 @@ class Mark:
 
 def pdf(content: Content, mark: Mark, attachments: dict[str, str]) -> bytes:
     """Return a report as PDF/A-3 in the present language, with texts attached by their names;
-    raise ConfigurationError if a font or a character is missing.
+    raise ConfigurationError if a font is missing.
     """
     data = paper_data(content, mark) | {
         "attachments": [{"name": name, "text": text} for name, text in attachments.items()]

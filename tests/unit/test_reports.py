@@ -170,11 +170,11 @@ def test_a_masked_report_tells_nobodys_name_and_no_meeting(made: Made) -> None:
 # --- the paper -----------------------------------------------------------------------------------
 
 
-def text_of(document: bytes, folder: Path) -> str:
+def text_of(document: bytes, folder: Path, order: str = "-layout") -> str:
     path = folder / "report.pdf"
     path.write_bytes(document)
     return subprocess.run(
-        ["pdftotext", "-layout", "-nodiag", path, "-"], capture_output=True, check=True, text=True
+        ["pdftotext", order, "-nodiag", path, "-"], capture_output=True, check=True, text=True
     ).stdout
 
 
@@ -203,6 +203,23 @@ def test_the_paper_lasts_and_says_for_whom_it_is_but_nobody_elses_name(
     assert re.search("1 \\S.*[. \u2060]{9,}3$", pages[1], re.MULTILINE)  # the table of contents
     for verdict in ("通过", "passed", "合格"):
         assert verdict not in text.replace("未通过", "")
+
+
+def test_no_character_stops_the_paper_and_the_attached_figures_keep_it(
+    made: Made, tmp_path: Path
+) -> None:
+    odd = "证据 \U0001f600 \U00013000 e\u0308 \U00020bb7 \u0915\u093f \u202e"
+    row = ["2026-01-01T00:00:00.000000Z", "hold.place", "treasury", "w\U0001f469\u200d\u2696", odd]
+    told = replace(made.content.figure("holds.events"), rows=[row])
+    others = tuple(one for one in made.content.figures if one.id != told.id)
+    content = replace(made.content, figures=(*others, told))
+    mark = Mark("q\U0001f600", PERIOD.until, REPORT)
+    document = pdf(content, mark, {"report.json": encode(content).decode()})
+    text = "".join(text_of(document, tmp_path, "-raw").split())
+    shown = ("[U+1F600][U+13000]", "\u00eb\U00020bb7[U+0915][U+093F][U+202E]", "[U+1F469][U+200D]")
+    assert [one for one in (*shown, "q[U+1F600]") if one not in text] == []
+    subprocess.run(["pdfdetach", "-saveall", "report.pdf"], check=True, cwd=tmp_path)
+    assert odd in decode((tmp_path / "report.json").read_bytes()).figure("holds.events").rows[0]
 
 
 def test_equal_reports_give_equal_paper(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
