@@ -347,12 +347,14 @@ class Board(Section, frozen=True):
     confirm_seconds: Positive = 300
     """How long after proof of who one is risky acts are allowed; then it is asked for again."""
     most_failures: Positive = 5
-    """After so many refused attempts of a person or an address within a quarter of an hour, no
-    more are looked at for as long."""
+    """After so many refused attempts from an address, or in a person's sessions, within a quarter
+    of an hour, what else is refused there waits a second and is not logged, for as long; an
+    enrolled passkey signs in at any time."""
     invitation_seconds: Annotated[int, msgspec.Meta(ge=60, le=259_200)] = 86_400
     """How long an invitation to enrol a passkey counts at most."""
     max_connections: Positive = 200
-    """Most connections of browsers."""
+    """Most connections of browsers. A quarter of it, but no less than 16, is the most of one
+    address; half of it is the most live pages."""
     person: tuple[BoardPerson, ...] = ()
 
 

@@ -67,7 +67,7 @@ def _board_facts(board: Board) -> tuple[tuple[str, str], ...]:
         (_("A session may rest for"), duration(board.idle_seconds)),
         (_("A session lasts at most"), duration(board.session_seconds)),
         (_("Risky acts are allowed after a confirmation for"), duration(board.confirm_seconds)),
-        (_("Refused attempts before none is looked at"), str(board.most_failures)),
+        (_("Refused attempts before others wait"), str(board.most_failures)),
         (_("An invitation counts at most"), duration(board.invitation_seconds)),
     )
 
