@@ -7,7 +7,7 @@ from kms.audit.life_words import ByRequest
 
 class ReportMade(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Details of report.make: the period (whole seconds), how many leaves the bundle holds, the
-    SHA-256 of bundle, figures and statement.
+    SHA-256 of bundle, figures (masked, and with names in full) and statement.
     """
 
     report: str
@@ -16,6 +16,7 @@ class ReportMade(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size: int
     bundle: str
     figures: str
+    full: str
     statement: str
 
 

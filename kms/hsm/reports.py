@@ -49,6 +49,7 @@ class Reporter:
             request=self._approved(keys, order, now),
             actor=order.actor,
             issued=now,
+            full=order.full,
         )
         return sign_report(told, keys.checkpoint_kid, keys.sign_checkpoint)
 

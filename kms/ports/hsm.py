@@ -197,6 +197,7 @@ class ReportOrder:
     bundle: str
     figures: str
     actor: str
+    full: str = ""
     paper: str = ""
     language: str = ""
     request: SealedRow | None = None

@@ -47,6 +47,7 @@ def paper_data(content: Content, mark: Mark) -> dict[str, Any]:
         "watermark": _watermark(content, mark),
         "footer": f"{content.site} · {say('page', report=content.report)}",
         "words": {name: say(name) for name in _FIXED},
+        "attached": say("attached_masked" if content.masked else "attached"),
         "cover": _cover(content, mark),
         "score": _score(content),
         "results": _results(content),
@@ -72,7 +73,7 @@ def paper_data(content: Content, mark: Mark) -> dict[str, Any]:
 _FIXED = (
     "contents", "summary", "clauses", "signatures", "appendix", "score", "score_note", "rows_note",
     "clause_note", "score_title", "results_title", "c_clause", "c_requirement", "c_level",
-    "c_evidence", "c_result", "figure", "value", "none", "query", "evidence", "attached",
+    "c_evidence", "c_result", "figure", "value", "none", "query", "evidence",
     "sign_note", "sign_made", "sign_checked", "sign_audit", "date", "key_figures",
 )  # fmt: skip
 

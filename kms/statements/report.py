@@ -24,6 +24,9 @@ class ReportStatement:
     ``since`` until before ``until``. ``bundle`` and ``figures`` are the SHA-256 of the evidence
     bundle and of the report's figures (JSON), ``actor`` is who made or exported it.
 
+    Of what was made: ``figures`` has names masked, ``full`` is the SHA-256 of those with names in
+    full, so that no others can be exported later. Empty in an export.
+
     Of an export: ``paper`` is the SHA-256 of the PDF, ``language`` its language, ``figures`` those
     that go with it, and ``request`` the approved request by which names are shown in full (empty:
     they are masked). All three are empty when the report was made. Digests in base64url, times in
@@ -43,6 +46,7 @@ class ReportStatement:
     request: str
     actor: str
     issued: int
+    full: str
 
 
 def sign_report(told: ReportStatement, kid: str, signer: jws.RawSigner) -> str:
@@ -61,7 +65,10 @@ def check_report(told: ReportStatement) -> None:
         raise InvalidInput("language and request are an export's")
     if exported and told.language not in LANGUAGES:
         raise InvalidInput(f"a report is set in: {', '.join(LANGUAGES)}")
-    for text in (told.root, told.bundle, told.figures, *([told.paper] if exported else ())):
+    digests = (told.root, told.bundle, told.figures, told.paper if exported else told.full)
+    if exported and told.full:
+        raise InvalidInput("an export has one set of figures")
+    for text in digests:
         if len(unb64u(text)) != _HASH_BYTES:
             raise InvalidInput("a digest has 32 bytes")
     if not 0 <= told.since < told.until <= told.issued or told.size < 1:

@@ -33,11 +33,13 @@ def site() -> Iterator[HsmSite]:
 def order(size: int = 4, signed: int = 9) -> ReportOrder:
     now = int(time.time())
     proof = tuple(LOG.consistency_proof(size, signed))
-    return ReportOrder(MEETING, now - 90, now - 60, size, LOG.root(size), proof, SHA, SHA, "zhao")
+    return ReportOrder(
+        MEETING, now - 90, now - 60, size, LOG.root(size), proof, SHA, SHA, "zhao", SHA
+    )
 
 
 def exported(**changes: object) -> ReportOrder:
-    return replace(order(), paper=SHA, language="zh", **changes)  # type: ignore[arg-type]
+    return replace(order(), full="", paper=SHA, language="zh", **changes)  # type: ignore[arg-type]
 
 
 async def sign_head(workers: Workers) -> None:
@@ -93,6 +95,8 @@ def test_a_statement_says_nothing_else_than_its_fields_can(site: HsmSite) -> Non
             replace(order(), language="zh"),
             replace(exported(), language="fr"),
             replace(order(), report="x"),
+            replace(order(), full=""),
+            replace(exported(), full=SHA),
         )
         for one in wrong:
             with pytest.raises(InvalidInput):

@@ -81,7 +81,7 @@ def test_what_began_before_a_revocation_may_end_whenever_it_does(verify, told):
     _by(told, made)
     told.tell("session.end", {"why": "signed out"}, NAME, f"passkey:{made.credential}")
     since = told.now - HOUR
-    figures = dict.fromkeys(("bundle", "figures", "statement"), named("a digest"))
+    figures = dict.fromkeys(("bundle", "figures", "full", "statement"), named("a digest"))
     report = {"report": "r-1", "since": since, "until": told.now, "size": 1, **figures}
     told.tell("report.make", report, NAME, f"passkey:{made.credential}", resource="reports/r-1")
     assert failed(verify(told)) == set()

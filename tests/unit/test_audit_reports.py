@@ -19,7 +19,7 @@ def made(site: Site, report: str = REPORT) -> None:
     at = int(site._now.timestamp())
     told = {
         "report": report, "since": at - 60, "until": at, "size": len(site.drafts),
-        "bundle": SHA, "figures": SHA, "statement": SHA,
+        "bundle": SHA, "figures": SHA, "full": SHA, "statement": SHA,
     }  # fmt: skip
     site._event("report.make", "", f"reports/{report}", [], told, "auditor")
 

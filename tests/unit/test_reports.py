@@ -12,7 +12,7 @@ import pytest
 from kms.audit.verify import verify_bundle
 from kms.documents import report as report_module
 from kms.domain.reports import Period
-from kms.errors import VerificationFailed
+from kms.errors import IntegrityFailure, VerificationFailed
 from kms.i18n import Language, speak
 from kms.reports.catalogue import clauses, figures, meets, parts
 from kms.reports.content import FORMAT, Content, decode, encode, judge, masked, work_out
@@ -23,7 +23,9 @@ from kms.reports.verification import Files, ReportCheck, verify
 from kms.statements import jws
 from kms.statements.canonical import b64u, digest
 from kms.statements.keylist import verify_keylist
-from kms.statements.report import ReportStatement, sign_report
+from kms.statements.report import ReportStatement, peek_report, sign_report
+from kms.usecases.reports import exporting
+from kms.usecases.reports.folder import FULL, MASKED, Kept, read_content
 from tests.fixtures.evidence import Site
 from tests.fixtures.reported import AUDITOR, PERIOD, REPORT, busy_site
 
@@ -231,6 +233,41 @@ def test_equal_reports_give_equal_paper(made: Made, monkeypatch: pytest.MonkeyPa
     assert report_module.ATTACHING[0].startswith("a-3")
 
 
+def kept(made: Made, folder: Path) -> Kept:
+    """Return a report in its folder, as it was made."""
+    shown, content = masked(made.content), made.content
+    files, _ = signed(made, shown, full=digest(encode(content)))
+    (folder / MASKED).write_bytes(encode(shown))
+    (folder / FULL).write_bytes(encode(content))
+    return Kept(folder, peek_report(files.statement), files.statement)
+
+
+def test_what_is_exported_is_what_was_made(made: Made, tmp_path: Path) -> None:
+    found = kept(made, tmp_path)
+    assert read_content(found, full=False) == (masked(made.content), encode(masked(made.content)))
+    assert read_content(found, full=True) == (made.content, encode(made.content))
+    other = replace(made.content, maker="zhang-nobody")  # masked, it is the same
+    assert masked(other) == masked(made.content)
+    (tmp_path / FULL).write_bytes(encode(other))
+    with pytest.raises(IntegrityFailure, match="not the one"):
+        read_content(found, full=True)
+    (tmp_path / FULL).write_bytes(encode(masked(made.content)))
+    (tmp_path / MASKED).write_bytes(encode(made.content))
+    for full in (False, True):
+        with pytest.raises(IntegrityFailure, match="not the one"):
+            read_content(found, full=full)
+
+
+def test_a_masked_paper_carries_nobodys_full_name(made: Made, tmp_path: Path) -> None:
+    found = kept(made, tmp_path)
+    shown = masked(made.content)
+    paper = exporting._set(found, shown, encode(shown), Mark("qian", PERIOD.until), Language.EN)
+    (tmp_path / "report.pdf").write_bytes(paper)
+    subprocess.run(["pdfdetach", "-saveall", "report.pdf"], check=True, cwd=tmp_path)
+    assert not (tmp_path / "report.jws").exists()
+    assert AUDITOR not in (tmp_path / "report.json").read_text() + text_of(paper, tmp_path)
+
+
 # --- verification --------------------------------------------------------------------------------
 
 
@@ -239,7 +276,7 @@ def signed(made: Made, content: Content, **changes: object) -> tuple[Files, Site
     told = ReportStatement(
         iss=site.site, report=REPORT, since=content.since, until=content.until, size=content.size,
         root=content.root, bundle=content.bundle, figures=digest(data), paper="", language="",
-        request="", actor=AUDITOR, issued=content.made,
+        request="", actor=AUDITOR, issued=content.made, full=digest(data),
     )  # fmt: skip
     key = site.checkpoint_key
     kid, signer = jws.spki_id(key.public_key()), jws.private_signer(key)

@@ -150,4 +150,7 @@ async def _approved(services: Services, report: str, request: str) -> tuple[Seal
 def _set(kept: Kept, content: Content, data: bytes, mark: Mark, language: Language) -> bytes:
     """Return the PDF; in a thread of its own, whose language it sets."""
     speak(language)
-    return pdf(content, mark, {"report.json": data.decode(), "report.jws": kept.token})
+    files = {"report.json": data.decode()}
+    if not content.masked:
+        files["report.jws"] = kept.token  # it names who made the report
+    return pdf(content, mark, files)

@@ -121,8 +121,8 @@ def read_content(kept: Kept, *, full: bool) -> tuple[Content, bytes]:
         raise IntegrityFailure("a report cannot be read, or was altered") from error
     told = kept.told
     same = (content.report, content.bundle, content.size) == (told.report, told.bundle, told.size)
-    signed = content.masked and digest(data) == told.figures
-    if not same or (not full and not signed):
+    signed = digest(data) == (told.full if full else told.figures)
+    if not same or not signed or content.masked is full:
         raise IntegrityFailure("a report is not the one that its statement is about")
     return content, data
 

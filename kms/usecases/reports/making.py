@@ -114,6 +114,7 @@ async def _make(
         bundle=content.bundle,
         figures=digest(encode(shown)),
         actor=maker,
+        full=digest(encode(content)),
     )
     token = await signed(services, order)
     return {FULL: encode(content), MASKED: encode(shown), STATEMENT: token.encode() + b"\n"}
@@ -206,6 +207,7 @@ def _told(kept: Kept) -> dict[str, str | int]:
         "size": told.size,
         "bundle": told.bundle,
         "figures": told.figures,
+        "full": told.full,
         "statement": digest(kept.token.encode()),
     }
 
