@@ -23,6 +23,9 @@ from kms.usecases.approvals.registers import site_roots
 from kms.usecases.services import authorize
 from kms.web.visit import Visit
 
+_PRESS = "paper of ceremonies"
+"""The lock under which paper is set."""
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -77,9 +80,11 @@ async def transcript_of(visit: Visit, name: str) -> bytes:
 
 async def printed(visit: Visit, name: str) -> bytes:
     """Return the transcript as PDF in the present language, as ``conclave ceremony print`` does;
-    raise Forbidden, NotFound, ConfigurationError.
+    raise Forbidden, NotFound, ConfigurationError. One is set at a time: it takes a core.
     """
-    return await asyncio.to_thread(_set, await transcript_of(visit, name))
+    data = await transcript_of(visit, name)
+    async with visit.services.locks.of(_PRESS):
+        return await asyncio.to_thread(_set, data)
 
 
 async def _authorize(visit: Visit, resource: str) -> None:

@@ -1,6 +1,7 @@
 """What anybody may take of the board, and what ends or renews a session: over a FAKE HSM."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -8,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kms.api import app as api
 from kms.errors import Unavailable
-from kms.web import live, visit
+from kms.web import ceremonies, live, visit
 from kms.web.sessions import MOST_OF_PERSON
 from tests.fixtures.board import VISITORS, Answer, BoardSite, Browser, run_with_board
 from tests.fixtures.passkeys import leaves
@@ -231,6 +232,33 @@ def test_guessing_codes_is_logged_and_slows_down() -> None:
         assert [one.status for one in answers] == [401] * 5 + [429] * 2
         assert len(waited) == 2
         assert len(leaves(site.services, "session.refused")) == 5
+
+    run_with_board(work)
+
+
+def test_one_transcript_is_set_on_paper_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The setting itself is the test's own: it only takes its time."""
+    under_way, most = [0], [0]
+
+    async def told(_visit: visit.Visit, _name: str) -> bytes:
+        return b"%PDF"
+
+    def set_slowly(data: bytes) -> bytes:
+        under_way[0] += 1
+        most[0] = max(most[0], under_way[0])
+        time.sleep(0.02)
+        under_way[0] -= 1
+        return data
+
+    monkeypatch.setattr(ceremonies, "transcript_of", told)
+    monkeypatch.setattr(ceremonies, "_set", set_slowly)
+
+    async def work(site: BoardSite) -> None:
+        browser = await site.signed_in("auditor")
+        path = "/people/ceremonies/founding/transcript.pdf"
+        answers = await asyncio.gather(*(browser.get(path) for _ in range(4)))
+        assert [one.body for one in answers] == [b"%PDF"] * 4
+        assert most == [1]
 
     run_with_board(work)
 
