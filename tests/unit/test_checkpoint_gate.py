@@ -19,7 +19,7 @@ from kms.audit.merkle import EMPTY_ROOT
 from kms.bootstrap import service as bootstrap
 from kms.domain.rows import SealedRow
 from kms.errors import AuditUnavailable, HsmUnavailable, IntegrityFailure, StoreUnavailable
-from kms.ports import SiteHsm, Store, Unit
+from kms.ports import Load, SiteHsm, Store, Unit
 from kms.settings import Audit
 from kms.usecases.checkpoints import Checkpointer
 from tests.fixtures.api import Clock, FakeToken, FakeWorkers, make_settings
@@ -242,6 +242,9 @@ class SiteWorkers(FakeWorkers):
 
     def __init__(self, signer: FakeSigner) -> None:
         super().__init__(site=signer)
+
+    def loads(self) -> dict[str, Load]:
+        return {}
 
     async def close(self) -> None:
         return
