@@ -146,7 +146,7 @@ def test_long_lists_are_paged_without_a_gap() -> None:
         assert len(seen) == len(set(seen)) == 120 + own
         assert seen == sorted(seen, reverse=True)
 
-    run_with_board(work)
+    run_with_board(work, tampered=True)
 
 
 def test_an_entry_shows_its_proof_and_gives_it_away() -> None:
@@ -195,7 +195,7 @@ def test_what_others_wrote_into_the_log_is_text_alone() -> None:
             assert HOSTILE in words(page)
             assert "<script>alert" not in page.text
 
-    run_with_board(work)
+    run_with_board(work, tampered=True)
 
 
 # --- escrow --------------------------------------------------------------------------------------
