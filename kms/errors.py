@@ -79,7 +79,7 @@ class Unauthenticated(ConclaveError):
 
 
 class TooManyAttempts(ConclaveError):
-    """Too many attempts were refused; no more are looked at for a while."""
+    """Too many attempts were refused; more that fail are answered late and not looked into."""
 
     code = "too_many_attempts"
 
