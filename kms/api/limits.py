@@ -22,8 +22,9 @@ _MAX_LENGTH_DIGITS = 12
 
 
 class Limits:
-    """Refuses what is too large; ends what takes too long. ``longer``: paths that may take other
-    than the configured seconds; None: for ever, as a stream of events.
+    """Refuses what is too large; ends what takes too long: until an answer begins, and between two
+    pieces of it. ``longer``: paths that may take other than the configured seconds; None: for ever,
+    as a stream of events.
     """
 
     def __init__(self, app: ASGIApp, settings: Api, longer: Mapping[str, float | None]) -> None:
@@ -41,10 +42,10 @@ class Limits:
             await _close(error, scope, receive, send)
             return
         body = _Body(receive, self._settings.max_body)
-        reply = _Reply(send, body)
         seconds = self._longer.get(scope["path"], self._settings.request_seconds)
+        reply = _Reply(send, body, seconds)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as reply.deadline:
                 await self._app(scope, body, reply)
         except TimeoutError:
             if reply.started:
@@ -92,11 +93,15 @@ class _Body:
 
 
 class _Reply:
-    """``send`` that closes the connection when the body was not read to its end."""
+    """``send`` that closes the connection when the body was not read to its end, and puts off the
+    deadline with each piece that was taken.
+    """
 
-    def __init__(self, send: Send, body: _Body) -> None:
+    def __init__(self, send: Send, body: _Body, seconds: float | None) -> None:
         self._send = send
         self._body = body
+        self._seconds = seconds
+        self.deadline: asyncio.Timeout | None = None
         self.started = False
 
     async def __call__(self, message: Message) -> None:
@@ -105,6 +110,8 @@ class _Reply:
             if message["status"] >= 400 and not self._body.complete:  # noqa: PLR2004
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
         await self._send(message)
+        if self.deadline and self._seconds is not None and message.get("more_body"):
+            self.deadline.reschedule(asyncio.get_running_loop().time() + self._seconds)
 
 
 def _too_large(most: int) -> TooLarge:

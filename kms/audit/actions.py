@@ -100,6 +100,7 @@ ACTIONS: dict[str, Action] = {
     "session.refused": Action("拒绝登录看板", "Sign-in to the board refused", _EVENT),
     "report.make": Action("生成合规报告", "Compliance report made", _EVENT),
     "report.unmask": Action("准许导出完整姓名", "Full names in a report approved", _EVENT),
+    "report.evidence": Action("取走报告的证据包", "Evidence bundle of a report taken", _EVENT),
     "report.export": Action("导出合规报告", "Compliance report exported", _EVENT),
     "service.start": Action("服务启动", "Service started", _EVENT),
     "service.recover": Action("服务恢复", "Service recovered", _EVENT),

@@ -32,6 +32,13 @@ class ReportExported(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     statement: str
 
 
+class EvidenceTaken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Details of report.evidence: the SHA-256 of the bundle, in which nothing is masked."""
+
+    report: str
+    bundle: str
+
+
 class ReportUnmasked(ByRequest, frozen=True):
     """Details of report.unmask."""
 
@@ -40,6 +47,7 @@ class ReportUnmasked(ByRequest, frozen=True):
 
 DETAILS: dict[str, type[msgspec.Struct]] = {
     "report.make": ReportMade,
+    "report.evidence": EvidenceTaken,
     "report.export": ReportExported,
     "report.unmask": ReportUnmasked,
 }

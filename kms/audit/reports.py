@@ -6,7 +6,13 @@ from kms.audit.approvals import SLACK_SECONDS, Approvals, expect, request_row
 from kms.audit.checks import Broken, Check, Tally
 from kms.audit.facts import check_rows
 from kms.audit.leaf import Leaf, seconds
-from kms.audit.report_words import DETAILS, ReportExported, ReportMade, ReportUnmasked
+from kms.audit.report_words import (
+    DETAILS,
+    EvidenceTaken,
+    ReportExported,
+    ReportMade,
+    ReportUnmasked,
+)
 from kms.audit.words import details
 from kms.domain.reports import UNMASKED_SECONDS, ReportTarget
 
@@ -17,7 +23,7 @@ class Reports:
     def __init__(self, approvals: Approvals, tally: Tally) -> None:
         self._approvals = approvals
         self._tally = tally
-        self._made: set[str] = set()
+        self._made: dict[str, str] = {}
         self._unmasked: dict[str, tuple[str, int]] = {}
 
     def knows(self, leaf: Leaf) -> bool:
@@ -32,6 +38,8 @@ class Reports:
             self._make(leaf, told)
         elif isinstance(told, ReportExported):
             self._export(leaf, told)
+        elif isinstance(told, EvidenceTaken):
+            self._take(leaf, told)
         elif isinstance(told, ReportUnmasked):
             self._unmask(leaf, told)
             rows = {request_row("", told.request)}
@@ -41,7 +49,7 @@ class Reports:
         _check_place(leaf, told.report)
         if told.report in self._made:
             raise Broken(Check.ACTIONS, "同一报告生成两次", "one report was made twice")
-        self._made.add(told.report)
+        self._made[told.report] = told.bundle
         whole = told.since < told.until <= seconds(leaf.time) + SLACK_SECONDS
         if not whole or not 0 < told.size <= leaf.seq:
             raise Broken(Check.ACTIONS, "报告所述期间或范围有误", "a report of what was not yet")
@@ -60,6 +68,13 @@ class Reports:
         if seconds(leaf.time) >= at + UNMASKED_SECONDS + SLACK_SECONDS:
             said = "导出完整姓名的批准已过期"
             raise Broken(Check.APPROVALS, said, "full names were exported too long after that")
+
+    def _take(self, leaf: Leaf, told: EvidenceTaken) -> None:
+        _check_place(leaf, told.report)
+        if self._made.get(told.report) != told.bundle:
+            raise Broken(
+                Check.ACTIONS, "取走的证据包不属于该报告", "not the report's evidence bundle"
+            )
 
     def _unmask(self, leaf: Leaf, told: ReportUnmasked) -> None:
         self._tally.count(Check.APPROVALS)

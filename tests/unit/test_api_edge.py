@@ -6,9 +6,11 @@ import os
 import time
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from kms.api.app import create_app
 from kms.api.identity import Identities
+from kms.api.limits import Limits
 from kms.api.peer import Peer
 from kms.domain.models import PrincipalKind, Role
 from kms.errors import ConclaveError, Unauthenticated
@@ -287,3 +289,34 @@ def test_no_environment_variable_can_make_it_send_telemetry(
         assert app._telemetry["auto_configure"] is False
 
     run_with_site(work)
+
+
+@pytest.mark.parametrize(("pause", "whole"), [(0.06, True), (0.5, False)])
+def test_a_large_answer_may_take_long_while_it_moves(pause: float, whole: bool) -> None:
+    """Its pieces together take longer than a request may."""
+    sent: list[bytes] = []
+
+    async def pieces(_scope: Scope, _receive: Receive, reply: Send) -> None:
+        await reply({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(6):
+            await asyncio.sleep(pause)
+            await reply({"type": "http.response.body", "body": b"x", "more_body": True})
+        await reply({"type": "http.response.body", "body": b""})
+
+    async def take(message: Message) -> None:
+        sent.append(message.get("body", b""))
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope: Scope = {
+        "type": "http", "method": "GET", "path": "/", "raw_path": b"/", "query_string": b"",
+        "headers": [],
+    }  # fmt: skip
+    serve = Limits(pieces, Api(request_seconds=0.2), {})(scope, receive, take)
+    if whole:
+        asyncio.run(serve)
+        assert b"".join(sent) == b"x" * 6
+    else:
+        with pytest.raises(TimeoutError):
+            asyncio.run(serve)

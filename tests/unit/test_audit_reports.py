@@ -31,6 +31,11 @@ def exported(site: Site, request: str = "", report: str = REPORT) -> None:
     site._event("report.export", "", f"reports/{report}", [], told, "auditor")
 
 
+def taken(site: Site, bundle: str = SHA, report: str = REPORT) -> None:
+    told = {"report": report, "bundle": bundle}
+    site._event("report.evidence", "", f"reports/{report}", [], told, "auditor")
+
+
 def unmasked(site: Site) -> str:
     target = {"report": REPORT}
     return site.approve("report.unmask", "", f"reports/{REPORT}", target, [], target)
@@ -42,6 +47,7 @@ def reported() -> tuple[Site, str]:
     exported(site)
     request = unmasked(site)
     exported(site, request)
+    taken(site)
     return site, request
 
 
@@ -49,6 +55,14 @@ def test_a_report_is_made_exported_and_with_approval_exported_in_full(tmp_path):
     site, _ = reported()
     sealed(site)
     assert failed(verified(site, tmp_path)) == set()
+
+
+@pytest.mark.parametrize("wrong", [{"bundle": digest(b"another")}, {"report": OTHER}])
+def test_the_evidence_that_is_taken_is_a_reports(tmp_path, wrong):
+    site, _ = reported()
+    taken(site, **wrong)
+    sealed(site)
+    assert failed(verified(site, tmp_path)) == {Check.ACTIONS}
 
 
 def test_full_names_want_a_request_that_was_carried_out(tmp_path):

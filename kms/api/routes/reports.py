@@ -8,8 +8,15 @@ from starlette.responses import Response
 
 from kms.api.context import Context
 from kms.api.endpoints import Endpoint, json_reply
+from kms.errors import InvalidInput
 from kms.i18n import Language
-from kms.usecases.reports.exporting import evidence_file, export, list_reports, read_report
+from kms.usecases.reports.exporting import (
+    evidence_file,
+    export,
+    list_reports,
+    read_report,
+    take_evidence,
+)
 from kms.usecases.reports.folder import BUNDLE, Kept
 from kms.usecases.reports.making import make_report, period_named
 from kms.wire.base import rfc3339
@@ -30,13 +37,18 @@ REPORT_SECONDS = 600.0
 
 def endpoints() -> tuple[Endpoint, ...]:
     """Return the endpoints."""
+    taking: set[tuple[str, str]] = set()
+
+    async def evidence(context: Context) -> Response:
+        return await _evidence(context, taking)
+
     return (
         Endpoint("report.make", _make, ReportOut, MakeReport),
         Endpoint("report.list", _list, ReportList),
         Endpoint("report.read", _read, ReportContent),
         Endpoint("report.export", _export, ExportedOut, ExportReport),
         Endpoint(
-            "report.evidence", _evidence, EvidencePart, query=(("offset", "byte to begin at"),)
+            "report.evidence", evidence, EvidencePart, query=(("offset", "byte to begin at"),)
         ),
     )
 
@@ -75,10 +87,21 @@ async def _export(context: Context) -> Response:
     )
 
 
-async def _evidence(context: Context) -> Response:
+async def _evidence(context: Context, taking: set[tuple[str, str]]) -> Response:
+    """Give a part of the bundle; the first is logged, and nobody gets another without it."""
     offset = context.query("offset").number("offset", 0)
-    path = await evidence_file(context.services, context.call, context.report)
+    services, call, report = context.services, context.call, context.report
+    taker = (context.principal.name, report)
+    if not offset:
+        path = await take_evidence(services, call, report)
+        taking.add(taker)
+    else:
+        path = await evidence_file(services, call, report)
+        if taker not in taking:
+            raise InvalidInput("the bundle is not being taken", hint="begin at its first byte")
     data, total = await asyncio.to_thread(_part, path, offset)
+    if offset + len(data) >= total:
+        taking.discard(taker)
     part = EvidencePart(offset=offset, total=total, data=base64.b64encode(data).decode())
     return json_reply(part)
 

@@ -51,8 +51,24 @@ async def read_report(services: Services, call: Call, report: str) -> tuple[Kept
 
 
 async def evidence_file(services: Services, call: Call, report: str) -> Path:
-    """Return where a report's evidence bundle lies; raise as ``read_report``."""
+    """Return where a report's evidence bundle lies, of which somebody took a part before; raise as
+    ``read_report``.
+    """
     return (await _find(services, call, report)).folder / BUNDLE
+
+
+async def take_evidence(services: Services, call: Call, report: str) -> Path:
+    """Return where a report's evidence bundle lies, once the log says that the caller takes it: no
+    name in it is masked. Raise as ``read_report``.
+    """
+    kept = await _find(services, call, report)
+    details = {"report": report, "bundle": kept.told.bundle}
+    leaf = call.leaf(
+        "", f"reports/{report}", Phase.EVENT, Outcome.SUCCEEDED, action="report.evidence",
+        details=details,
+    )  # fmt: skip
+    await services.store.commit(Unit(leaves=(leaf,)))
+    return kept.folder / BUNDLE
 
 
 @uninterrupted
