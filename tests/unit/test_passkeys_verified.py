@@ -23,7 +23,7 @@ from kms.usecases.passkeys.enrolling import approval_enrolment_options, enroll, 
 from kms.usecases.passkeys.inviting import invite
 from kms.usecases.passkeys.register import Passkeys, board_leaf
 from kms.usecases.passkeys.revoking import revoke
-from kms.usecases.passkeys.signing_in import present, sign_out
+from kms.usecases.passkeys.signing_in import sign_out
 from kms.usecases.passkeys.statements import assemble, signing_options
 from kms.usecases.passkeys.writing import write
 from kms.usecases.services import Services
@@ -45,7 +45,6 @@ from tests.fixtures.people import held
 from tests.fixtures.vouching import admission, invitation
 
 REVOKE, ADMIT = call("passkey.revoke"), call("passkey.admit")
-PARTED = "sun-security"
 CODE = code_of(bytes(CODE_BYTES))
 
 
@@ -244,12 +243,15 @@ def test_leaves_that_nobody_vouched_for_enrol_admit_and_invite_nothing() -> None
 
 def test_an_enrolment_is_judged_by_the_register_that_was_in_force() -> None:
     async def work(services: Services) -> None:
-        desk = Desk(services, OFFICER)
-        await desk.enrolled()
-        await changed(services, replace(PEOPLE, version=2, seconds=(PARTED,)))
+        await changed(services, replace(PEOPLE, version=2, seconds=(OFFICER,)))
+        token, device = invitation(OFFICER, by=held(f"{OFFICER} 2"), code=CODE), Authenticator()
+        await invite(services, call("passkey.invite"), token)
+        ceremony = enrolment_options(services, CODE)
+        await enroll(services, HERE, ceremony, device.create(ceremony.options), "one")
+        await changed(services, replace(PEOPLE, version=3))
         fresh = replace(services, passkeys=Passkeys())
         assert fresh.passkeys.read(fresh.store).known == services.passkeys.known
-        assert await present(fresh, await Desk(fresh, OFFICER, desk.device).signed_in())
+        assert (await Desk(fresh, OFFICER, device).signed_in()).name == OFFICER
 
     run_with_board(work)
 
