@@ -112,7 +112,7 @@ def report(walk: Walk, first: dt.date, folder: Path) -> tuple[Path, Path]:
     bundle = folder / "report.zip"
     got.value.save_as(bundle)
     with walk.page.expect_download(timeout=_PATIENCE) as got:
-        walk.follow("Download the evidence bundle")
+        walk.button("Download the evidence bundle")
     evidence = folder / "evidence.db"
     got.value.save_as(evidence)
     return bundle, evidence

@@ -5,6 +5,9 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from kms.errors import InvalidInput
 from kms.practice import PracticeSite
 from tests.fixtures.cli import Cli
 from tests.practice.approving import carry_out
@@ -30,6 +33,8 @@ def test_one_step_yields_a_report_that_verifies(
         assert cli(*asked, report).code != 0  # no such request
         unmasked = cli(*asked, done.id)
         assert unmasked.code == 0, unmasked.err
+        with service.console() as client, pytest.raises(InvalidInput, match="not being taken"):
+            client._to.ask("report.evidence", query={"offset": 1}, report=report)
         taken = json.loads(cli(*config, "audit", "search", "--action", "report.evidence").out)
         assert len(taken["items"]) == 2
     files = json.loads(made.out)
