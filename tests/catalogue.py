@@ -34,7 +34,7 @@ from kms.domain.alerts import Severity
 from kms.domain.approvals import RULES
 from kms.domain.approvals import Standing as RequestStanding
 from kms.domain.disks import DiskState, OrderKind, OrderState, Preparation, Work
-from kms.domain.models import RecipientKind, ReleaseClass, RotationReason
+from kms.domain.models import RecipientKind, ReleaseClass, Role, RotationReason
 from kms.domain.passkeys import Purpose
 from kms.domain.people import CredentialKind, Part, Standing
 from kms.domain.score import EvidenceKind
@@ -54,6 +54,7 @@ _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 """Stands for every date, so that the same texts give the same files."""
 
 WORDS = (
+    Role,
     KeyState,
     Lack,
     MeetingState,

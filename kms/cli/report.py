@@ -99,6 +99,9 @@ def list_reports(session: Session) -> None:
     with session.client() as client:
         found = client.reports().model_dump(mode="json")
     session.output.table(found, found["items"], _REPORT)
+    for one in found["altered"]:
+        told = _("The report {report} was altered: its signature does not hold.")
+        session.output.banner(told.format(report=one))
 
 
 def show(session: Session, report: Annotated[str, typer.Argument(help="The report's id.")]) -> None:

@@ -42,9 +42,10 @@ class ReportOut(Wire):
 
 
 class ReportList(Wire):
-    """Every report, the newest first."""
+    """Every report, the newest first; ``altered`` are those whose statements do not hold."""
 
     items: Annotated[tuple[ReportOut, ...], Field(max_length=10_000)]
+    altered: Annotated[tuple[Text, ...], Field(max_length=10_000)] = ()
 
 
 class ReportContent(Wire):

@@ -61,8 +61,8 @@ async def _make(context: Context) -> Response:
 
 async def _list(context: Context) -> Response:
     context.query()
-    found = await list_reports(context.services, context.call)
-    return json_reply(ReportList(items=tuple(map(_report, found))))
+    found, altered = await list_reports(context.services, context.call)
+    return json_reply(ReportList(items=tuple(map(_report, found)), altered=tuple(altered)))
 
 
 async def _read(context: Context) -> Response:

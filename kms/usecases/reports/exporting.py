@@ -35,10 +35,13 @@ class Exported:
     statement: str
 
 
-async def list_reports(services: Services, call: Call) -> list[Kept]:
-    """Return every report, the newest first; raise Forbidden, IntegrityFailure."""
+async def list_reports(services: Services, call: Call) -> tuple[list[Kept], list[str]]:
+    """Return every report, the newest first, and the ids of those that were altered; raise
+    Forbidden.
+    """
     await authorize(services, call, Target(), "reports")
-    return await asyncio.to_thread(lambda: list(folder_of(services).all()))
+    folder = folder_of(services)
+    return await asyncio.to_thread(lambda: (list(folder.all()), folder.altered()))
 
 
 async def read_report(services: Services, call: Call, report: str) -> tuple[Kept, bytes]:

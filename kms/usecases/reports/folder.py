@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,9 +87,15 @@ class ReportFolder:
         )
 
     def all(self) -> Iterator[Kept]:
-        """Yield the reports, the newest first; raise IntegrityFailure at one that is altered."""
+        """Yield the reports whose statements hold, the newest first."""
         for name in self.names():
-            yield self.find(name)
+            with suppress(IntegrityFailure):
+                yield self.find(name)
+
+    def altered(self) -> list[str]:
+        """Return the ids of the others: what lies there is not what was signed."""
+        held = {one.told.report for one in self.all()}
+        return [name for name in self.names() if name not in held]
 
     def find(self, report: str) -> Kept:
         """Return a report; raise NotFound, IntegrityFailure if its statement does not hold."""

@@ -57,9 +57,10 @@ async def _now(visit: Visit) -> Response:
 
 async def _values(visit: Visit) -> dict[str, Any]:
     services, makes = visit.services, Role.AUDITOR in visit.principal.roles
-    found = await list_reports(services, visit.call("report.list"))
+    found, altered = await list_reports(services, visit.call("report.list"))
     return {
         "reports": found[:PAGE_ROWS],
+        "altered": altered,
         "total": len(found),
         "making": await watch_report(services, visit.call("report.make")) if makes else None,
         "period": lambda one: _days(visit, one.since, one.until),
