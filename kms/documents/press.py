@@ -58,7 +58,7 @@ def _compile(
         # Its text can quote the data, which can be secret.
         raise ConfigurationError(
             f"the document {template} cannot be set",
-            hint="change names or texts with characters that fonts-noto-cjk lacks, if there are any",
+            hint="change names or texts with characters that fonts-noto-cjk lacks, if any",
         ) from None
     return pages if isinstance(pages, list) else [pages]
 
