@@ -36,7 +36,7 @@ from kms.usecases.services import Services, log_integrity_failure
 from kms.web.cookies import SESSION, keep, read_cookie, read_language
 from kms.web.live import SHARE, Places
 from kms.web.pages import PAGES, navigation
-from kms.web.render import HERE
+from kms.web.render import HERE, environment
 from kms.web.security import Guarded
 from kms.web.sessions import Session, Sessions
 from kms.web.static import Static
@@ -66,6 +66,7 @@ class Board:
 
 def build(services: Services, settings: Settings) -> Board:
     """Return the board."""
+    environment()
     sessions, stopping = Sessions(settings), asyncio.Event()
     entry = _Entry(services, settings, sessions)
     app = Starlette(

@@ -26,11 +26,16 @@ def environment() -> Environment:
     )
     made.globals["_"] = _
     made.globals["icon"] = words.icon
-    filters = (words.word, words.moment, words.machine, words.duration, words.short, words.count)
+    filters = (
+        words.word, words.moment, words.machine, words.duration, words.short, words.count,
+        words.hexadecimal,
+    )  # fmt: skip
     made.filters.update({one.__name__: one for one in filters})
     made.filters["many"] = len
     made.filters["said"] = words.said
     made.filters["reason"] = reason
+    for name in made.list_templates():  # at start, so that a fault in one shows then, not to people
+        made.get_template(name)
     return made
 
 

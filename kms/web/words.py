@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from kms.domain.states import KeyState
 from kms.errors import ConclaveError
 from kms.i18n import Language, _, language
+from kms.statements.canonical import unb64u
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _SHORT = 8
@@ -111,6 +112,11 @@ def duration(seconds: float) -> str:
 def short(value: str) -> str:
     """Return the end of an id, which tells apart those made at one time."""
     return value if len(value) <= _SHORT else f"…{value[-_SHORT:]}"
+
+
+def hexadecimal(digest: str) -> str:
+    """Return a digest in base64url as hexadecimal, as tools for files print it."""
+    return unb64u(digest).hex()
 
 
 def count(value: float) -> str:

@@ -175,6 +175,7 @@ async def _check_values(visit: Visit) -> dict[str, Any]:
         "check": await read_check(services, visit.call("audit.leaves")),
         "head": await log_head(services, visit.call("audit.checkpoint")),
         "started": await _started(visit),
+        "interval": services.settings.audit.checkpoint_seconds,
         "b64": _b64,
     }
 
