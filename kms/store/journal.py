@@ -55,6 +55,10 @@ class SqliteJournal(JournalReads, JournalSamples):
                     _LOG.warning("the journal cannot follow the log: %s", error.message)
                     await asyncio.sleep(_REST_SECONDS)
                     continue
+                except Exception:  # noqa: BLE001 -- what is derived never ends the key service
+                    _LOG.exception("the journal failed unexpectedly")
+                    await asyncio.sleep(_REST_SECONDS)
+                    continue
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_LONGEST_SECONDS):
                         await grown.wait()

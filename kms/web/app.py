@@ -125,7 +125,9 @@ class _Entry:
         peer = request.scope.get("extensions", {}).get(_PEER)
         spki = peer.spki if peer and peer.expires > self._services.clock.now() else ""
         bound = digest(request.headers.get("user-agent", "").encode())
-        found = self._sessions.find(read_cookie(request, SESSION), bound, spki)
+        by_itself = page.kind in {Kind.FRAGMENT, Kind.STREAM}
+        token = read_cookie(request, SESSION)
+        found = self._sessions.find(token, bound, spki, by_itself=by_itself)
         session = found or Session("", "", bound, 0.0, 0.0)
         address = request.client.host if request.client else ""
         return Visit(
@@ -178,26 +180,35 @@ class _Entry:
             raise Forbidden("the form is not from this session", hint="load the page again")
 
     async def _refuse(self, visit: Visit, error: ConclaveError) -> Response:
+        if isinstance(error, IntegrityFailure) and visit.session.principal:
+            call = visit.call(visit.page.id)
+            try:
+                await log_integrity_failure(self._services, call, "", visit.page.id, error)
+            except ConclaveError as unlogged:
+                error = unlogged
         status = STATUS.get(error.code, _SERVER_ERROR)
         if status >= _SERVER_ERROR:
             _LOG.error("the page %s failed: %s", visit.page.id, error.code)
-        if isinstance(error, IntegrityFailure) and visit.session.principal:
-            call = visit.call(visit.page.id)
-            await log_integrity_failure(self._services, call, "", visit.page.id, error)
-        wanted = visit.request.url.path
-        if isinstance(error, Unauthenticated) and visit.page.kind is Kind.PAGE and visit.page.roles:
-            return visit.go("/sign-in", next=wanted)
+        by_page = "hx-request" in visit.request.headers
+        if isinstance(error, Unauthenticated) and visit.page.roles:
+            if visit.page.kind is Kind.PAGE:
+                return visit.go("/sign-in", next=visit.request.url.path)
+            if by_page and visit.page.kind is Kind.FRAGMENT:
+                return visit.go("/sign-in", next=_referer(visit))
         if isinstance(error, ConfirmationRequired):
             return visit.go("/confirm", next=_shown_before(visit))
-        part = visit.page.kind is Kind.FRAGMENT or visit.request.headers.get("hx-request")
+        part = visit.page.kind is Kind.FRAGMENT or by_page
         template = "part-error.html" if part else "error.html"
         return visit.show(template, status, error=error, said=said(error))
 
 
 def _shown_before(visit: Visit) -> str:
     """Return the path of the page that somebody was at who is to confirm first."""
-    if visit.page.kind is not Kind.ACT:
-        return visit.request.url.path
+    return visit.request.url.path if visit.page.kind is not Kind.ACT else _referer(visit)
+
+
+def _referer(visit: Visit) -> str:
+    """Return the path of the board's page that asked for this."""
     try:
         return urlsplit(visit.request.headers.get("referer", "")).path
     except ValueError:

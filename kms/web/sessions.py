@@ -116,8 +116,10 @@ class Sessions:
         now = self._clock()
         return now - session.began, now - session.used
 
-    def find(self, token: str, bound: str, spki: str) -> Session | None:
-        """Return the session of a cookie if it is alive and this is its browser."""
+    def find(self, token: str, bound: str, spki: str, *, by_itself: bool = False) -> Session | None:
+        """Return the session of a cookie if it is alive and this is its browser. What a page asks
+        for ``by_itself`` is no use of it: a browser left alone does not keep it alive.
+        """
         session = self._sessions.get(token)
         if session is None:
             return None
@@ -127,7 +129,8 @@ class Sessions:
             return None
         if session.bound != bound or session.spki != (spki if session.spki else ""):
             return None
-        session.used = now
+        if not by_itself:
+            session.used = now
         return session
 
     def until(self, session: Session) -> float:

@@ -79,6 +79,15 @@ def test_a_session_that_is_used_ends_all_the_same(sessions, clock):
     assert sessions.find(session.id, BROWSER, "") is None
 
 
+def test_what_a_page_asks_for_by_itself_does_not_keep_it_alive(sessions, clock):
+    session = sessions.enter(BROWSER, person())[0]
+    for _ in range(8):
+        clock.now += 100
+        assert sessions.find(session.id, BROWSER, "", by_itself=True) is session
+    clock.now += 100
+    assert sessions.find(session.id, BROWSER, "", by_itself=True) is None
+
+
 def test_looking_whether_it_lives_does_not_keep_it_alive(sessions, clock):
     session = sessions.enter(BROWSER, person())[0]
     for _ in range(9):

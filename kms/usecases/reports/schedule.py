@@ -40,3 +40,5 @@ class ReportSchedule:
             return
         except ConclaveError as error:
             _LOG.warning("the report of the last %s waits: %s", every, error.code)
+        except Exception:  # noqa: BLE001 -- a full disk may stop reports, never the key service
+            _LOG.exception("the report of the last %s failed unexpectedly", every)

@@ -60,12 +60,17 @@ function listen() {
   if (!wanted || stream) return;
   stream = new EventSource(wanted.dataset.live);
   let waiting = null;
+  const askAgain = () => document.querySelectorAll("[data-live]").forEach((one) => htmx.trigger(one, "live"));
   stream.onmessage = () => {
     if (waiting) return;
     waiting = setTimeout(() => {
       waiting = null;
-      document.querySelectorAll("[data-live]").forEach((one) => htmx.trigger(one, "live"));
+      askAgain();
     }, 200);
+  };
+  // Refused for good, as when the session has ended: what stands here is old, so ask and be told.
+  stream.onerror = () => {
+    if (stream && stream.readyState === EventSource.CLOSED) askAgain();
   };
 }
 document.addEventListener("visibilitychange", () => {
