@@ -37,6 +37,9 @@ class Site(Section, frozen=True):
     """Names the site in every statement and checkpoint; never changes."""
     banner: str = ""
     """Shown on every output, such as that of a practice site."""
+    utc_offset_minutes: Annotated[int, msgspec.Meta(ge=-720, le=840)] = 480
+    """By how many minutes the site's time, which people read at the board and in reports, is ahead
+    of UTC."""
 
 
 class Paths(Section, frozen=True):
@@ -363,8 +366,6 @@ class Reports(Section, frozen=True):
 
     every: Every = Every.QUARTER
     """After which periods of the calendar a report is made: month, quarter or never."""
-    utc_offset_minutes: Annotated[int, msgspec.Meta(ge=-720, le=840)] = 480
-    """By how many minutes the site's time, whose periods are meant, is ahead of UTC."""
 
 
 class Settings(Section, frozen=True):

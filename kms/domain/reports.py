@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from kms.domain.ids import parse_request_id
 from kms.errors import InvalidInput
+from kms.site_time import zone_of
 
 UNMASKED_SECONDS = 7 * 24 * 3600
 """For how long after an approved request was carried out its report is exported with full names."""
@@ -69,7 +70,7 @@ def period_of(name: str, now: int, offset: int) -> Period:
     InvalidInput.
     """
     try:
-        since, until = _ends(name, now, timezone(timedelta(minutes=offset)))
+        since, until = _ends(name, now, zone_of(offset))
     except (ValueError, OverflowError):
         raise _unknown() from None
     found = Period(int(since.timestamp()), min(int(until.timestamp()), now))

@@ -150,8 +150,11 @@ class Journal(Protocol):
         slot: Slot,
         by: By,
         spaces: frozenset[str] | None = None,
+        ahead: int = 0,
     ) -> list[Count]:
-        """Count leaves that are no intents, in slots of whole hours or days, UTC, by one field."""
+        """Count leaves that are no intents, in slots of whole hours or days of a time that is
+        ``ahead`` minutes ahead of UTC, by one field.
+        """
         ...
 
     def actors_of(

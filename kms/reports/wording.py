@@ -1,6 +1,6 @@
 """What a report says in the reader's language: words around its figures, values in them."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from functools import cache
 
 import msgspec
@@ -10,6 +10,7 @@ from kms.domain.alerts import ALERTS
 from kms.i18n import Language, _, language
 from kms.reports.catalogue import HERE, Clause, Column, Figure, Part
 from kms.reports.figures import Value
+from kms.site_time import zone_name, zone_of
 from kms.strict import Section
 
 
@@ -31,17 +32,6 @@ def say(name: str, **values: str | int) -> str:
 def chosen(one: _Word | Figure | Column | Clause | Part) -> str:
     """Return what is said in both languages in the present one."""
     return one.zh if language() is Language.ZH else one.en
-
-
-def zone_of(offset: int) -> timezone:
-    """Return the site's time zone."""
-    return timezone(timedelta(minutes=offset))
-
-
-def zone_name(offset: int) -> str:
-    """Return how far the site's time is ahead of UTC, such as UTC+08:00."""
-    hours, minutes = divmod(abs(offset), 60)
-    return f"UTC{'-' if offset < 0 else '+'}{hours:02d}:{minutes:02d}"
 
 
 def moment(seconds: int, offset: int) -> str:

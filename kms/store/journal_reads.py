@@ -62,9 +62,11 @@ class JournalReads:
         slot: Slot,
         by: By,
         spaces: frozenset[str] | None = None,
+        ahead: int = 0,
     ) -> list[Count]:
         """Count leaves that are no intents, by tallies of whole hours."""
         values = {
+            "ahead": f"{ahead:+} minutes",
             "width": _WIDTHS[slot],
             "actions": json.dumps(sorted(actions)),
             "since": since[: _WIDTHS["hour"]],

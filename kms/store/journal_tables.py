@@ -77,7 +77,8 @@ DEEDS = " ".join(
 )
 
 
-_TALLIED = """SELECT substr(hour, 1, :width), tallies.column, sum(number) FROM tallies
+_TALLIED = """SELECT substr(strftime('%Y-%m-%dT%H', hour || ':00', :ahead), 1, :width),
+              tallies.column, sum(number) FROM tallies
               WHERE action IN (SELECT value FROM json_each(:actions))
               AND hour >= :since AND hour < :until
               AND (:spaces IS NULL OR space IN (SELECT value FROM json_each(:spaces)))

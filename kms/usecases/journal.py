@@ -13,6 +13,7 @@ from kms.errors import InvalidInput
 from kms.policy.authorizer import Target
 from kms.ports import Deeds, LeafFilter
 from kms.ports.journal import meeting_of
+from kms.site_time import zone
 from kms.usecases.queries import MAX_PAGE
 from kms.usecases.services import Call, Services, authorize
 
@@ -42,14 +43,15 @@ class Page:
 
 
 def leaf_moment(text: str) -> str:
-    """Return a time as leaves have it: of a date, or of a date and a time, which is UTC unless it
-    says otherwise; empty for empty. Raise InvalidInput.
+    """Return a time as leaves have it: of a date, or of a date and a time, which is of the present
+    context (UTC, at the board the site's) unless it says otherwise; empty for empty. Raise
+    InvalidInput.
     """
     if not text:
         return ""
     try:
         moment = datetime.fromisoformat(text)
-        utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        utc = (moment if moment.tzinfo else moment.replace(tzinfo=zone())).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise InvalidInput(
             "a time is a date, or a date and a time", hint="such as 2026-11-22 or 2026-11-22T08:00Z"

@@ -46,18 +46,19 @@ async def rotation_series(
     services: Services, call: Call, since: int, until: int
 ) -> tuple[Series, ...]:
     """Return how many keys were made in the caller's spaces, a series for each class of reasons, by
-    hours or days, UTC; slots without any are 0. Raise Forbidden, StoreUnavailable.
+    hours or days of the site's time; slots without any are 0. Raise Forbidden, StoreUnavailable.
     """
     await authorize(services, call, Target(), "rotation", "rotation.read")
     slot: Slot = "hour" if until - since <= _BY_HOUR else "day"
     spaces, bounds = _spaces(call.principal), (_time(since), _time(until))
+    ahead = services.settings.site.utc_offset_minutes
     counts = await asyncio.to_thread(
-        services.journal.counts, MINTING, *bounds, slot, "reason", spaces
+        services.journal.counts, MINTING, *bounds, slot, "reason", spaces, ahead
     )
-    slots = _slots(since, until, slot)
+    slots = _slots(since, until, slot, 60 * ahead)
     found = {name: dict.fromkeys(slots, 0.0) for name in REASONS}
     for one in counts:
-        points, start = found[_CLASS.get(one.key, "manual")], _seconds(one.start)
+        points, start = found[_CLASS.get(one.key, "manual")], _seconds(one.start) - 60 * ahead
         points[start] = points.get(start, 0.0) + one.number
     return tuple(
         Series(name, "count", tuple(sorted(points.items()))) for name, points in found.items()
@@ -140,9 +141,9 @@ def _spaces(principal: Principal) -> frozenset[str] | None:
     return None if EVERY_SPACE in principal.spaces else principal.spaces
 
 
-def _slots(since: int, until: int, slot: Slot) -> range:
+def _slots(since: int, until: int, slot: Slot, ahead: int) -> range:
     width = 3600 if slot == "hour" else _DAY
-    return range(since - since % width, until, width)
+    return range(since - (since + ahead) % width, until, width)
 
 
 def _time(seconds: int) -> str:

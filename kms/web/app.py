@@ -30,6 +30,7 @@ from kms.errors import (
 )
 from kms.i18n import speak
 from kms.settings import Board as Settings
+from kms.site_time import keep_time
 from kms.statements.canonical import digest
 from kms.usecases.passkeys.signing_in import present
 from kms.usecases.services import Services, log_integrity_failure
@@ -104,6 +105,7 @@ class _Entry:
     async def _answer(self, page: Page, request: Request) -> Response:
         """Answer; no error leaves here."""
         speak(read_language(request))
+        keep_time(self._services.settings.site.utc_offset_minutes)
         visit = self._visit(page, request)
         if _lost_its_cookie(visit):
             return visit.show("again.html", where=_address_of(visit))

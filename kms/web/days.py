@@ -1,4 +1,4 @@
-"""A filter by days, UTC: the first and the last that count, as people say them."""
+"""A filter by days of the site's time: the first and the last that count, as people say them."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -10,7 +10,7 @@ from kms.web.visit import Visit
 @dataclass(frozen=True, slots=True)
 class Days:
     """Days as the form has them, empty for no bound; ``begin`` (included) and ``end`` (not) are the
-    times that they stand for, UTC in the form of ``2026-11-22T00:00``.
+    times that they stand for, of the site's time in the form of ``2026-11-22T00:00``.
     """
 
     first: str

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from msgspec import ValidationError, convert, to_builtins
@@ -11,6 +11,7 @@ from kms.domain.approvals import RULES, GrantWish
 from kms.domain.ids import parse_space
 from kms.domain.text import check_reason
 from kms.errors import InvalidInput
+from kms.site_time import zone
 from kms.statements.request import OperationRequest
 from kms.web.visit import Visit
 
@@ -79,11 +80,11 @@ def _choice(visit: Visit, name: str, choices: tuple[int, ...]) -> int:
 
 
 def _moment(text: str) -> int:
-    """Return a time of a form (UTC) in seconds, 0 for none."""
+    """Return a time of a form, which is the site's, in seconds, 0 for none."""
     if not text:
         return 0
     try:
-        return int(datetime.strptime(text, "%Y-%m-%dT%H:%M").replace(tzinfo=UTC).timestamp())
+        return int(datetime.strptime(text, "%Y-%m-%dT%H:%M").replace(tzinfo=zone()).timestamp())
     except ValueError as error:
         raise InvalidInput("a time reads like 2026-11-22T09:00") from error
 

@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kms.i18n import _
+from kms.site_time import zone_name, zone_seconds
 from kms.web import words
 from kms.web.reasons import reason
 
@@ -25,6 +26,8 @@ def environment() -> Environment:
         auto_reload=False,
     )
     made.globals["_"] = _
+    made.globals["zone_name"] = zone_name
+    made.globals["zone_seconds"] = zone_seconds
     made.globals["icon"] = words.icon
     filters = (
         words.word, words.moment, words.machine, words.duration, words.short, words.count,

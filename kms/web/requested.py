@@ -15,9 +15,10 @@ from kms.ceremonies.people.words import digest_words
 from kms.domain.asked import flat, needs_in_words, summary_of
 from kms.domain.text import visible
 from kms.i18n import _
+from kms.site_time import zone_name
 from kms.statements.canonical import unb64u
 from kms.statements.request import OperationRequest
-from kms.web.words import duration, moment, word
+from kms.web.words import duration, minutes_of_day, moment, word
 
 _HEX_GROUP = 4
 _MINUTES = 60
@@ -67,8 +68,8 @@ def lines_of(wanted: OperationRequest) -> tuple[Line, ...]:
         *parameter_lines(to_builtins(wanted.parameters_as())),
         _line(_("Reason"), wanted.reason),
         _line(_("Asked for by"), wanted.requester),
-        _line(_("Asked for at"), f"{moment(wanted.issued)} UTC"),
-        _line(_("Open until"), f"{moment(wanted.expires)} UTC"),
+        _line(_("Asked for at"), f"{moment(wanted.issued)} {zone_name()}"),
+        _line(_("Open until"), f"{moment(wanted.expires)} {zone_name()}"),
         _line(_("Must approve"), needs_in_words(wanted.quorum)),
         _line(_("Register of people (SHA-256)"), wanted.register),
         _line(_("Random number"), wanted.nonce),
@@ -86,11 +87,11 @@ def told(path: str, value: Any) -> str:
     """Return a parameter's value exactly, with what it means to people behind it."""
     name = path.rpartition(".")[2]
     if name in _TIMES:
-        return f"{moment(value)} UTC ({value})"
+        return f"{moment(value)} {zone_name()} ({value})"
     if name in _WORDS:
         return f"{word(value)} ({value})"
     if name in _MINUTES_OF_DAY:
-        return f"{value} ({value // _MINUTES:02}:{value % _MINUTES:02} UTC)"
+        return f"{value} ({minutes_of_day(value)} {zone_name()})"
     if name.endswith("_seconds") and value:
         return f"{value} ({duration(value)})"
     if isinstance(value, bool):

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from kms.domain.states import KeyState
 from kms.errors import ConclaveError
 from kms.i18n import Language, _, language
+from kms.site_time import local, zone
 from kms.statements.canonical import unb64u
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -76,9 +77,14 @@ def word(value: object) -> str:
 
 
 def moment(value: float | str | None) -> str:
-    """Return a time in UTC for people: seconds since 1970 or RFC 3339; a dash for none."""
+    """Return a time of the site for people: seconds since 1970 or RFC 3339; a dash for none."""
     found = _time(value)
-    return found.strftime("%Y-%m-%d %H:%M:%S") if found else "—"
+    return found.astimezone(zone()).strftime("%Y-%m-%d %H:%M:%S") if found else "—"
+
+
+def minutes_of_day(value: int) -> str:
+    """Return the site's time of the day, of minutes since midnight (UTC)."""
+    return f"{local(60 * value):%H:%M}"
 
 
 def machine(value: float | str | None) -> str:

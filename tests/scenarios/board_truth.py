@@ -40,8 +40,8 @@ from tests.fixtures.people import SITE
 from tests.practice.devices import make_authority, make_device
 
 HOUR, DAY = 3600, 86_400
-AHEAD = 8
-"""Hours that the site's time is ahead of UTC."""
+_ZONE = dt.timezone(dt.timedelta(hours=8))
+"""The site's time; so its nights are of another day in UTC."""
 SERVERS = {"ms-north": "one", "ms-south": "two", "ms-east": "three"}
 """The meeting servers by the name under which the log knows them, and their keys."""
 STRANGER = "ms-stranger"
@@ -120,19 +120,19 @@ def last_quarter(today: dt.date) -> tuple[dt.date, dt.date]:
 
 
 def seconds_of(day: dt.date, hour: float = 0) -> float:
-    """Return a time of a day in seconds since 1970."""
-    moment = dt.datetime.combine(day, dt.time(), dt.UTC)
+    """Return a time of a day of the site's in seconds since 1970."""
+    moment = dt.datetime.combine(day, dt.time(), _ZONE)
     return moment.timestamp() + hour * HOUR
 
 
 def make_truth(home: Path, size: Size | None = None, seed: int = 1) -> Truth:
     """Make the site and live through its past; it is not served yet."""
-    today = dt.datetime.now(dt.UTC).date()
+    today = dt.datetime.now(_ZONE).date()
     start, end = last_quarter(today)
     founded = start - dt.timedelta(days=2)
     site = ManySpaces.make(home, 2, int(seconds_of(founded)), _outside(founded, today))
     _give_board(site)
-    bounds = (int(seconds_of(start, -AHEAD)), int(seconds_of(end, -AHEAD)))
+    bounds = (int(seconds_of(start)), int(seconds_of(end)))
     truth = Truth(site, today, start, bounds, last_tuesday(today))
     with site.module():
         asyncio.run(_live(truth, size or Size(), seconds_of(founded, 1), random.Random(seed)))
@@ -144,7 +144,7 @@ def _outside(founded: dt.date, today: dt.date) -> Outside:
     """Make the keys of everybody outside: the last device's certificate ran out yesterday, an hour
     after what may be the last story of the week.
     """
-    since = dt.datetime.combine(founded, dt.time(), dt.UTC)
+    since = dt.datetime.combine(founded, dt.time(), _ZONE)
     anchor = make_authority(since=since)
     days = (today - founded).days
     terms = {"device-0": days + 900, "device-1": days + 900, "device-2": days - 1}

@@ -58,12 +58,12 @@ def test_versions_of_vault_keys_stand_with_state_and_what_depends_on_them() -> N
         page = await english(await site.signed_in("operator"), f"/keys?space={TREASURY}")
         rows = [row[1:6] for row in page.rows(VERSIONS)]
         assert rows == [
-            ["3", "● active", "2027-01-03 18:13:23", "—", "0"],
+            ["3", "● active", "2027-01-04 02:13:23", "—", "0"],
             [
                 "2", "◌ deactivated nothing depends on it: it can be destroyed",
-                "2027-01-03 18:13:22", "—", "0",
+                "2027-01-04 02:13:22", "—", "0",
             ],
-            ["1", "✕ destroyed", "2027-01-03 18:13:21", "2027-01-03 18:13:29", "0"],
+            ["1", "✕ destroyed", "2027-01-04 02:13:21", "2027-01-04 02:13:29", "0"],
         ]  # fmt: skip
         ((space, *_, moving, failed),) = page.rows(VAULTS)
         assert (space, moving, failed) == (TREASURY, "◐ paused by an officer", "0")

@@ -43,7 +43,7 @@ def test_every_open_meeting_shows_how_its_key_stands() -> None:
         assert set(rows) == {f"…{MEETING[-8:]}", f"…{meeting[-8:]}"}
         space, _, epoch, state, why, since, following, served = rows[f"…{meeting[-8:]}"]
         assert (space, epoch, state, why) == (TREASURY, "0", "● active", "The meeting began")
-        assert (since, served) == ("2027-01-15 08:00:00", "0 / 9")
+        assert (since, served) == ("2027-01-15 16:00:00", "0 / 9")
         assert following == "in 38 s Its time is up"
 
     run_with_board(work)
@@ -64,7 +64,7 @@ def test_overdue_keys_can_be_seen_alone_and_are_counted_by_space() -> None:
         ]  # fmt: skip
         assert all(row[3] == "● active ▲ overdue" for row in page.rows(OPEN))
         assert page.links["3 keys in use"] == f"/rotation?space={TREASURY}&overdue=1"
-        assert "Counted at 2027-01-15 09:00:00" in page.text
+        assert "Counted at 2027-01-15 17:00:00" in page.text
 
     run_with_board(work)
 
@@ -116,7 +116,7 @@ def test_operators_see_a_confidential_meetings_times_and_head_count_alone() -> N
         row = next(one for one in page.rows(OPEN) if "Confidential" in one[1])
         assert row[1] == "Confidential meeting 2 on the roster"
         assert row[2:5] == ["—", "—", "—"]
-        assert row[5] == "2027-01-15 08:00:00"
+        assert row[5] == "2027-01-15 16:00:00"
         for named in (MEETING, "01000000-0000-7000-8000-000000000000"):
             assert (await operator.get(f"/rotation?after={TREASURY}/{named}")).status == 400
         following = await english(operator, page.links["Next page"])

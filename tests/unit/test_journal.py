@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,24 @@ def test_counts_are_those_of_a_scan(many: tuple[list[Leaf], SqliteJournal]) -> N
         leaf.action == "epoch.rotate" and since <= leaf.time < until for leaf in leaves
     )
     assert {"time", "leave"} <= {one.key for one in reasons}
+
+
+def test_days_are_those_of_the_time_that_is_asked_for(
+    many: tuple[list[Leaf], SqliteJournal],
+) -> None:
+    leaves, journal = many
+    since, until = TIMES[1], TIMES[9]
+
+    def day(time: str) -> str:
+        return (datetime.fromisoformat(time) + timedelta(minutes=480)).strftime("%Y-%m-%d")
+
+    expected = Counter(
+        day(leaf.time)
+        for leaf in leaves
+        if leaf.action == "envelope.fetch" and since <= leaf.time < until
+    )
+    found = journal.counts({"envelope.fetch"}, since, until, "day", "action", ahead=480)
+    assert {one.start: one.number for one in found} == expected
 
 
 def test_intents_are_not_counted(tmp_path: Path) -> None:

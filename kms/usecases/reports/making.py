@@ -46,7 +46,7 @@ def folder_of(services: Services) -> ReportFolder:
 
 def period_named(services: Services, name: str) -> Period:
     """Return a period by its name, in the site's own time; raise InvalidInput."""
-    offset = services.settings.reports.utc_offset_minutes
+    offset = services.settings.site.utc_offset_minutes
     return period_of(name, services.seconds(), offset)
 
 
@@ -134,7 +134,7 @@ def _put_together(services: Services, maker: str, making: _Making, progress: Pro
         since=making.period.since,
         until=making.period.until,
         made=services.seconds(),
-        offset=services.settings.reports.utc_offset_minutes,
+        offset=services.settings.site.utc_offset_minutes,
         size=size,
         root=b64u(services.store.root(size)),
         bundle=file_digest(bundle),

@@ -112,9 +112,10 @@ function draw(figure) {
   const axis = { stroke: style.color, grid: { stroke: "rgba(128,128,128,.18)" }, ticks: { show: false } };
   const ends = [Number(figure.dataset.from) || xs[0], Number(figure.dataset.to) || xs[xs.length - 1]];
   const span = ends[1] - ends[0];
+  const ahead = Number(figure.dataset.ahead); // the site's time, whatever the browser's is
   const two = (number) => String(number).padStart(2, "0");
   const clock = (seconds) => {
-    const at = new Date(seconds * 1000);
+    const at = new Date((seconds + ahead) * 1000);
     const day = `${two(at.getUTCMonth() + 1)}-${two(at.getUTCDate())}`;
     return span <= 2 * 86400 ? `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}` : day;
   };
@@ -124,7 +125,7 @@ function draw(figure) {
     width: Math.max(280, canvas.clientWidth || figure.clientWidth),
     height: 200,
     legend: { live: false },
-    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
+    tzDate: (seconds) => uPlot.tzDate(new Date((seconds + ahead) * 1000), "Etc/UTC"),
     scales: { x: bars ? { time: false, range: () => [-0.5, rows.length - 0.5] } : { time: true, range: () => (span ? ends : [ends[0] - 60, ends[0] + 60]) }, y: { range: (_, __, most) => [0, most || 1] } },
     axes: [{ ...axis, ...(bars ? categories : times) }, axis],
     series: [

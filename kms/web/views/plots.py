@@ -44,7 +44,7 @@ async def _plots(visit: Visit) -> Response:
     period, now = visit.query("period", "day"), visit.services.seconds()
     if period not in PERIODS:
         raise InvalidInput("the period is day, week, month or year")
-    span = Axis(_("Time (UTC)"), now - PERIODS[period], now)
+    span = Axis(_("Time"), now - PERIODS[period], now)
     counted, ages = await _ages(visit)
     space, spaces = await _space(visit)
     return visit.show(

@@ -68,7 +68,7 @@ async def _values(visit: Visit) -> dict[str, Any]:
 
 
 def _days(visit: Visit, since: int, until: int) -> str:
-    return days(since, until, visit.services.settings.reports.utc_offset_minutes)
+    return days(since, until, visit.services.settings.site.utc_offset_minutes)
 
 
 async def _make(visit: Visit) -> Response:
