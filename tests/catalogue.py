@@ -33,6 +33,7 @@ from kms.cli.reference import error_classes
 from kms.domain.alerts import Severity
 from kms.domain.approvals import RULES
 from kms.domain.approvals import Standing as RequestStanding
+from kms.domain.coverage import Lack
 from kms.domain.disks import DiskState, OrderKind, OrderState, Preparation, Work
 from kms.domain.models import RecipientKind, ReleaseClass, Role, RotationReason
 from kms.domain.passkeys import Purpose
@@ -41,7 +42,6 @@ from kms.domain.score import EvidenceKind
 from kms.domain.states import KeyState, MeetingState
 from kms.i18n import CATALOGUES, DOMAIN, LOCALE_DIR, Language
 from kms.statements.sealing import BOX
-from kms.usecases.coverage import Lack
 from kms.usecases.grants import Flag, GrantState
 
 SOURCE = Path(kms.__file__).parent

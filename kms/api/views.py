@@ -5,10 +5,10 @@ from collections.abc import Container
 
 import msgspec
 
+from kms.domain.coverage import Gap
 from kms.domain.models import Epoch, Meeting, Recipient, Roster, RotationReason, Space
 from kms.domain.states import KeyState
 from kms.ports import TokenInfo
-from kms.usecases.coverage import Gap
 from kms.usecases.escrow import EscrowStatus
 from kms.usecases.minting import MeetingView
 from kms.usecases.rotation.status import Rotation

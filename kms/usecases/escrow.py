@@ -7,10 +7,11 @@ whose drill is due from the register of people, which the site root signed.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from kms.domain.coverage import Coverage, Gap
 from kms.domain.people import Part, Register
 from kms.policy.authorizer import Target
 from kms.statements import archive
-from kms.usecases.coverage import Coverage, Gap, count_space
+from kms.usecases.coverage import count_space
 from kms.usecases.escrow_log import Generation, Obligation
 from kms.usecases.queries import is_present, living_spaces
 from kms.usecases.services import Call, Services, authorize

@@ -5,13 +5,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from kms.audit.leaf import Outcome, Phase
+from kms.domain.coverage import Lack
 from kms.domain.ids import MeetingId, SpaceName
 from kms.domain.models import Epoch, Meeting
 from kms.domain.score import Cipher, Facts, Part, Reason, Score, score
 from kms.domain.states import MeetingState
 from kms.policy.authorizer import Target
 from kms.statements.canonical import make_row
-from kms.usecases.coverage import Lack, covering
+from kms.usecases.coverage import covering
 from kms.usecases.escrow import live_generations
 from kms.usecases.grants import flagged_grants
 from kms.usecases.media_reports import newest_report, reports_among

@@ -16,13 +16,13 @@ from kms.audit.actions import ACTIONS
 from kms.audit.leaf import LeafDraft, Outcome, Phase
 from kms.audit.merkle import leaf_hash, root_from_inclusion
 from kms.ceremonies.catalogue import CEREMONIES
+from kms.domain.coverage import Coverage, Gap, Lack
 from kms.domain.disks import Device, Disk, DiskState, MountPolicy, RecoveryKey, SlotKey, Work
 from kms.domain.rows import SealedRow
 from kms.ports import PutDevice, PutRow, Unit
 from kms.statements import jws
 from kms.statements.canonical import make_row
 from kms.statements.register import TYP, encode_register
-from kms.usecases.coverage import Coverage, Gap, Lack
 from kms.usecases.watch.state import Escrow
 from kms.wire.audit import ProofOut
 from kms.wire.parsing import parse

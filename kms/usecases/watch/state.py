@@ -6,15 +6,12 @@ Numbers only, read without checking rows: nothing is decided on them but what pe
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from kms.domain.coverage import Coverage
 from kms.domain.disks import DiskState
 from kms.ports import Load
 from kms.usecases.watch.board import Board
 from kms.usecases.watch.history import History
-
-if TYPE_CHECKING:
-    from kms.usecases.coverage import Coverage
 
 READY = "ready"
 AGES = (900, 3600, 4 * 3600, 24 * 3600, 7 * 24 * 3600)
@@ -74,7 +71,7 @@ class Escrow:
     drills: int
     owed: int
     counted: int = 0
-    coverage: "Coverage | None" = None
+    coverage: Coverage | None = None
     unknown: tuple[str, ...] = ()
 
 

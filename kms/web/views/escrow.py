@@ -2,8 +2,8 @@
 
 from starlette.responses import Response
 
+from kms.domain.coverage import Lack
 from kms.i18n import _
-from kms.usecases.coverage import Lack
 from kms.usecases.escrow import EscrowOverview, escrow_overview
 from kms.web.roles import PEOPLE
 from kms.web.visit import Kind, Page, Visit
