@@ -12,10 +12,11 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from kms import settings
 from kms.domain.alerts import ALERTS, Alert
 from kms.domain.models import Role
 from kms.operations import COMMON_ERRORS, OPERATIONS, Operation
+from kms.settings import Settings
+from kms.strict import Section
 
 BEGIN = "<!-- Written by: python -m kms.cli.reference docs -->\n"
 END = "<!-- End of what is written. -->\n"
@@ -88,7 +89,7 @@ def _alert(name: str, alert: Alert) -> str:
 
 def settings_reference() -> str:
     """Return every key of the configuration with type, default and meaning as Markdown."""
-    return "\n".join(_tables(settings.Settings, "")).rstrip("\n") + "\n"
+    return "\n".join(_tables(Settings, "")).rstrip("\n") + "\n"
 
 
 def _tables(section: type[msgspec.Struct], name: str) -> Iterator[str]:
@@ -125,7 +126,7 @@ def _meanings(section: type[msgspec.Struct]) -> dict[str, str]:
     """Return the sentence that stands below each key in the source, inherited keys included."""
     found: dict[str, str] = {}
     for one in section.__mro__:
-        if one.__module__ == settings.__name__:
+        if issubclass(one, Section) and one is not Section:
             found = {**_own_meanings(one), **found}
     return found
 
