@@ -101,6 +101,13 @@ ALERTS: dict[str, Alert] = {
         "Read in the log whose keys they were; tell those who took part.",
         "请在日志中查明涉及的会议，并通知参会者。",
     ),
+    "passkey-new": Alert(
+        _W, 1, "approval passkeys enrolled or admitted in somebody's name within an hour of the "
+        "clock", "the person", _DAY,
+        "A new passkey for approvals", "新的批准专用通行密钥",
+        "The person says whether it is theirs; if not, revoke it at once: conclave passkey revoke.",
+        "请本人核对；若非本人登记或准许，请立即撤销：conclave passkey revoke。",
+    ),
     "clock-jump": Alert(
         _W, 5, "seconds that the wall clock jumped, forwards or back", "the clock", _DAY,
         "The wall clock jumped", "系统时钟发生跳变",

@@ -6,7 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kms.audit.leaf import LeafDraft, Outcome, Phase, encode_leaf
+from kms.domain.passkeys import Purpose
 from kms.usecases.watch.history import HOUR, MINUTE, History, Past, Tally
+from tests.fixtures.authenticator import Authenticator
+from tests.fixtures.board import ORIGIN, BoardSite, enrol, run_with_board
 
 WHO = ("treasury", "ms-a")
 
@@ -105,3 +108,17 @@ def test_totals_count_what_is_new() -> None:
     history.take(encode_leaf(refused, 2, "2027-01-15T08:00:00.000000Z"))
     assert (history.minted, history.refused) == (Counter({"leave": 1}), 1)
     assert history.refusals.take() == {("", "eve"): 1}
+
+
+def test_an_approval_passkey_that_was_really_enrolled_is_counted_and_one_to_sign_in_is_not() -> (
+    None
+):
+    async def work(site: BoardSite) -> None:
+        history, store = History(), site.services.store
+        for purpose in Purpose:
+            await enrol(site.services, "wang-security", purpose, Authenticator(ORIGIN))
+        for data in store.leaves(0, store.tree_size()):
+            history.take(data)
+        assert history.vouching.take() == {("", "wang-security"): 1}
+
+    run_with_board(work)

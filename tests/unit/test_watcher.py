@@ -204,6 +204,30 @@ def test_a_silent_token_is_told_at_the_second_look_and_cleared_when_it_answers()
     watching(work)
 
 
+def passkey(action: str, purpose: str = "approval") -> LeafDraft:
+    return LeafDraft(
+        action, "wang-security", "passkey:x", "", "people/wang-security", Phase.EVENT,
+        Outcome.SUCCEEDED, details={"person": "wang-security", "purpose": purpose},
+    )  # fmt: skip
+
+
+def test_a_new_approval_passkey_is_told_of_when_enrolled_and_when_admitted() -> None:
+    async def work(watch: Watch) -> None:
+        key = ("passkey-new", "", "wang-security")
+        await write(watch, passkey("passkey.enroll", "sign-in"), passkey("passkey.revoke"))
+        assert await watch.active() == set()
+        await write(watch, passkey("passkey.enroll"))
+        assert await watch.active() == {key}
+        watch.pass_time(60)
+        await write(watch, passkey("passkey.admit"))
+        assert await watch.active() == {key}
+        assert watch.leaves() == [("alert.raise", "passkey-new")] * 2
+        watch.pass_time(DAY)
+        assert await watch.active() == set()
+
+    watching(work)
+
+
 def test_what_was_found_altered_and_a_jump_of_the_clock_are_told() -> None:
     async def work(watch: Watch) -> None:
         altered = replace(refusal(), action="integrity.failure")

@@ -82,6 +82,11 @@ def key_compromised(view: View) -> Iterator[Condition]:
     yield from _counted("key-compromised", view.watched.history.compromised.take())
 
 
+def passkey_new(view: View) -> Iterator[Condition]:
+    """Count, by person, the approval passkeys that somebody enrolled or admitted."""
+    yield from _counted("passkey-new", view.watched.history.vouching.take())
+
+
 def _counted(alert: str, counts: dict[Subject, int]) -> Iterator[Condition]:
     for (space, subject), number in counts.items():
         yield Condition(alert, space, subject, number)
@@ -193,6 +198,7 @@ DETECTORS: tuple[Detector, ...] = (
     repeated_refusals,
     integrity_failure,
     key_compromised,
+    passkey_new,
     clock_jump,
     escrow,
     hsm_trouble,

@@ -13,6 +13,7 @@ import msgspec
 from kms.audit.actions import MINTING, SERVING
 from kms.audit.leaf import Outcome, Phase
 from kms.domain.disks import DiskState, OrderState
+from kms.domain.passkeys import Purpose
 
 MINUTE, TEN_MINUTES, HOUR = 16, 15, 13
 PAST_DAYS = 14
@@ -131,6 +132,7 @@ class History:
     compromised: Tally = field(default_factory=lambda: Tally(HOUR))
     torn: Tally = field(default_factory=lambda: Tally(HOUR))
     failed: Tally = field(default_factory=lambda: Tally(HOUR))
+    vouching: Tally = field(default_factory=lambda: Tally(HOUR))
     past: Past = field(default_factory=Past)
     jumps: list[int] = field(default_factory=list)
     minted: Counter[str] = field(default_factory=Counter)
@@ -165,14 +167,29 @@ class History:
             self.compromised.add((leaf.space, leaf.space), leaf.time)
         elif leaf.action == "vault.rewrap":
             self.resealed += len(msgspec.json.decode(leaf.details["addenda"], type=list[str]))
-        elif leaf.action == "device.report":
-            if _text(leaf, "state") == DiskState.GONE and _text(leaf, "before") in _OPEN:
-                self.torn.add((leaf.space, _text(leaf, "serial")), leaf.time)
-        elif leaf.action == "disk-order.report":
-            if _text(leaf, "state") == OrderState.FAILED:
-                self.failed.add((leaf.space, _text(leaf, "serial")), leaf.time)
+        elif _tears_open_disk(leaf):
+            self.torn.add((leaf.space, _text(leaf, "serial")), leaf.time)
+        elif _ends_failed(leaf):
+            self.failed.add((leaf.space, _text(leaf, "serial")), leaf.time)
+        elif _adds_approval_passkey(leaf):
+            self.vouching.add(("", _text(leaf, "person")), leaf.time)
         elif leaf.action == "clock.jump":
             self.jumps.append(msgspec.json.decode(leaf.details["seconds"], type=int))
+
+
+def _tears_open_disk(leaf: Brief) -> bool:
+    gone = leaf.action == "device.report" and _text(leaf, "state") == DiskState.GONE
+    return gone and _text(leaf, "before") in _OPEN
+
+
+def _ends_failed(leaf: Brief) -> bool:
+    return leaf.action == "disk-order.report" and _text(leaf, "state") == OrderState.FAILED
+
+
+def _adds_approval_passkey(leaf: Brief) -> bool:
+    if leaf.action == "passkey.enroll":
+        return _text(leaf, "purpose") == Purpose.APPROVAL
+    return leaf.action == "passkey.admit"
 
 
 def _text(leaf: Brief, name: str) -> str:
