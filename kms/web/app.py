@@ -36,6 +36,7 @@ from kms.usecases.passkeys.signing_in import present
 from kms.usecases.services import Services, log_integrity_failure
 from kms.web.cookies import SESSION, keep, read_cookie, read_language
 from kms.web.live import SHARE, Places
+from kms.web.names import keep_names
 from kms.web.pages import PAGES, navigation
 from kms.web.render import HERE, environment
 from kms.web.security import Guarded
@@ -106,6 +107,7 @@ class _Entry:
         """Answer; no error leaves here."""
         speak(read_language(request))
         keep_time(self._services.settings.site.utc_offset_minutes)
+        keep_names(self._services, None)
         visit = self._visit(page, request)
         if _lost_its_cookie(visit):
             return visit.show("again.html", where=_address_of(visit))
@@ -162,6 +164,7 @@ class _Entry:
             self._sessions.end(visit.session)
             visit.session = Session("", "", visit.session.bound, 0.0, 0.0)
             raise
+        keep_names(self._services, visit.session.principal)
 
     def _age(self, visit: Visit) -> int:
         """Return how old the person's proof is, in whole minutes, where a policy asks for it."""

@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from kms.i18n import _
 from kms.site_time import zone_name, zone_seconds
 from kms.web import words
+from kms.web.names import called, display
 from kms.web.reasons import reason
 
 HERE = Path(__file__).parent
@@ -35,6 +36,8 @@ def environment() -> Environment:
     )  # fmt: skip
     made.filters.update({one.__name__: one for one in filters})
     made.filters["many"] = len
+    made.filters["display"] = display
+    made.filters["called"] = called
     made.filters["said"] = words.said
     made.filters["reason"] = reason
     for name in made.list_templates():  # at start, so that a fault in one shows then, not to people
