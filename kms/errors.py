@@ -39,17 +39,24 @@ ConclaveError
     └── PinError            pin_error
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
 class ConclaveError(Exception):
-    """Root of the tree. ``hint`` says what to do next; neither text ever holds a secret."""
+    """Root of the tree. ``hint`` says what to do next; neither text ever holds a secret.
+
+    ``about``: what stands in the braces of ``message``, kept apart so that it can be translated.
+    """
 
     code: ClassVar[str] = "internal_error"
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(
+        self, message: str, *, hint: str = "", about: Mapping[str, object] | None = None
+    ) -> None:
+        self.source, self.about = message, about or {}
+        self.message = message.format(**self.about) if about else message
+        super().__init__(self.message)
         self.hint = hint
 
 

@@ -5,6 +5,7 @@ text without a translation is shown in English, never refused.
 """
 
 import gettext
+from collections.abc import Mapping
 from contextvars import ContextVar
 from enum import StrEnum
 from functools import cache
@@ -40,6 +41,14 @@ def language() -> Language:
 def _(text: str) -> str:
     """Return an English source text in the present language."""
     return _catalogue(_language.get()).gettext(text) if text else ""
+
+
+def fill(text: str, about: Mapping[str, object]) -> str:
+    """Return a source text in the present language, its braces filled; words among what fills them
+    (members of enumerations) are translated too.
+    """
+    words = {key: _(one) if isinstance(one, StrEnum) else one for key, one in about.items()}
+    return _(text).format(**words) if about else _(text)
 
 
 @cache

@@ -89,11 +89,10 @@ _CERTIFIED = "Destroyed"
 _KEYWORDS = frozenset({"help", "hint"})
 """Keyword arguments that are texts."""
 _PATIENTS = (
-    "bootstrap", "cli", "ceremonies", "documents", "settings.py", "audit/bundle.py",
-    "audit/gathering.py", "client/transport.py", "client/keys.py", "domain/reports.py", "reports",
+    "bootstrap", "cli", "ceremonies", "documents", "settings", "audit/bundle.py",
+    "audit/gathering.py", "client/transport.py", "client/keys.py", "domain", "policy", "reports",
     "statements/request.py", "statements/personal.py", "statements/passkeys.py",
-    "statements/webauthn.py", "statements/register.py", "usecases/approvals", "usecases/reports",
-    "usecases/passkeys", "web", "domain/asked.py",
+    "statements/webauthn.py", "statements/register.py", "store", "usecases", "web",
 )  # fmt: skip
 """Where texts and errors arise that people read in the terminal or on the board."""
 _SAYING = frozenset(

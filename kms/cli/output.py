@@ -20,7 +20,7 @@ from rich.table import Table
 
 from kms.domain.text import visible
 from kms.errors import ConclaveError
-from kms.i18n import Language, _, language
+from kms.i18n import Language, _, fill, language
 
 Row = Mapping[str, Any]
 
@@ -123,7 +123,7 @@ class Output:
             fields = {"code": error.code, "detail": error.message, "hint": error.hint}
             print(_json({"error": fields}), file=sys.stderr)  # noqa: T201 -- the output module
             return
-        headline = _(error.message)
+        headline = fill(error.source, error.about)
         if language() is not Language.EN and headline == error.message:
             headline = f"{summary(error)} {error.message}"
         self._err.print(f"[bold red]{_('error')}[/] {escape(_lines(f'[{error.code}] {headline}'))}")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from kms.domain.states import KeyState
 from kms.errors import ConclaveError
-from kms.i18n import Language, _, language
+from kms.i18n import Language, _, fill, language
 from kms.site_time import local, zone
 from kms.statements.canonical import unb64u
 
@@ -132,10 +132,9 @@ def count(value: float) -> str:
 
 def said(error: ConclaveError) -> str:
     """Return what an error says in the present language, as commands do."""
-    text = _(error.message)
     if type(error) is ConclaveError:  # what failed is the log's business
         return _("A fault in Conclave itself.")
-    if language() is not Language.EN and text == error.message:
+    if language() is not Language.EN and _(error.source) == error.source:
         first = (type(error).__doc__ or "").partition("\n")[0]
         return f"{_(first)} {error.message}"
-    return text
+    return fill(error.source, error.about)
