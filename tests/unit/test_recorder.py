@@ -12,7 +12,7 @@ from kms.domain.ids import SpaceName
 from kms.domain.models import Principal, PrincipalKind, Role
 from kms.domain.policies import RotationRules
 from kms.errors import Forbidden, NotFound
-from kms.hsm.client import _Meter
+from kms.hsm.link import Meter
 from kms.ports import Load, Unit
 from kms.usecases import recorder, series
 from kms.usecases.recorder import Recorder, fetch_samples, load_samples, quantile
@@ -91,7 +91,7 @@ def test_a_token_s_load_is_told_from_the_second_look_on() -> None:
 
 
 def test_busy_is_while_something_waits() -> None:
-    meter = _Meter()
+    meter = Meter()
     assert meter.load(5.0) == Load(0, 0.0)
     meter.ask(10.0)
     meter.ask(11.0)
