@@ -86,7 +86,9 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """What somebody did with a meeting: how often, from which leaf to which."""
+    """What somebody did with a meeting: how often, from which leaf to which, and when those were
+    written (RFC 3339).
+    """
 
     actor: str
     action: str
@@ -95,6 +97,8 @@ class Deed:
     number: int
     first: int
     last: int
+    began: str
+    ended: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,14 @@ class Journal(Protocol):
 
     def report_of(self, space: str, meeting: str) -> int | None:
         """Return the newest leaf that reports a meeting's media cipher."""
+        ...
+
+    def meetings_ending(
+        self, ending: str, limit: int, spaces: frozenset[str] | None = None
+    ) -> list[tuple[str, str]]:
+        """Return space and id of the newest meetings that were opened and whose ids end so: in 8
+        characters at least. ``spaces``: in these alone.
+        """
         ...
 
     def counts(

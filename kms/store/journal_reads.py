@@ -54,6 +54,15 @@ class JournalReads:
             found = ask(sql.REPORT, (meeting, space))
         return int(found[0][0]) if found else None
 
+    def meetings_ending(
+        self, ending: str, limit: int, spaces: frozenset[str] | None = None
+    ) -> list[tuple[str, str]]:
+        """Return space and id of the newest meetings that were opened and whose ids end so."""
+        known = None if spaces is None else json.dumps(sorted(spaces))
+        with self._file.reading() as ask:
+            found = ask(sql.OPENED, {"ending": ending, "limit": limit, "spaces": known})
+        return [(space, meeting) for space, meeting in found]
+
     def counts(
         self,
         actions: Collection[str],

@@ -6,7 +6,7 @@ row by row, of so many rows at most.
 
 from typing import Final
 
-VERSION = 1
+VERSION = 2
 """Of the tables; a file of another version is made anew."""
 SCHEMA = (
     """CREATE TABLE leaves (
@@ -20,6 +20,8 @@ SCHEMA = (
     "CREATE INDEX leaves_meeting ON leaves (meeting) WHERE meeting IS NOT NULL",
     """CREATE INDEX leaves_report ON leaves (meeting)
        WHERE action = 'media.report' AND outcome = 'succeeded'""",
+    """CREATE INDEX leaves_opening ON leaves (substr(meeting, -8))
+       WHERE action = 'meeting.open' AND outcome = 'succeeded'""",
     """CREATE TABLE tallies (
          action TEXT, hour TEXT, space TEXT, outcome TEXT, reason TEXT, number INTEGER NOT NULL,
          PRIMARY KEY (action, hour, space, outcome, reason)) WITHOUT ROWID""",
@@ -67,9 +69,15 @@ def search(driver: str, others: str) -> str:
 REPORT = """SELECT seq FROM leaves INDEXED BY leaves_report
             WHERE meeting = ? AND action = 'media.report' AND outcome = 'succeeded' AND space = ?
             ORDER BY seq DESC LIMIT 1"""
+OPENED = """SELECT space, meeting FROM leaves INDEXED BY leaves_opening
+            WHERE substr(meeting, -8) = substr(:ending, -8) AND action = 'meeting.open'
+            AND outcome = 'succeeded' AND substr(meeting, -length(:ending)) = :ending
+            AND (:spaces IS NULL OR space IN (SELECT value FROM json_each(:spaces)))
+            ORDER BY seq DESC LIMIT :limit"""
 DEEDS = " ".join(
     (
-        "SELECT actor, action, outcome, recipient, count(*), min(seq), max(seq)",
+        "SELECT actor, action, outcome, recipient, count(*), min(seq), max(seq),",
+        "min(time), max(time)",
         _from("meeting"),
         "AND action IN (SELECT value FROM json_each(:actions)) AND (:space = '' OR space = :space)",
         "GROUP BY actor, action, outcome, recipient ORDER BY max(seq) DESC LIMIT :limit",

@@ -8,7 +8,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -206,9 +206,32 @@ def test_who_fetched_a_meeting_s_keys(
         for key, number in Counter((x.actor, x.details["recipient"]) for x in inside).items()
     )
     assert max(one.last for one in deeds.items) == inside[-1].seq
+    written = {leaf.seq: leaf.time for leaf in inside}
+    assert all(one.began == written[one.first] for one in deeds.items)
+    assert all(one.ended == written[one.last] for one in deeds.items)
     assert journal.actors_of(meeting, ["envelope.fetch"], since, until, "other").items == ()
     monkeypatch.setattr(journal_reads, "EXAMINED", 1)
     assert not journal.actors_of(meeting, ["envelope.fetch"], "", "").whole
+
+
+def test_meetings_are_found_by_the_end_of_their_id(tmp_path: Path) -> None:
+    one, other = meeting_id(0x1_2345_6789), meeting_id(0x2_2345_6789)
+
+    async def work(store: SqliteStore, journal: SqliteJournal) -> None:
+        paths = [(space, f"spaces/{space}/meetings/{name}") for space, name in
+                 ((SPACES[0], one), (SPACES[1], other), (SPACES[0], meeting_id(3)))]  # fmt: skip
+        opened = [draft("meeting.open", space=space, resource=path) for space, path in paths]
+        refused = replace(opened[2], outcome=Outcome.REFUSED)
+        await store.commit(Unit(leaves=(*opened[:2], refused, draft("media.report"))))
+        catch_up(store, journal)
+        assert journal.meetings_ending("23456789", 9) == [(SPACES[1], other), (SPACES[0], one)]
+        assert journal.meetings_ending("23456789", 1) == [(SPACES[1], other)]
+        own = frozenset(SPACES[:1])
+        assert journal.meetings_ending("23456789", 1, own) == [(SPACES[0], one)]
+        assert journal.meetings_ending(one, 9) == [(SPACES[0], one)]
+        assert journal.meetings_ending(meeting_id(3)[-8:], 9) == []
+
+    run(tmp_path, work)
 
 
 def test_the_newest_media_report(many: tuple[list[Leaf], SqliteJournal]) -> None:
@@ -250,6 +273,7 @@ ASKED: list[tuple[str, Callable[[Any], object]]] = [
     ("search for what mostly is", lambda j: j.search(LeafFilter(outcome="succeeded"), None, 50)),
     ("search in spaces", lambda j: j.search(LeafFilter(spaces=frozenset({"", "x"})), None, 50)),
     ("search for much", lambda j: j.search(LeafFilter("1", "3", "a", "b", "c", "d"), 9, 50)),
+    ("ending", lambda j: j.meetings_ending("23456789", 20, frozenset({"x"}))),
     ("report", lambda j: j.report_of("treasury", meeting_id(1))),
     ("counts", lambda j: j.counts(["a", "b"], "1", "3", "day", "space", frozenset({"x"}))),
     ("deeds", lambda j: j.actors_of(meeting_id(1), ["a"], "1", "3", "x")),
