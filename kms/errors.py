@@ -46,7 +46,8 @@ from typing import ClassVar
 class ConclaveError(Exception):
     """Root of the tree. ``hint`` says what to do next; neither text ever holds a secret.
 
-    ``about``: what stands in the braces of ``message``, kept apart so that it can be translated.
+    ``about``: what stands in the braces of both, kept apart so that it can be translated; several
+    words as a tuple.
     """
 
     code: ClassVar[str] = "internal_error"
@@ -54,10 +55,16 @@ class ConclaveError(Exception):
     def __init__(
         self, message: str, *, hint: str = "", about: Mapping[str, object] | None = None
     ) -> None:
-        self.source, self.about = message, about or {}
-        self.message = message.format(**self.about) if about else message
+        self.source, self.next, self.about = message, hint, about or {}
+        self.message, self.hint = self._filled(message), self._filled(hint)
         super().__init__(self.message)
-        self.hint = hint
+
+    def _filled(self, text: str) -> str:
+        said = {
+            key: ", ".join(map(str, one)) if isinstance(one, tuple) else one
+            for key, one in self.about.items()
+        }
+        return text.format(**said) if said else text
 
 
 class InvalidInput(ConclaveError):

@@ -45,10 +45,15 @@ def _(text: str) -> str:
 
 def fill(text: str, about: Mapping[str, object]) -> str:
     """Return a source text in the present language, its braces filled; words among what fills them
-    (members of enumerations) are translated too.
+    (members of enumerations, alone or in a tuple) are translated too.
     """
-    words = {key: _(one) if isinstance(one, StrEnum) else one for key, one in about.items()}
-    return _(text).format(**words) if about else _(text)
+    return _(text).format(**{key: _word(one) for key, one in about.items()}) if about else _(text)
+
+
+def _word(value: object) -> object:
+    if isinstance(value, tuple):
+        return _(", ").join(str(_word(one)) for one in value)
+    return _(value) if isinstance(value, StrEnum) else value
 
 
 @cache

@@ -128,7 +128,7 @@ class Output:
             headline = f"{summary(error)} {error.message}"
         self._err.print(f"[bold red]{_('error')}[/] {escape(_lines(f'[{error.code}] {headline}'))}")
         if error.hint:
-            self._err.print(f"[bold]{_('hint')}[/] {escape(_lines(_(error.hint)))}")
+            self._err.print(f"[bold]{_('hint')}[/] {escape(_lines(fill(error.next, error.about)))}")
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Callable[[int], None]]:

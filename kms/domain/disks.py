@@ -56,7 +56,9 @@ TRANSITIONS: dict[DiskState, frozenset[DiskState]] = {
 def check_disk_transition(old: DiskState, new: DiskState) -> None:
     """Raise StateNotAllowed unless a device may go from ``old`` to ``new``."""
     if new is not old and new is not DiskState.SEEN and new not in TRANSITIONS[old]:
-        raise StateNotAllowed(f"a disk does not go from {old} to {new}")
+        raise StateNotAllowed(
+            "a disk does not go from {old} to {new}", about={"old": old, "new": new}
+        )
 
 
 class Work(StrEnum):

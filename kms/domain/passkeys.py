@@ -76,5 +76,7 @@ def parse_passkey_name(text: str) -> str:
     """Return what a person calls a passkey; raise InvalidInput."""
     name = text.strip()
     if not 0 < len(name) <= MOST_NAME or visible(name) != name:
-        raise InvalidInput(f"a passkey's name has 1 to {MOST_NAME} visible characters")
+        raise InvalidInput(
+            "a passkey's name has 1 to {most} visible characters", about={"most": MOST_NAME}
+        )
     return name

@@ -123,7 +123,7 @@ class Register:
         for person in self.people:
             if person.name == name:
                 return person
-        raise NotFound(f"the register has nobody named {name}")
+        raise NotFound("the register has nobody named {name}", about={"name": name})
 
     def holders(self, group: str) -> tuple[Person, ...]:
         """Return the officers of a group who are not removed, by share."""

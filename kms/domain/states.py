@@ -46,4 +46,6 @@ SERVED = frozenset({_K.PRE_ACTIVATION, _K.ACTIVE, _K.DEACTIVATED})
 def check_transition(old: KeyState, new: KeyState) -> None:
     """Raise StateNotAllowed unless a key may go from ``old`` to ``new``."""
     if new not in TRANSITIONS[old]:
-        raise StateNotAllowed(f"a key does not go from {old} to {new}")
+        raise StateNotAllowed(
+            "a key does not go from {old} to {new}", about={"old": old, "new": new}
+        )

@@ -63,8 +63,7 @@ class Authorizer:
         if permitted is None:
             permitted = self._remember(question)
         if not permitted:
-            hint = _whose(principal, operation_id, target)
-            raise Forbidden(f"{operation_id} is not permitted", hint=hint)
+            raise _forbidden(principal, operation_id, target)
 
     def explain(self, principal: Principal, operation_id: str, target: Target) -> Explanation:
         """Return how the policies decide, and by which of them."""
@@ -90,11 +89,18 @@ class Authorizer:
         return answer.allowed and not answer.diagnostics.errors
 
 
-def _whose(principal: Principal, operation_id: str, target: Target) -> str:
-    rotates = operation_id == "epoch.rotate" and Role.OFFICER in principal.roles
-    if rotates and target.reason != RotationReason.SUSPICION:
-        return "officers rotate for suspicion only: --reason suspicion"
+def _forbidden(principal: Principal, operation_id: str, target: Target) -> Forbidden:
+    """Return the refusal, with a hint at whose operation it is."""
     operation = OPERATIONS.get(operation_id)
-    roles = ", ".join(sorted(operation.roles)) if operation else ""
-    whose = f"it is for the role {roles}, within its space and its duties" if roles else ""
-    return f"{whose}; conclave policy explain tells people why".removeprefix("; ")
+    roles = tuple(sorted(operation.roles)) if operation else ()
+    rotates = operation_id == "epoch.rotate" and Role.OFFICER in principal.roles
+    hint = "conclave policy explain tells people why"
+    if rotates and target.reason != RotationReason.SUSPICION:
+        hint = "officers rotate for suspicion only: --reason suspicion"
+    elif roles:
+        hint = (
+            "it is for the role {roles}, within its space and its duties; conclave policy explain "
+            "tells people why"
+        )
+    about = {"operation": operation_id, "roles": roles}
+    return Forbidden("{operation} is not permitted", hint=hint, about=about)

@@ -42,8 +42,9 @@ def translate(error: Exception) -> ConclaveError:
     if primary_code(error) in _DAMAGED:
         return IntegrityFailure("the database file is damaged")
     return StoreUnavailable(
-        f"the database does not work: {error}",
+        "the database does not work: {error}",
         hint="mend disk and file; writing resumes by itself",
+        about={"error": error},
     )
 
 

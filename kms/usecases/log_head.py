@@ -103,8 +103,9 @@ async def prove(services: Services, call: Call, seq: int) -> Proved:
     steps = tuple(Step(left, one, node) for one, (left, node) in zip(path, above, strict=True))
     if (steps[-1].node if steps else leaf_hash(body)) != root:
         raise IntegrityFailure(
-            f"entry {seq} of the log is not the one that was signed",
+            "entry {number} of the log is not the one that was signed",
             hint="seal the box, keep its disks, and verify an exported bundle offline",
+            about={"number": seq},
         )
     return Proved(_exact(body, seq), body, leaf_hash(body), size, root, steps, signed)
 
@@ -113,7 +114,9 @@ def _exact(body: bytes, seq: int) -> Leaf:
     try:
         return decode_exact_leaf(body)
     except InvalidInput as error:
-        raise IntegrityFailure(f"entry {seq} of the log is none") from error
+        raise IntegrityFailure(
+            "entry {number} of the log is none", about={"number": seq}
+        ) from error
 
 
 def _written(store: Store, size: int) -> str:

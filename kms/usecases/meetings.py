@@ -191,7 +191,8 @@ async def permitted(
     states = OPERATIONS[call.operation].states
     if states and record.state not in states:
         raise StateNotAllowed(
-            f"{call.operation} is not possible while the meeting is {record.state}"
+            "{operation} is not possible while the meeting is {state}",
+            about={"operation": call.operation, "state": record.state},
         )
     return record, version
 

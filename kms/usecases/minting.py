@@ -97,7 +97,11 @@ async def _log_failure(
 async def _check_in_service(services: Services, space: SpaceName) -> None:
     record = await services.cache.space(space)
     if record.sealed:
-        raise Sealed(f"the space {space} is sealed", hint="people unseal it by the ceremony unseal")
+        raise Sealed(
+            "the space {space} is sealed",
+            hint="people unseal it by the ceremony unseal",
+            about={"space": space},
+        )
     if record.retired:
         raise StateNotAllowed("the space is retired", hint="open meetings in another space")
 

@@ -60,7 +60,7 @@ class Seals:
         if BOX in self.spaces:
             raise Sealed("the whole box is sealed", hint=_HINT)
         if space in self.spaces:
-            raise Sealed(f"the space {space} is sealed", hint=_HINT)
+            raise Sealed("the space {space} is sealed", hint=_HINT, about={"space": space})
 
     def check_row(self, row: Row) -> None:
         """Raise Sealed for a space's row while it is sealed; the site's own rows, such as that of

@@ -23,5 +23,5 @@ def chosen_flag(visit: Visit, name: str) -> bool:
     """Return whether a box was ticked; raise InvalidInput."""
     text = visit.query(name)
     if text not in {"", "1"}:
-        raise InvalidInput(f"{name} is 1 or is left out")
+        raise InvalidInput("{field} is 1 or is left out", about={"field": name})
     return bool(text)

@@ -32,13 +32,12 @@ def environment() -> Environment:
     made.globals["icon"] = words.icon
     filters = (
         words.word, words.moment, words.machine, words.duration, words.short, words.count,
-        words.hexadecimal,
+        words.hexadecimal, words.advice, words.said,
     )  # fmt: skip
     made.filters.update({one.__name__: one for one in filters})
     made.filters["many"] = len
     made.filters["display"] = display
     made.filters["called"] = called
-    made.filters["said"] = words.said
     made.filters["reason"] = reason
     for name in made.list_templates():  # at start, so that a fault in one shows then, not to people
         made.get_template(name)

@@ -103,7 +103,7 @@ class Visit:
         """Return a field of the query that is a number from 0; raise InvalidInput."""
         text = self.query(name)
         if text and not _NUMBER.fullmatch(text):
-            raise InvalidInput(f"{name} is a number from 0")
+            raise InvalidInput("{field} is a number from 0", about={"field": name})
         return int(text) if text else default
 
     def form(self, name: str, default: str = "") -> str:
@@ -193,5 +193,5 @@ def _fields(raw: bytes) -> Fields:
 def _one(fields: Fields, name: str, default: str) -> str:
     values = [value for key, value in fields if key == name]
     if len(values) > 1:
-        raise InvalidInput(f"{name} is given twice")
+        raise InvalidInput("{field} is given twice", about={"field": name})
     return values[0] if values else default

@@ -130,6 +130,11 @@ def count(value: float) -> str:
     return f"{value:,}"
 
 
+def advice(error: ConclaveError) -> str:
+    """Return what an error tells people to do next, in the present language."""
+    return fill(error.next, error.about)
+
+
 def said(error: ConclaveError) -> str:
     """Return what an error says in the present language, as commands do."""
     if type(error) is ConclaveError:  # what failed is the log's business

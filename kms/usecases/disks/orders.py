@@ -174,7 +174,7 @@ async def report(
 
 def _check_same(known: DiskOrder, told: DiskOrder) -> None:
     if (known.state, known.code) != (told.state, told.code):
-        raise StateNotAllowed(f"the order is {known.state}")
+        raise StateNotAllowed("the order is {state}", about={"state": known.state})
 
 
 async def _kept(services: Services, call: Call, told: DiskOrder) -> DiskOrder:

@@ -74,8 +74,9 @@ def _check_none_open(services: Services, kind: OrderKind, serial: str) -> None:
     for one in open_orders(services, serial):
         if one.kind is kind or (kind not in STOPPING and one.kind not in STOPPING):
             raise StateNotAllowed(
-                f"the order {one.kind} is not over yet: {one.order}",
+                "the order {kind} is not over yet: {order}",
                 hint="conclave disk orders shows how far it is",
+                about={"kind": one.kind, "order": one.order},
             )
 
 

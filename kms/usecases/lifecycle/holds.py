@@ -74,8 +74,9 @@ async def check_no_hold(services: Services, space: SpaceName, meeting: MeetingId
     for hold in await _holds(services, space):
         if hold.covers(meeting):
             raise OnHold(
-                f"the legal hold {hold.hold} forbids it: {hold.reason}",
+                "the legal hold {hold} forbids it: {reason}",
                 hint="a hold is lifted by an approved request (hold.lift)",
+                about={"hold": hold.hold, "reason": hold.reason},
             )
 
 

@@ -115,8 +115,9 @@ def _check_none_waits(services: Services, person: str, purpose: Purpose) -> None
     waiting = [one for one in own if not one.admission]
     if purpose is Purpose.APPROVAL and waiting:
         raise StateNotAllowed(
-            f"the approval passkey of number {waiting[0].leaf} waits for its admission",
+            "the approval passkey of number {number} waits for its admission",
             hint="admit it, or revoke it if it is not yours",
+            about={"number": waiting[0].leaf},
         )
 
 

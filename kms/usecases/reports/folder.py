@@ -52,7 +52,10 @@ class ReportFolder:
                 shutil.rmtree(old, ignore_errors=True)
             folder.mkdir(mode=0o700)
         except OSError as error:
-            raise StoreUnavailable(f"{folder} cannot be made: {error.strerror}") from error
+            raise StoreUnavailable(
+                "{folder} cannot be made: {error}",
+                about={"folder": folder, "error": error.strerror},
+            ) from error
         return folder
 
     def finish(self, report: str, files: dict[str, bytes]) -> Kept:
@@ -63,7 +66,9 @@ class ReportFolder:
                 _write(folder / name, data)
             _sync(folder)
         except OSError as error:
-            raise StoreUnavailable(f"the report cannot be written: {error.strerror}") from error
+            raise StoreUnavailable(
+                "the report cannot be written: {error}", about={"error": error.strerror}
+            ) from error
         return self._read(folder, report)
 
     def keep(self, report: str) -> None:
@@ -72,7 +77,9 @@ class ReportFolder:
             self._draft(report).rename(self._root / report)
             _sync(self._root)
         except OSError as error:
-            raise StoreUnavailable(f"the report cannot be kept: {error.strerror}") from error
+            raise StoreUnavailable(
+                "the report cannot be kept: {error}", about={"error": error.strerror}
+            ) from error
 
     def drop(self, report: str) -> None:
         """Remove a draft that came to nothing."""

@@ -77,4 +77,4 @@ def _check_some(services: Services, workers: dict[str, str]) -> None:
     if states == {Sealed.code}:
         raise Sealed("every space is sealed", hint="people unseal it by the ceremony unseal")
     down = sorted(label for label in labels if workers.get(label, READY) != READY)
-    raise Unavailable(f"HSM workers are down: {', '.join(down)}")
+    raise Unavailable("HSM workers are down: {tokens}", about={"tokens": tuple(down)})
