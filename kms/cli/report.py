@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kms.cli.inputs import read_root
-from kms.cli.output import Column, yes_no
+from kms.cli.output import Column
 from kms.cli.register import Group, register
 from kms.cli.session import Session
 from kms.i18n import _, language
@@ -33,12 +33,6 @@ _WRITTEN = (
     Column("Evidence bundle", "bundle"),
 )
 _FIGURES = (Column("Figure", "id"), Column("Counts", "counted"), Column("Value", "shown"))
-_CHECKS = (
-    Column("Check", "check"),
-    Column("Holds", "holds", yes_no),
-    Column("Looked at", "looked_at"),
-    Column("What is wrong", "problems"),
-)
 Period = Annotated[
     str,
     typer.Option(help="Such as last-quarter, this-month, 2026-Q3 or 2026-07-01..2026-09-30."),
@@ -142,34 +136,28 @@ def verify(
 ) -> None:
     """Verify a report offline: signatures, digests, and every figure from the evidence anew."""
     from kms.cli.report_check import checked  # noqa: PLC0415 -- heavy
+    from kms.reports.verdict import document, to_text  # noqa: PLC0415 -- heavy
     from kms.reports.verification import raise_if_failed  # noqa: PLC0415 -- heavy
 
     told = statement or report.with_suffix(".jws")
     with session.output.progress(_("Leaves and figures verified:")) as progress:
-        found = checked(report, bundle, told, pdf, read_root(site_root), progress)
-    rows = [
-        {
-            "check": one.check.value,
-            "holds": not one.problems,
-            "looked_at": one.looked_at,
-            "problems": "; ".join(one.problems),
-        }
-        for one in found
-    ]
-    session.output.table({"checks": rows}, rows, _CHECKS)
+        content, found = checked(report, bundle, told, pdf, read_root(site_root), progress)
+    session.output.document(document(content, found), to_text(content, found))
     raise_if_failed(found)
 
 
 def _export(session: Session, client: "Client", made: "ReportOut", out: Path, request: str) -> None:
     """Write PDF, figures, statement and bundle; raise AlreadyExists before anything is asked."""
+    wanted = language().value
     names = {
-        kind: out / f"conclave-report-{_named(made)}{end}"
+        kind: out / f"{made.name}{end}"
         for kind, end in (
-            ("paper", ".pdf"), ("figures", ".json"), ("statement", ".jws"), ("bundle", ".db"),
+            ("paper", f"-{wanted}.pdf"), ("figures", f"-{wanted}.json"),
+            ("statement", f"-{wanted}.jws"), ("bundle", ".db"),
         )
     }  # fmt: skip
     _check_free(names.values())
-    found = client.export_report(made.report, language().value, request or None)
+    found = client.export_report(made.report, wanted, request or None)
     _write(names["paper"], base64.b64decode(found.paper))
     _write(names["figures"], found.figures.encode())
     _write(names["statement"], f"{found.statement}\n".encode())
@@ -201,11 +189,6 @@ def _write(path: Path, data: bytes) -> None:
     with path.open("xb") as file:
         path.chmod(0o600)
         file.write(data)
-
-
-def _named(made: "ReportOut") -> str:
-    """Return the period and the report's last characters, for names of files."""
-    return f"{made.since[:10]}-{made.until[:10]}-{made.report[-8:]}"
 
 
 def _shown(rows: list[list[Any]]) -> str:

@@ -11,6 +11,7 @@ from kms.audit.checks import Tally
 from kms.audit.proofs import read_key_list
 from kms.audit.verify import verify_bundle
 from kms.cli.inputs import read_text
+from kms.reports.content import Content, decode
 from kms.reports.verification import Checked, Files, verify
 from kms.statements.canonical import b64u, digest
 
@@ -22,9 +23,9 @@ def checked(
     paper: Path | None,
     root: ec.EllipticCurvePublicKey,
     progress: Callable[[int], None],
-) -> tuple[Checked, ...]:
-    """Return what came of every check; raise VerificationFailed for files that cannot be read as
-    what they should be.
+) -> tuple[Content, tuple[Checked, ...]]:
+    """Return the report and what came of every check; raise VerificationFailed for files that cannot
+    be read as what they should be.
     """
     files = Files(
         figures=report.read_bytes(),
@@ -36,7 +37,7 @@ def checked(
     with Bundle(bundle) as opened:
         opened.check_schema()
         keys = read_key_list(opened, root, Tally())
-    return verify(bundle, files, keys, audited, progress)
+    return decode(files.figures), verify(bundle, files, keys, audited, progress)
 
 
 def _digest(path: Path) -> str:

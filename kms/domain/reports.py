@@ -54,6 +54,15 @@ class Period:
         return _leaf_time(self.since), _leaf_time(self.until)
 
 
+def file_name(report: str, period: Period, offset: int) -> str:
+    """Return how files of a report are named, language and ending aside: its first and last day in
+    the site's time, ``offset`` minutes ahead of UTC, and the last 8 characters of its id.
+    """
+    ends = (period.since, period.until - 1)
+    first, last = (f"{datetime.fromtimestamp(end, zone_of(offset)):%Y-%m-%d}" for end in ends)
+    return f"conclave-report-{first}-{last}-{report[-8:]}"
+
+
 def parse_report(text: str) -> str:
     """Return a report's UUIDv7 in canonical form; raise InvalidInput."""
     try:

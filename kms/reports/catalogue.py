@@ -51,7 +51,9 @@ class Figure(Section, frozen=True):
 
     @property
     def query(self) -> str:
-        """The query that yields the figure; it takes ``:since`` and ``:until``."""
+        """The query that yields the figure; it takes ``:since``, ``:until`` and, for days
+        of the site, ``:ahead`` (figures.ahead).
+        """
         made = f"SELECT {self.select} FROM {self._leaves} {self.tail}"  # noqa: S608 -- from a file of ours
         return " ".join((self.sql or made).split())
 

@@ -11,7 +11,7 @@ from kms.domain.reports import Period
 from kms.errors import InvalidInput, VerificationFailed
 from kms.reports.catalogue import Clause, clauses, figures, meets
 from kms.reports.figures import Rows, opened
-from kms.reports.masking import mask_name, mask_rows
+from kms.reports.masking import Names
 from kms.statements.canonical import decode_record, encode_record
 
 FORMAT = "conclave-report-1"
@@ -73,13 +73,13 @@ class Content:
 
 
 def work_out(
-    bundle: Path, period: Period, progress: Callable[[int], None]
+    bundle: Path, period: Period, offset: int, progress: Callable[[int], None]
 ) -> tuple[FigureOut, ...]:
-    """Return every figure of a period; ``progress`` hears how many are done. Raise
-    VerificationFailed for a file that is no bundle.
+    """Return every figure of a period, whose days are ``offset`` minutes ahead of UTC; ``progress``
+    hears how many are done. Raise VerificationFailed for a file that is no bundle.
     """
     found: list[FigureOut] = []
-    with opened(bundle, period) as evidence:
+    with opened(bundle, period, offset) as evidence:
         for name, figure in figures().items():
             worked = evidence.work_out(figure.query, figure.sources)
             found.append(
@@ -115,12 +115,14 @@ def _result(clause: Clause, rows: dict[str, Rows]) -> str:
 
 def masked(content: Content) -> Content:
     """Return a report whose people, callers and meetings cannot be told from it."""
-    known = figures()
-    shown = tuple(
-        replace(one, rows=mask_rows(known[one.id], one.rows)) if one.id in known else one
-        for one in content.figures
-    )
-    return replace(content, maker=mask_name(content.maker), masked=True, figures=shown)
+    names = Names()
+    shown = mask_figures(content.figures, names)
+    return replace(content, maker=names.mask(content.maker), masked=True, figures=shown)
+
+
+def mask_figures(found: tuple[FigureOut, ...], names: Names) -> tuple[FigureOut, ...]:
+    """Return figures of this version without the names in them."""
+    return tuple(replace(one, rows=names.rows(figures()[one.id], one.rows)) for one in found)
 
 
 def encode(content: Content) -> bytes:

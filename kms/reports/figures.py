@@ -43,9 +43,10 @@ class Worked:
 class Evidence:
     """A bundle whose figures are worked out for one period; see ``opened``."""
 
-    def __init__(self, connection: sqlite3.Connection, period: Period) -> None:
+    def __init__(self, connection: sqlite3.Connection, period: Period, offset: int) -> None:
         self._connection = connection
-        self._bounds = dict(zip(("since", "until"), period.bounds, strict=True))
+        self._bound = dict(zip(("since", "until"), period.bounds, strict=True))
+        self._bound["ahead"] = ahead(offset)
 
     def work_out(self, query: str, sources: str) -> Worked:
         """Return a figure by its two queries; raise VerificationFailed for one that cannot be."""
@@ -69,14 +70,22 @@ class Evidence:
 
         self._connection.set_progress_handler(tired, 1_000_000)
         try:
-            yield from self._connection.execute(query, self._bounds)
+            yield from self._connection.execute(query, self._bound)
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise VerificationFailed(f"a figure cannot be worked out: {error}") from error
 
 
+def ahead(offset: int) -> str:
+    """Return what ``:ahead`` stands for in queries: SQLite's modifier that makes UTC the site's
+    time.
+    """
+    return f"{offset:+d} minutes"
+
+
 @contextmanager
-def opened(bundle: Path, period: Period) -> Iterator[Evidence]:
-    """Open a bundle; raise VerificationFailed.
+def opened(bundle: Path, period: Period, offset: int) -> Iterator[Evidence]:
+    """Open a bundle, whose days are those of a time ``offset`` minutes ahead of UTC; raise
+    VerificationFailed.
 
     The view ``log`` is worked out once, so that a hundred queries need not do it a hundred times.
     """
@@ -87,7 +96,7 @@ def opened(bundle: Path, period: Period) -> Iterator[Evidence]:
         raise VerificationFailed("the bundle cannot be opened") from error
     try:
         _prepare(connection)
-        yield Evidence(connection, period)
+        yield Evidence(connection, period, offset)
     except sqlite3.Error as error:
         raise VerificationFailed("the bundle is not a readable SQLite file") from error
     finally:

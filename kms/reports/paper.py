@@ -3,14 +3,16 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from kms.documents.report import render_report
 from kms.domain.reports import Period
 from kms.reports.catalogue import Clause, Figure, clauses, figures, parts
 from kms.reports.content import Content, FigureOut
+from kms.reports.figures import ahead
 from kms.reports.wording import cell, chosen, days, moment, say
+from kms.site_time import zone_of
 
 _SHOWN = 60
 """Rows of a table that are printed; the others are in report.json."""
@@ -173,8 +175,9 @@ def _bars(content: Content, figure: Figure, told: FigureOut) -> Iterator[dict[st
             yield {"label": label, "value": row[-1]}
         return
     counts = {str(row[0]): int(row[1]) for row in told.rows}
-    ends = Period(content.since, content.until - 1).bounds
-    first, last = (date.fromisoformat(end[:10]) for end in ends)
+    zone = zone_of(content.offset)
+    ends = (content.since, content.until - 1)
+    first, last = (datetime.fromtimestamp(end, zone).date() for end in ends)
     step = -(-((last - first).days + 1) // _BARS)
     for start in range(0, (last - first).days + 1, step):
         group = [str(first + timedelta(days=start + extra)) for extra in range(step)]
@@ -203,4 +206,4 @@ def _source(content: Content, name: str, numbers: dict[str, str]) -> dict[str, s
 
 def _appendix_note(content: Content) -> str:
     since, until = Period(content.since, content.until).bounds
-    return say("appendix_note", since=since, until=until)
+    return say("appendix_note", since=since, until=until, ahead=ahead(content.offset))

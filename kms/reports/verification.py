@@ -1,7 +1,7 @@
 """Checks a report offline: statement, digests, and every figure worked out again from the bundle.
 
 That the bundle itself holds is the audit verifier's business (kms/audit/verify.py), which goes
-first. Queries are those that the report names: the statement says that the site's service put them.
+first. Queries are this version's own: a report that names others does not hold.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from kms.audit.checks import Verdict
 from kms.audit.report import Report
 from kms.domain.reports import Period
 from kms.errors import VerificationFailed
+from kms.i18n import _
 from kms.reports.catalogue import figures
-from kms.reports.content import Content, FigureOut, decode, judge
-from kms.reports.figures import opened
-from kms.reports.masking import mask_rows
+from kms.reports.content import Content, decode, judge, mask_figures, work_out
+from kms.reports.masking import Names
 from kms.statements.canonical import b64u, digest
 from kms.statements.keylist import KeyList
 from kms.statements.report import ReportStatement, verify_report
@@ -69,7 +69,7 @@ def verify(
             ReportCheck.FIGURES, len(content.figures), tuple(_figures(path, content, progress))
         ),
         Checked(ReportCheck.CLAUSES, len(content.clauses), tuple(_clauses(content))),
-        Checked(ReportCheck.PAPER, bool(files.paper), tuple(_paper(told, files))),
+        Checked(ReportCheck.PAPER, int(bool(files.paper)), tuple(_paper(told, files))),
     )
 
 
@@ -81,70 +81,55 @@ def raise_if_failed(found: tuple[Checked, ...]) -> None:
 
 
 def _bundle(audited: Report) -> tuple[str, ...]:
-    return ("the evidence bundle does not hold",) if audited.verdict is Verdict.FAIL else ()
+    return (_("see conclave audit verify"),) if audited.verdict is Verdict.FAIL else ()
 
 
 def _statement(told: ReportStatement, content: Content, audited: Report) -> list[str]:
     """Return where statement, figures and bundle are about different things."""
     same: dict[str, set[object]] = {
-        "the site": {told.iss, content.site, audited.site},
-        "the report": {told.report, content.report},
-        "the period": {(told.since, told.until), (content.since, content.until)},
-        "the size of the log": {told.size, content.size, audited.leaves},
-        "the root of the log": {told.root, content.root, b64u(bytes.fromhex(audited.root))},
-        "whether names are masked": {not told.request, content.masked},
+        _("the site"): {told.iss, content.site, audited.site},
+        _("the report"): {told.report, content.report},
+        _("the period"): {(told.since, told.until), (content.since, content.until)},
+        _("the size of the log"): {told.size, content.size, audited.leaves},
+        _("the root of the log"): {told.root, content.root, b64u(bytes.fromhex(audited.root))},
+        _("whether names are masked"): {not told.request, content.masked},
     }
-    return [f"{name} differs" for name, values in same.items() if len(values) > 1]
+    told_apart = _("{name} differs")
+    return [told_apart.format(name=name) for name, values in same.items() if len(values) > 1]
 
 
 def _digests(told: ReportStatement, files: Files) -> list[str]:
     pairs = {
-        "the bundle": (told.bundle, files.bundle),
-        "the figures": (told.figures, digest(files.figures)),
+        _("the bundle"): (told.bundle, files.bundle),
+        _("the figures"): (told.figures, digest(files.figures)),
     }
-    return [f"{name} is not what was signed" for name, (a, b) in pairs.items() if a != b]
+    other = _("{name}: not what was signed")
+    return [other.format(name=name) for name, (a, b) in pairs.items() if a != b]
 
 
 def _figures(path: Path, content: Content, progress: Callable[[int], None]) -> list[str]:
     """Return which figures come out otherwise, and which this version does not know."""
-    wrong = [f"{name}: it is missing" for name in figures() if not _has(content, name)]
-    with opened(path, Period(content.since, content.until)) as evidence:
-        for count, one in enumerate(content.figures, 1):
-            known = figures().get(one.id)
-            if known is None or (known.query, known.sources) != (one.query, one.sources):
-                wrong.append(f"{one.id}: another version asks otherwise")
-                continue
-            worked = evidence.work_out(one.query, one.sources)
-            rows = mask_rows(known, worked.rows) if content.masked else worked.rows
-            again = FigureOut(
-                id=one.id,
-                query=one.query,
-                rows=rows,
-                more=worked.more,
-                counted=worked.counted,
-                first=worked.first,
-                last=worked.last,
-                sources=one.sources,
-                evidence=worked.evidence,
-            )
-            if again != one:
-                wrong.append(f"{one.id}: the bundle gives something else")
-            progress(count)
+    found = work_out(path, Period(content.since, content.until), content.offset, progress)
+    again = {one.id: one for one in (mask_figures(found, Names()) if content.masked else found)}
+    told = {one.id for one in content.figures}
+    wrong = [_("{name}: it is missing").format(name=name) for name in again if name not in told]
+    for one in content.figures:
+        known = again.get(one.id)
+        if known is None or (known.query, known.sources) != (one.query, one.sources):
+            wrong.append(_("{name}: another version asks otherwise").format(name=one.id))
+        elif known != one:
+            wrong.append(_("{name}: the bundle gives something else").format(name=one.id))
     return wrong
-
-
-def _has(content: Content, name: str) -> bool:
-    return any(one.id == name for one in content.figures)
 
 
 def _clauses(content: Content) -> list[str]:
     known = {one.id for one in content.figures} >= set(figures())
     if not known or judge(content.figures) != content.clauses:
-        return ["the clauses do not come to what the report says"]
+        return [_("the clauses do not come to what the report says")]
     return []
 
 
 def _paper(told: ReportStatement, files: Files) -> list[str]:
     if files.paper and files.paper != told.paper:
-        return ["the PDF is not the one that was signed"]
+        return [_("it is another one")]
     return []

@@ -8,6 +8,7 @@ from kms.wire.base import Count, Jws, Meeting, Recipient, Text, Time, Wire
 
 Figures = Annotated[str, StringConstraints(max_length=64 << 20)]
 Paper = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]*={0,2}$", max_length=128 << 20)]
+FileName = Annotated[str, StringConstraints(pattern=r"^conclave-report-[0-9a-f-]{1,48}$")]
 Part = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]*={0,2}$", max_length=8 << 20)]
 PART_BYTES = 4 << 20
 """How much of a bundle one answer holds at most."""
@@ -27,9 +28,12 @@ class ExportReport(Wire):
 
 
 class ReportOut(Wire):
-    """A report and the statement about it; digests in base64url."""
+    """A report and the statement about it; digests in base64url. ``name`` is how its files are
+    named, language and ending aside.
+    """
 
     report: Meeting
+    name: FileName
     since: Time
     until: Time
     made: Time

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from kms.domain.reports import Period, parse_report, period_of
+from kms.domain.reports import Period, file_name, parse_report, period_of
 from kms.errors import InvalidInput
 
 NOW = int(datetime(2026, 11, 22, 16, 30, tzinfo=UTC).timestamp())
@@ -56,6 +56,15 @@ def test_what_is_no_period_is_refused(name: str) -> None:
 
 def test_bounds_are_spelled_as_leaves_spell_times() -> None:
     assert Period(0, 1).bounds == ("1970-01-01T00:00:00.000000Z", "1970-01-01T00:00:01.000000Z")
+
+
+def test_files_are_named_by_the_sites_own_days() -> None:
+    report = "0192f0c8-7e3a-7bbb-8c3d-2f1a5b6c7d8e"
+    quarter = period_of("2026-Q3", NOW, 480)
+    assert file_name(report, quarter, 480) == "conclave-report-2026-07-01-2026-09-30-5b6c7d8e"
+    so_far = period_of("this-month", NOW, 480)
+    assert file_name(report, so_far, 480) == "conclave-report-2026-11-01-2026-11-23-5b6c7d8e"
+    assert file_name(report, so_far, 0) == "conclave-report-2026-10-31-2026-11-22-5b6c7d8e"
 
 
 def test_a_report_is_named_by_a_uuid() -> None:

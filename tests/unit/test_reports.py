@@ -5,6 +5,7 @@ import re
 import subprocess
 from collections import Counter
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,11 @@ from kms.i18n import Language, speak
 from kms.reports.catalogue import clauses, figures, meets, parts
 from kms.reports.content import FORMAT, Content, decode, encode, judge, masked, work_out
 from kms.reports.figures import opened
-from kms.reports.masking import mask_name, shorten
-from kms.reports.paper import Mark, pdf
-from kms.reports.verification import Files, ReportCheck, verify
+from kms.reports.masking import Names, shorten
+from kms.reports.paper import Mark, paper_data, pdf
+from kms.reports.verdict import document, to_text
+from kms.reports.verification import Checked, Files, ReportCheck, verify
+from kms.site_time import zone_of
 from kms.statements import jws
 from kms.statements.canonical import b64u, digest
 from kms.statements.keylist import verify_keylist
@@ -29,10 +32,11 @@ from kms.usecases.reports.folder import FULL, MASKED, Kept, read_content
 from tests.fixtures.evidence import Site
 from tests.fixtures.reported import AUDITOR, PERIOD, REPORT, busy_site
 
+OFFSET = 480
 MINTS = {"meeting.open", "roster.change", "epoch.rotate"}
 SECRETS = (
     "ou-yang-nurse", "wang-security", "zhao-auditor", "Zhao-Auditor",
-    "Li-Security", "server:meet-1", "01930000-0000-7000-8000-000000000001", "case 7788",
+    "Li-Security", "01930000-0000-7000-8000-000000000001", "case 7788",
 )  # fmt: skip
 
 
@@ -43,10 +47,10 @@ class Made:
         self.site = busy_site()
         self.bundle = self.site.write(folder / "evidence.db")
         self.audited = verify_bundle(self.bundle, self.site.root_key.public_key())
-        found = work_out(self.bundle, PERIOD, lambda _count: None)
+        found = work_out(self.bundle, PERIOD, OFFSET, lambda _count: None)
         self.content = Content(
             format=FORMAT, site=self.site.site, report=REPORT, maker=AUDITOR,
-            since=PERIOD.since, until=PERIOD.until, made=PERIOD.until + 60, offset=480,
+            since=PERIOD.since, until=PERIOD.until, made=PERIOD.until + 60, offset=OFFSET,
             size=self.audited.leaves, root=b64u(bytes.fromhex(self.audited.root)),
             bundle=digest(self.bundle.read_bytes()), masked=False, figures=found,
             clauses=judge(found),
@@ -101,15 +105,30 @@ def test_evidence_is_the_digest_of_the_leaves_that_are_counted(made: Made) -> No
 
 def test_only_the_period_is_counted(made: Made) -> None:
     later = Period(PERIOD.until, PERIOD.until + 60)
-    found = {one.id: one for one in work_out(made.bundle, later, lambda _count: None)}
+    found = {one.id: one for one in work_out(made.bundle, later, OFFSET, lambda _count: None)}
     assert found["log.leaves"].rows == [[0]]
     assert found["epochs.made"].rows == []
     assert found["escrow.generations"].rows == [[1]]  # what there is at the end began before
 
 
+@pytest.mark.parametrize("offset", [480, 0, -720])
+def test_days_are_those_of_the_sites_time(made: Made, offset: int) -> None:
+    zone = zone_of(offset)
+    minted = [datetime.fromisoformat(one["time"]) for one in succeeded(made, *MINTS)]
+    days = Counter(f"{one.astimezone(zone):%Y-%m-%d}" for one in minted)
+    found = {one.id: one for one in work_out(made.bundle, PERIOD, offset, lambda _count: None)}
+    assert dict(map(tuple, found["rotation.days"].rows)) == days
+    told = replace(made.content, offset=offset, figures=tuple(found.values()))
+    bars = next(
+        figure["bars"] for section in paper_data(told, Mark("a", 1))["sections"]
+        for figure in section["figures"] if figure["title"].startswith("每日生成")
+    )  # fmt: skip
+    assert sum(bar["value"] for bar in bars) == days.total()
+
+
 def test_a_query_can_neither_write_nor_reach_another_file(made: Made, tmp_path: Path) -> None:
     other = tmp_path / "other.db"
-    with opened(made.bundle, PERIOD) as evidence:
+    with opened(made.bundle, PERIOD, OFFSET) as evidence:
         for query in (
             "DELETE FROM temp.log", "CREATE TABLE x (a)", f"ATTACH '{other}' AS other",
             "PRAGMA query_only = OFF", "SELECT load_extension('x')",
@@ -153,12 +172,25 @@ def test_trouble_is_to_be_explained(made: Made) -> None:
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
-        ("王芳", "王***"), ("ou-yang-nurse", "o***"), ("li, wang", "l***, w***"),
-        ("service", "service"), ("ceremony/c-1", "ceremony/c-1"), ("", ""),
+        ("王芳", "王***1"), ("ou-yang-nurse", "o***1"), ("li, wang, li", "l***1, w***2, l***1"),
+        ("service", "service"), ("ceremony/c-1", "ceremony/c-1"), ("server:ms-1", "server:ms-1"),
+        ("", ""),
     ],
 )  # fmt: skip
 def test_a_name_keeps_its_first_character(name: str, shown: str) -> None:
-    assert mask_name(name) == shown
+    assert Names().mask(name) == shown
+
+
+def test_masked_rows_are_told_apart_and_one_person_is_one_throughout(made: Made) -> None:
+    shown = masked(made.content)
+    for full, hidden in zip(made.content.figures, shown.figures, strict=True):
+        people = [at for at, one in enumerate(figures()[full.id].columns) if one.kind == "person"]
+        for at in people:
+            names = [row[at] for row in full.rows]
+            assert len(set(names)) == len({row[at] for row in hidden.rows}), full.id
+    makers = [row[2] for row in shown.figure("reports.events").rows]
+    assert set(makers) == {shown.maker}
+    assert [row[0] for row in shown.figure("envelopes.callers").rows] == ["server:meet-1"] * 2
 
 
 def test_a_masked_report_tells_nobodys_name_and_no_meeting(made: Made) -> None:
@@ -246,7 +278,10 @@ def test_what_is_exported_is_what_was_made(made: Made, tmp_path: Path) -> None:
     found = kept(made, tmp_path)
     assert read_content(found, full=False) == (masked(made.content), encode(masked(made.content)))
     assert read_content(found, full=True) == (made.content, encode(made.content))
-    other = replace(made.content, maker="zhang-nobody")  # masked, it is the same
+    held = made.content.figure("holds.events")
+    lied = replace(held, rows=[[*row[:-1], "no court at all"] for row in held.rows])
+    told = tuple(lied if one is held else one for one in made.content.figures)
+    other = replace(made.content, figures=told)  # masked, it is the same
     assert masked(other) == masked(made.content)
     (tmp_path / FULL).write_bytes(encode(other))
     with pytest.raises(IntegrityFailure, match="not the one"):
@@ -284,16 +319,36 @@ def signed(made: Made, content: Content, **changes: object) -> tuple[Files, Site
     return Files(data, token, content.bundle), site
 
 
-def failing(made: Made, content: Content, **changes: object) -> set[ReportCheck]:
+def checks(made: Made, content: Content, **changes: object) -> tuple[Checked, ...]:
     files, site = signed(made, content, **changes)
     keys = verify_keylist(site.key_list(), site.root_key.public_key())
-    found = verify(made.bundle, files, keys, made.audited, lambda _count: None)
-    return {one.check for one in found if one.problems}
+    return verify(made.bundle, files, keys, made.audited, lambda _count: None)
+
+
+def failing(made: Made, content: Content, **changes: object) -> set[ReportCheck]:
+    return {one.check for one in checks(made, content, **changes) if one.problems}
 
 
 def test_an_honest_report_holds(made: Made) -> None:
     assert failing(made, masked(made.content)) == set()
     assert decode(encode(made.content)) == made.content
+
+
+def test_the_verdict_is_told_in_words(made: Made) -> None:
+    speak(Language.EN)
+    try:
+        found = checks(made, masked(made.content), bundle=digest(b"other"))
+        text, told = to_text(made.content, found), document(made.content, found)
+        fine = to_text(made.content, checks(made, masked(made.content)))
+    finally:
+        speak(Language.ZH)
+    assert "RV-03 [fails] Bundle and figures are those that the HSM signed for (2 files)" in text
+    assert "the bundle: not what was signed" in text
+    assert "Do not rely on this report" in text
+    assert "RV-06 [not looked at]" in text
+    assert told["verdict"] == "fail"
+    assert [one["check"] for one in told["checks"] if not one["holds"]] == ["RV-03"]
+    assert "Conclusion: it holds." in fine
 
 
 def test_a_figure_that_the_bundle_does_not_give_is_found(made: Made) -> None:
@@ -302,6 +357,7 @@ def test_a_figure_that_the_bundle_does_not_give_is_found(made: Made) -> None:
     assert ReportCheck.FIGURES in failing(made, replace(shown, figures=(lie, *shown.figures[1:])))
     other = replace(shown.figures[0], query="SELECT 57")
     assert ReportCheck.FIGURES in failing(made, replace(shown, figures=(other, *shown.figures[1:])))
+    assert failing(made, replace(shown, offset=-720)) == {ReportCheck.FIGURES}  # other days
     less = replace(shown, figures=shown.figures[1:])
     assert {ReportCheck.FIGURES, ReportCheck.CLAUSES} <= failing(made, less)
 

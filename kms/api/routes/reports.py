@@ -18,7 +18,8 @@ from kms.usecases.reports.exporting import (
     take_evidence,
 )
 from kms.usecases.reports.folder import BUNDLE, Kept
-from kms.usecases.reports.making import make_report, period_named
+from kms.usecases.reports.making import make_report, name_of, period_named
+from kms.usecases.services import Services
 from kms.wire.base import rfc3339
 from kms.wire.reports import (
     PART_BYTES,
@@ -56,13 +57,15 @@ def endpoints() -> tuple[Endpoint, ...]:
 async def _make(context: Context) -> Response:
     context.query()
     period = period_named(context.services, context.message(MakeReport).period)
-    return json_reply(_report(await make_report(context.services, context.call, period)))
+    made = await make_report(context.services, context.call, period)
+    return json_reply(_report(context.services, made))
 
 
 async def _list(context: Context) -> Response:
     context.query()
     found, altered = await list_reports(context.services, context.call)
-    return json_reply(ReportList(items=tuple(map(_report, found)), altered=tuple(altered)))
+    items = tuple(_report(context.services, one) for one in found)
+    return json_reply(ReportList(items=items, altered=tuple(altered)))
 
 
 async def _read(context: Context) -> Response:
@@ -112,10 +115,11 @@ def _part(path: Path, offset: int) -> tuple[bytes, int]:
         return file.read(PART_BYTES), path.stat().st_size
 
 
-def _report(kept: Kept) -> ReportOut:
+def _report(services: Services, kept: Kept) -> ReportOut:
     told = kept.told
     return ReportOut(
         report=told.report,
+        name=name_of(services, told),
         since=rfc3339(told.since),
         until=rfc3339(told.until),
         made=rfc3339(told.issued),

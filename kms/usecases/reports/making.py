@@ -12,12 +12,13 @@ from uuid_utils import uuid7
 
 from kms.audit.gathering import gather
 from kms.audit.leaf import Outcome, Phase, decode_leaf
-from kms.domain.reports import Period, period_of
+from kms.domain.reports import Period, file_name, period_of
 from kms.errors import IntegrityFailure, StateNotAllowed, Unavailable
 from kms.policy.authorizer import Target
 from kms.ports import ReportOrder, Unit
 from kms.reports.content import FORMAT, Content, encode, judge, masked, work_out
 from kms.statements.canonical import b64u, digest
+from kms.statements.report import ReportStatement
 from kms.usecases.reports.folder import (
     BUNDLE,
     FULL,
@@ -48,6 +49,12 @@ def period_named(services: Services, name: str) -> Period:
     """Return a period by its name, in the site's own time; raise InvalidInput."""
     offset = services.settings.site.utc_offset_minutes
     return period_of(name, services.seconds(), offset)
+
+
+def name_of(services: Services, told: ReportStatement) -> str:
+    """Return how a report's files are named (domain.reports.file_name)."""
+    offset = services.settings.site.utc_offset_minutes
+    return file_name(told.report, Period(told.since, told.until), offset)
 
 
 async def make_report(
@@ -125,7 +132,8 @@ def _put_together(services: Services, maker: str, making: _Making, progress: Pro
     stored, bundle = StoredEvidence(services.settings, services.store), making.path / BUNDLE
     held = gather(stored, stored.space_names(), services.key_list, bundle, progress)
     size = int(held["leaves"])
-    found = work_out(bundle, making.period, progress)
+    offset = services.settings.site.utc_offset_minutes
+    found = work_out(bundle, making.period, offset, progress)
     return Content(
         format=FORMAT,
         site=services.settings.site.id,
@@ -134,7 +142,7 @@ def _put_together(services: Services, maker: str, making: _Making, progress: Pro
         since=making.period.since,
         until=making.period.until,
         made=services.seconds(),
-        offset=services.settings.site.utc_offset_minutes,
+        offset=offset,
         size=size,
         root=b64u(services.store.root(size)),
         bundle=file_digest(bundle),
