@@ -195,15 +195,17 @@ def _leaf(facts: Facts) -> tuple[Evidence, ...]:
 
 def _key_reasons(facts: Facts) -> Iterator[Reason]:
     epoch = (Evidence(EvidenceKind.EPOCH, str(facts.epoch)),)
-    wanted = KeyState.DEACTIVATED if facts.closed else KeyState.ACTIVE
+    wanted, sound = KeyState.ACTIVE, ("The present key is active", "当前密钥使用中")
+    if facts.closed:
+        wanted, sound = KeyState.DEACTIVATED, ("The last key is out of use", "最后的密钥已停用")
     generations = tuple(Evidence(EvidenceKind.ESCROW, str(one)) for one in facts.escrow)
     grants = tuple(Evidence(EvidenceKind.GRANT, one) for one in facts.flagged)
     vault = (Evidence(EvidenceKind.VAULT, str(facts.vault)),)
     checks: Sequence[tuple[bool, tuple[str, str], tuple[str, str], tuple[Evidence, ...]]] = (
         (
             facts.state == wanted,
-            ("The present key is in the state it should be in", "当前密钥状态正常"),
-            (f"The present key is {facts.state}", f"当前密钥状态异常：{_STATES_ZH[facts.state]}"),
+            sound,
+            (f"The key is {facts.state}", f"密钥状态异常：{_STATES_ZH[facts.state]}"),
             epoch,
         ),
         (

@@ -12,11 +12,14 @@ from kms.web.visit import PAGE_ROWS, Visit
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A page of epochs, newest first; ``older`` and ``newest`` are links, empty if not needed."""
+    """A page of epochs, newest first; ``older`` and ``newest`` are links, empty if not needed.
+    ``used``: the latest that has been in use.
+    """
 
     epochs: tuple[Epoch, ...]
     older: str
     newest: str
+    used: int
 
 
 async def history_of(visit: Visit, view: MeetingView, here: str) -> History:
@@ -31,6 +34,7 @@ async def history_of(visit: Visit, view: MeetingView, here: str) -> History:
         tuple(reversed(epochs)),
         href(here, before=start) if start else "",
         here if end <= view.meeting.last_epoch else "",
+        view.meeting.current_epoch,
     )
 
 

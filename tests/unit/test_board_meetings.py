@@ -1,13 +1,16 @@
 """The board's pages about how meetings are protected, over a FAKE HSM."""
 
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 
-from kms.domain.models import Role
+from kms.domain.models import Role, RotationReason
 from kms.domain.score import Cipher
 from kms.errors import NotFound
+from kms.ports import Unit
 from kms.usecases.lifecycle.holds import place
+from kms.usecases.meetings import rotate
 from kms.usecases.scores import report_media
 from kms.usecases.services import Call
 from kms.usecases.watch.survey import WATCHER
@@ -25,6 +28,7 @@ from tests.fixtures.board_meetings import (
     opened,
     server,
 )
+from tests.fixtures.store import draft
 
 LIST, PAGE = f"/meetings?space={TREASURY}", f"/meetings/{TREASURY}/{MEETING}"
 OPEN, REASONS, FETCHED = "Open meetings", "Reasons of the score", "Who fetched keys"
@@ -73,12 +77,80 @@ def test_pages_meet_and_those_that_have_ended_stand_apart() -> None:
 def test_one_meeting_is_found_by_its_id() -> None:
     async def work(site: BoardSite) -> None:
         auditor = await site.signed_in("auditor")
-        found = await auditor.get(f"{LIST}&meeting=%20{MEETING}")
-        assert (found.status, found.header("location")) == (303, PAGE)
-        for query in ("meeting=x", f"meeting={MEETING}", "state=any", "space=%3Cb%3E", "after=x"):
+        assert "index of the log" in (await english(auditor, f"/meetings?meeting={MEETING}")).text
+        indexed(site)
+        for typed in (
+            f"%20{MEETING}",
+            MEETING[-8:],
+            f"…{MEETING[-8:]}",
+            f"...{MEETING[-8:].upper()}",
+        ):
+            found = await auditor.get(f"/meetings?space={BANKING}&meeting={quote(typed, '%')}")
+            assert (found.status, found.header("location")) == (303, PAGE), typed
+        for query in ("meeting=x", "state=any", "space=%3Cb%3E", "after=x"):
             answer = await auditor.get(f"/meetings?{query}")
             assert answer.status == 400, query
             assert "<b>" not in answer.text
+
+    run_with_board(work)
+
+
+def test_an_id_that_is_wrong_is_asked_for_again_at_its_field() -> None:
+    async def work(site: BoardSite) -> None:
+        auditor = await site.signed_in("auditor")
+        page = await english(auditor, "/meetings?meeting=%3Cb%3E", 400)
+        assert "by the last 8 characters of it" in page.text
+        assert page.fields["meeting"] == "<b>"
+        assert not page.rows(OPEN)
+
+    run_with_board(work)
+
+
+def test_an_ending_that_several_have_is_a_list_and_one_that_none_has_says_so() -> None:
+    async def work(site: BoardSite) -> None:
+        (one,), other = await opened(site, 1), meeting_id(1 << 40)
+        path = f"spaces/{BANKING}/meetings/{other}"
+        leaf = draft("meeting.open", space=BANKING, resource=path)
+        await site.services.store.commit(Unit(leaves=(leaf,)))
+        indexed(site)
+        auditor, ending = await site.signed_in("auditor"), one[-8:]
+        several = await english(auditor, f"/meetings?meeting={ending}")
+        assert several.rows("Meetings whose ids end so") == [
+            [BANKING, other], [TREASURY, one],
+        ]  # fmt: skip
+        assert several.links[one] == f"/meetings/{TREASURY}/{one}"
+        elsewhere = await site.signed_in("officer elsewhere")
+        found = await elsewhere.get(f"/meetings?meeting={ending}")
+        assert found.header("location") == f"/meetings/{BANKING}/{other}"
+        for hidden in (MEETING, MEETING[-8:], "0badc0de"):
+            none = await english(elsewhere, f"/meetings?meeting={hidden}")
+            assert "No meeting of the spaces that you may see" in none.text
+        operator = await site.signed_in("operator")
+        assert (await operator.get(f"/meetings?meeting={ending}")).status == 403
+
+    run_with_board(work)
+
+
+def test_an_ended_meeting_says_what_was_never_used_and_rotates_no_more() -> None:
+    async def work(site: BoardSite) -> None:
+        await opened(site, 1)
+        meeting = meeting_id(0)
+        auditor = await site.signed_in("auditor")
+        assert (
+            "When its key rotates next"
+            in (await english(auditor, f"/meetings/{TREASURY}/{meeting}")).links
+        )
+        call = Call(server(), "epoch.rotate", "")
+        await rotate(site.services, call, TREASURY, meeting, RotationReason.MANUAL)
+        await closed(site, meeting)
+        page = await english(auditor, f"/meetings/{TREASURY}/{meeting}")
+        assert "When its key rotates next" not in page.links
+        assert "Last epoch in use 0" in page.text
+        unused, used = page.rows("Epochs")
+        assert unused[:2] == ["1", "✕ destroyed published ahead, never used"]
+        assert used[:2] == ["0", "◌ deactivated"]
+        assert "The last key is out of use" in page.text
+        assert "Without that the number is 0" in page.text
 
     run_with_board(work)
 
@@ -129,8 +201,10 @@ def test_who_fetched_on_a_day_is_told_with_the_entries_of_the_log() -> None:
             ("ms-alpha", "alpha", "✓ succeeded", "2"), ("ms-beta", "beta", "✓ succeeded", "1"),
         }  # fmt: skip
         page = await english(auditor, f"{PAGE}?from=2027-01-15&until=2027-01-15")
-        ((who, *_),) = page.rows(FETCHED)
+        ((who, *_, first, last),) = page.rows(FETCHED)
         assert who == "ms-alpha"
+        assert all("2027-01-15 16:00:00 log entry " in one for one in (first, last))
+        assert first != last
         assert page.links["2"] == (
             f"/audit?meeting={MEETING}&space={TREASURY}&actor=ms-alpha&action=envelope.fetch"
             "&since=2027-01-15T00%3A00&until=2027-01-16T00%3A00"
@@ -140,7 +214,9 @@ def test_who_fetched_on_a_day_is_told_with_the_entries_of_the_log() -> None:
         assert single.text.count("ms-alpha") >= 2
         none = await english(auditor, f"{PAGE}?from=2027-01-17")
         assert "Nobody fetched a key" in none.text
-        assert (await auditor.get(f"{PAGE}?from=2027-13-01")).status == 400
+        wrong = await english(auditor, f"{PAGE}?from=2027-13-01", 400)
+        assert "a day is given as year, month and day" in wrong.text
+        assert not wrong.rows(FETCHED)
 
     run_with_board(work)
 

@@ -13,7 +13,7 @@ from kms.domain.ids import parse_meeting, parse_space
 from kms.domain.models import Meeting, Role, Space
 from kms.domain.score import Score
 from kms.domain.states import MeetingState
-from kms.errors import StoreUnavailable
+from kms.errors import InvalidInput, StoreUnavailable
 from kms.i18n import Language, language
 from kms.ports import Deed
 from kms.usecases.journal import deeds_of
@@ -46,20 +46,23 @@ class Fetcher:
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """Who fetched keys in the chosen days (None: it cannot be told now); ``whole``: nothing is left
-    out.
+    out; ``error``: those are no days.
     """
 
     days: Days
     fetchers: tuple[Fetcher, ...] | None
     whole: bool
+    error: InvalidInput | None = None
 
 
 async def _meeting(visit: Visit) -> Response:
     space, meeting = parse_space(visit.path("space")), parse_meeting(visit.path("meeting"))
     view = await get_meeting(visit.services, visit.call("meeting.read"), space, meeting)
     own = await _own(visit, view) if visit.principal.reaches(space) else {}
+    fetched = own.get("fetched")
     return visit.show(
         "meeting.html",
+        400 if fetched and fetched.error else 200,
         view=view,
         meeting=view.meeting,
         heads=len(view.roster.recipients),
@@ -102,13 +105,20 @@ async def _holds(visit: Visit, view: MeetingView) -> list[Hold]:
 
 
 async def _fetched(visit: Visit, view: MeetingView) -> Fetched:
-    days, record, services = chosen_days(visit), view.meeting, visit.services
+    try:
+        return await _fetched_in(visit, view.meeting, chosen_days(visit))
+    except InvalidInput as error:
+        typed = Days(visit.query("from"), visit.query("until"), "", "")
+        return Fetched(typed, (), whole=True, error=error)
+
+
+async def _fetched_in(visit: Visit, record: Meeting, days: Days) -> Fetched:
     call, bounds = visit.call("audit.search"), (days.begin, days.end)
     try:
-        deeds = await deeds_of(services, call, record.space, record.meeting, SERVING, *bounds)
+        deeds = await deeds_of(visit.services, call, record.space, record.meeting, SERVING, *bounds)
     except StoreUnavailable:
         return Fetched(days, None, whole=False)
-    known = await list_recipients(services, visit.call("recipient.list"))
+    known = await list_recipients(visit.services, visit.call("recipient.list"))
     names = {str(one.recipient): one.name for one in known}
     shown = deeds.items[:_MOST_FETCHERS]
     fetchers = tuple(_fetcher(record, days, one, names.get(one.recipient, "")) for one in shown)

@@ -5,13 +5,15 @@ from typing import Any
 
 from starlette.responses import Response
 
-from kms.domain.ids import SpaceName, parse_meeting, parse_space
+from kms.domain.ids import SpaceName, parse_meeting
 from kms.domain.models import Meeting, Space
 from kms.domain.states import MeetingState
 from kms.errors import InvalidInput
+from kms.usecases.finding import find_meetings
 from kms.usecases.queries import list_meetings, living_spaces, unknown_spaces
 from kms.usecases.scores import MeetingScore, scores_page
 from kms.web.links import chosen_space, href
+from kms.web.naming import named
 from kms.web.roles import OVERSEERS
 from kms.web.scoring import Mark, label, mark, said
 from kms.web.views import meeting as one_meeting
@@ -41,10 +43,11 @@ class Listed:
 
 async def _meetings(visit: Visit) -> Response:
     """Show a page, or go to the one meeting that the field names."""
-    if wanted := visit.query("meeting").strip():
-        space, meeting = parse_space(visit.query("space")), parse_meeting(wanted)
-        return visit.go(f"/meetings/{space}/{meeting}")
-    return visit.show("meetings.html", **await _values(visit))
+    wanted = await named(visit, "meeting.list", find_meetings)
+    if wanted.one:
+        return visit.go("/meetings/{}/{}".format(*wanted.one))
+    code = 400 if wanted.error else 200
+    return visit.show("meetings.html", code, named=wanted, **await _values(visit))
 
 
 async def _now(visit: Visit) -> Response:
