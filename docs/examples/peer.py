@@ -34,15 +34,15 @@ class Frame(Protocol):
     time: int
 
     @property
-    def copies(self) -> int: ...  # noqa: D102
+    def copies(self) -> int: ...  # noqa: D102 -- so named
 
-    def encode(self) -> bytes: ...  # noqa: D102
+    def encode(self) -> bytes: ...  # noqa: D102 -- so named
 
 
 class Media(Protocol):
     """A media module."""
 
-    def record(self, seconds: float, voice: int, start: int) -> Sequence[Frame]: ...  # noqa: D102
+    def record(self, seconds: float, voice: int, start: int) -> Sequence[Frame]: ...  # noqa: D102 -- so named
 
     def Player(self) -> Any: ...  # noqa: D102, N802 -- a class in the module
 

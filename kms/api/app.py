@@ -148,7 +148,7 @@ def _fastapi(services: Services, streams: Streams, polls: Polls) -> tuple[FastAP
     routes = [_route(endpoint, Entry(services, metrics, endpoint)) for endpoint in endpoints]
     app.router.routes[:0] = routes
     described: dict[str, Any] = document(app, endpoints)
-    app.openapi = lambda: described  # type: ignore[method-assign]
+    app.openapi = lambda: described  # type: ignore[method-assign] # FastAPI's own way
     return app, routes
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -107,7 +108,7 @@ class _Reply:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            if message["status"] >= 400 and not self._body.complete:  # noqa: PLR2004
+            if message["status"] >= HTTPStatus.BAD_REQUEST and not self._body.complete:
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
         await self._send(message)
         if self.deadline and self._seconds is not None and message.get("more_body"):

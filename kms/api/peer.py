@@ -97,7 +97,7 @@ class PeerProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self.since, self.shared = 0.0, ""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # TCP or Unix
         """Identify the peer; turn it away when too many are connected."""
         super().connection_made(cast("asyncio.Transport", WholeReplies(transport, self.loop)))
         self.since = time.monotonic()

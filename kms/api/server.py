@@ -84,12 +84,12 @@ class Listener(uvicorn.Server):
             self.servers = [await serving(self._protocol, sock=self._sock, backlog=backlog)]
         else:
             server = TlsServer(self._sock, self._tls, self._protocol)
-            self.servers = [server]  # type: ignore[list-item]  # closed the same way
+            self.servers = [server]  # type: ignore[list-item] # closed the same way
         self.started = True
         self.listening.set()
 
     def _protocol(self) -> asyncio.Protocol:
-        return self.config.http_protocol_class(  # type: ignore[call-arg]
+        return self.config.http_protocol_class(  # type: ignore[call-arg] # ours
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
 

@@ -18,7 +18,7 @@ from kms.audit.passkeys import Passkeys
 from kms.audit.words import Issued, Restored, details
 from kms.domain.approvals import Request, Sharing, side_needs
 from kms.domain.people import Register
-from kms.domain.policies import SpacePolicy  # noqa: TC001  with the other types of the domain
+from kms.domain.policies import SpacePolicy  # noqa: TC001 -- with the other types of the domain
 from kms.errors import ConclaveError, QuorumNotMet, VerificationFailed
 from kms.statements import jws
 from kms.statements.approval import TYP as APPROVAL

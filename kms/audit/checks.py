@@ -39,7 +39,7 @@ class Check(StrEnum):
 class Verdict(StrEnum):
     """What came of a check. ``finding``: to be explained by people, not a proof of tampering."""
 
-    PASS = "pass"  # noqa: S105  not a password
+    PASS = "pass"  # noqa: S105 -- not a password
     FINDING = "finding"
     FAIL = "fail"
     NOT_RUN = "not-run"

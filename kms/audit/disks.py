@@ -17,7 +17,7 @@ from kms.audit.disk_words import (
 from kms.audit.disk_works import DiskFacts, Works, broken
 from kms.audit.erasures import Erasure, Erasures
 from kms.audit.facts import check_rows
-from kms.audit.governance import Step  # noqa: TC001  with the other parts of the replay
+from kms.audit.governance import Step  # noqa: TC001 -- with the other parts of the replay
 from kms.audit.leaf import Leaf, Phase
 from kms.audit.words import details
 from kms.domain.disks import DiskState, DiskTarget, DiskWish, Work, check_disk_transition

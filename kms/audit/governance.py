@@ -27,7 +27,7 @@ from kms.domain.approvals import (
     SitePolicyChange,
     grant_of,
 )
-from kms.domain.grants import Grant  # noqa: TC001
+from kms.domain.grants import Grant  # noqa: TC001 -- with the other types of the domain
 from kms.domain.ids import MeetingId, SpaceName
 from kms.statements.request import CheckedRequest
 

@@ -15,7 +15,7 @@ from kms.audit.facts import (
     check_roster,
     check_rows,
 )
-from kms.audit.governance import Step  # noqa: TC001  with the other parts of the replay
+from kms.audit.governance import Step  # noqa: TC001 -- with the other parts of the replay
 from kms.audit.leaf import Leaf, Outcome, seconds
 from kms.audit.life import LifeCycle
 from kms.audit.officers import Officers

@@ -196,7 +196,7 @@ def _place(
 
 def _register(rules: "RulesOut", site_root: Path | None) -> "Register":
     """Return the service's register; checked if the site root is given."""
-    from kms.domain.people import Register  # noqa: PLC0415
+    from kms.domain.people import Register  # noqa: PLC0415 -- heavy
     from kms.statements import jws  # noqa: PLC0415 -- heavy
     from kms.statements.canonical import decode_record, digest  # noqa: PLC0415 -- heavy
     from kms.statements.register import TYP, verify_register  # noqa: PLC0415 -- heavy
@@ -218,7 +218,7 @@ def _made(
     """Return a new request; ``said``: space, requester, reason and how many seconds it is open."""
     from uuid_utils import uuid7  # noqa: PLC0415 -- heavy
 
-    from kms.domain.policies import GroupNeed  # noqa: PLC0415
+    from kms.domain.policies import GroupNeed  # noqa: PLC0415 -- heavy
     from kms.statements.canonical import b64u  # noqa: PLC0415 -- heavy
     from kms.statements.request import (  # noqa: PLC0415 -- heavy
         NONCE_BYTES,

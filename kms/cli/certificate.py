@@ -42,7 +42,7 @@ def show(
 
     Whether it holds, conclave certificate verify tells: with the site's root and key list.
     """
-    from kms.cli.envelope import write_new  # noqa: PLC0415
+    from kms.cli.envelope import write_new  # noqa: PLC0415 -- heavy
 
     with session.client() as client:
         text = client.certificate(request).certificate

@@ -75,8 +75,8 @@ def _read(path: Path) -> bytes:
 def read_root(path: Path) -> "ec.EllipticCurvePublicKey":
     """Return the pinned site root of a PEM file (P-256 public key); raise InvalidInput."""
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 -- heavy
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 -- heavy
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 -- heavy
         load_pem_public_key,
     )
 
@@ -92,8 +92,8 @@ def read_root(path: Path) -> "ec.EllipticCurvePublicKey":
 def read_private_key(path: Path, password: bytes | None) -> "rsa.RSAPrivateKey":
     """Return a recipient's RSA private key of a PEM file; raise InvalidInput."""
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 -- heavy
-    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415 -- heavy
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 -- heavy
         load_pem_private_key,
     )
 

@@ -20,5 +20,5 @@ def ask_last_word(person: str, sha256: bytes, text: str, hint: str) -> None:
             return
         if not typed:
             break
-        print(_("That is not the last of the eight words above."), file=sys.stderr)  # noqa: T201
+        print(_("That is not the last of the eight words above."), file=sys.stderr)  # noqa: T201 -- to a person
     raise Abandoned("the last word was not typed: nothing was signed", hint=hint)

@@ -101,7 +101,7 @@ def run_cases(
 ) -> None:
     """Hold policies to cases: who would do what, and what must come of it."""
     from kms.policy.authorizer import Authorizer  # noqa: PLC0415 -- loads the policy engine
-    from kms.policy.cases import read_cases  # noqa: PLC0415
+    from kms.policy.cases import read_cases  # noqa: PLC0415 -- loads the policy engine
 
     authorizer = Authorizer(*_read(policies or []))
     found = [(case, case.ask(authorizer)) for case in read_cases(read_text(cases))]
@@ -156,7 +156,7 @@ def explain(
 
 def _read(files: Sequence[Path]) -> "tuple[Shipped, tuple[Policy, ...]]":
     from kms.policy.apart import check_apart  # noqa: PLC0415 -- loads the policy engine
-    from kms.policy.source import Shipped  # noqa: PLC0415
+    from kms.policy.source import Shipped  # noqa: PLC0415 -- loads the policy engine
 
     texts = [(path.name, read_text(path)) for path in files]
     check_apart(texts)
@@ -170,7 +170,7 @@ def _joined(files: Sequence[Path]) -> str:
 
 def _check_way_back(session: Session, shipped: "Shipped", policies: "tuple[Policy, ...]") -> None:
     from kms.policy.authorizer import Authorizer  # noqa: PLC0415 -- loads the policy engine
-    from kms.usecases.policies import check_way_back  # noqa: PLC0415
+    from kms.usecases.policies import check_way_back  # noqa: PLC0415 -- loads the policy engine
 
     check_way_back(Authorizer(shipped, policies), session.settings().caller)
 

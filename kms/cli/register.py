@@ -26,7 +26,7 @@ class _Translated:
 
     def get_params(self, ctx: Any) -> Any:
         """Return the parameters; translating a translation changes nothing."""
-        found = super().get_params(ctx)  # type: ignore[misc]
+        found = super().get_params(ctx)  # type: ignore[misc] # of the class it is mixed into
         for one in found:
             one.help = _(one.help or "")
             one.rich_help_panel = _(one.rich_help_panel or "") or None
@@ -35,7 +35,7 @@ class _Translated:
     def make_context(self, *args: Any, **values: Any) -> Any:
         """Read the command line; raise what is wrong with it in the present language."""
         try:
-            return super().make_context(*args, **values)  # type: ignore[misc]
+            return super().make_context(*args, **values)  # type: ignore[misc] # as above
         except _UsageError as error:
             if type(error).__name__ == "NoArgsIsHelpError":
                 raise
@@ -133,7 +133,7 @@ def describe(function: Callable[..., None], parameters: list[inspect.Parameter])
     kind = inspect.Parameter.KEYWORD_ONLY
     context = inspect.Parameter("context", kind, annotation=typer.Context)
     everything = [context, *(one.replace(kind=kind) for one in parameters)]
-    function.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]
+    function.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined] # inspect reads it
     function.__annotations__ = {one.name: one.annotation for one in everything}
 
 

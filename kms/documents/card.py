@@ -33,23 +33,23 @@ class Card(Protocol):
     @property
     def site(self) -> str: ...  # noqa: D102 -- named for what it is
     @property
-    def secret(self) -> str: ...  # noqa: D102
+    def secret(self) -> str: ...  # noqa: D102 -- likewise
     @property
-    def generation(self) -> int: ...  # noqa: D102
+    def generation(self) -> int: ...  # noqa: D102 -- likewise
     @property
-    def split(self) -> int: ...  # noqa: D102
+    def split(self) -> int: ...  # noqa: D102 -- likewise
     @property
-    def group(self) -> Group: ...  # noqa: D102
+    def group(self) -> Group: ...  # noqa: D102 -- likewise
     @property
-    def index(self) -> int: ...  # noqa: D102
+    def index(self) -> int: ...  # noqa: D102 -- likewise
     @property
-    def holder(self) -> str: ...  # noqa: D102
+    def holder(self) -> str: ...  # noqa: D102 -- likewise
     @property
-    def display(self) -> str: ...  # noqa: D102
+    def display(self) -> str: ...  # noqa: D102 -- likewise
     @property
-    def fingerprint(self) -> str: ...  # noqa: D102
+    def fingerprint(self) -> str: ...  # noqa: D102 -- likewise
     @property
-    def words(self) -> str: ...  # noqa: D102
+    def words(self) -> str: ...  # noqa: D102 -- likewise
 
 
 def share_card(card: Card, made: int) -> bytes:

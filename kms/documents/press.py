@@ -45,7 +45,7 @@ def _compile(
     template: str, data: Mapping[str, Any], made: int, form: "OutputFormat", standards: "Standards"
 ) -> list[bytes]:
     try:
-        pages: Any = typst.compile(  # type: ignore[type-var]
+        pages: Any = typst.compile(  # type: ignore[type-var] # it takes bytes too
             (TEMPLATES / f"{template}.typ").read_bytes(),
             root=TEMPLATES,
             font_paths=_fonts(),

@@ -153,7 +153,7 @@ class Token(TokenSession):
         """Generate a secret key; its type and length stand in the template."""
         self._forget_if_lasting(template)
         key_type, size = template.values[Attribute.KEY_TYPE], template.values[Attribute.VALUE_LEN]
-        return self.session.generate_key(key_type, size * 8, template=template.packed)  # type: ignore[operator]
+        return self.session.generate_key(key_type, size * 8, template=template.packed)  # type: ignore[operator] # an int
 
     @guarded
     def generate_rsa(self, bits: int, public: Template, private: Template) -> tuple[Handle, Handle]:

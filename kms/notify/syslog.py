@@ -75,7 +75,7 @@ class Syslog:
         else:
             place = resolve(self.host, self.port)
             sock = socket.socket(place.family, socket.SOCK_DGRAM)
-            where = (place.address, self.port)  # type: ignore[assignment]
+            where = (place.address, self.port)  # type: ignore[assignment] # each family has its own form
         sock.settimeout(self.timeout)
         try:
             sock.connect(where)

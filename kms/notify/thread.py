@@ -35,7 +35,7 @@ class OneThread:
             if error is not None:
                 done.set_exception(error)
             else:
-                done.set_result(result)  # type: ignore[arg-type]
+                done.set_result(result)  # type: ignore[arg-type] # without an error it is there
 
         def body() -> None:
             result, failure = None, None

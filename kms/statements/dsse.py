@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from securesystemslib.dsse import Envelope
-from securesystemslib.signer import Signature  # type: ignore[attr-defined]
+from securesystemslib.signer import Signature  # type: ignore[attr-defined] # not exported, but documented
 
 from kms.errors import InvalidInput, VerificationFailed
 from kms.statements.canonical import canonical

@@ -138,7 +138,7 @@ class Writer:
             self._database.ready(self._settle)
             self._apply(batch)
             self._commit(batch)
-        except Exception as error:  # noqa: BLE001 the thread outlives whatever a unit brings
+        except Exception as error:  # noqa: BLE001 -- the thread outlives whatever a unit brings
             batch.error = translate(error)
             self._land(batch)
             if len(jobs) > 1 and isinstance(batch.error, Conflict | InvalidInput):

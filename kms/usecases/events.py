@@ -1,7 +1,7 @@
 """What subscribers hear: the log's own leaves, filtered by space. The event's id is the leaf's."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from kms.audit.leaf import Leaf, Outcome, Phase, decode_leaf
@@ -59,7 +59,9 @@ class Event:
     number: int | None = None
 
 
-async def follow(services: Services, principal: Principal, after: int) -> AsyncIterator[Event]:
+async def follow(
+    services: Services, principal: Principal, after: int
+) -> AsyncGenerator[Event, None]:
     """Yield the events behind leaf ``after`` (-1: all), then new ones as they become durable.
 
     A reader that is slow holds nothing up: it reads the log at its own pace.

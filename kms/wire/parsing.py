@@ -14,7 +14,7 @@ from kms.wire.base import MAX_SAFE
 
 _M = TypeVar("_M", bound=BaseModel)
 _MAX_DIGITS = 17
-_SHOWN = 3
+_SHOWN, _MOST_SHOWN = 3, 64
 _OURS = "Value error, "
 """What Pydantic puts before the words of a rule of ours."""
 
@@ -55,7 +55,8 @@ def explain(error: ValidationError) -> str:
 
 def _name(step: int | str) -> str:
     text = str(step)
-    return text if text.isascii() and text.isprintable() and len(text) <= 64 else "(unknown)"  # noqa: PLR2004
+    short = text.isascii() and text.isprintable() and len(text) <= _MOST_SHOWN
+    return text if short else "(unknown)"
 
 
 def _integer(digits: str) -> int:

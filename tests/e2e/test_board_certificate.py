@@ -72,7 +72,7 @@ def test_the_certificate_signs_in_and_its_session_is_no_use_without_it(
         expect(visitor.page.locator("header")).to_contain_text(AUDITOR)
         stolen = visitor.context.cookies()
         with visiting(browser, board.origin) as thief:
-            thief.context.add_cookies(stolen)  # type: ignore[arg-type] -- as they were given
+            thief.context.add_cookies(stolen)
             thief.page.goto("/audit")
             expect(thief.page.locator(BUTTON)).to_be_visible()
         visitor.page.goto("/reports")

@@ -1,5 +1,5 @@
 """The SQLite store when the disk is full, or a commit's outcome is unknown."""
-# ruff: noqa: ASYNC221 the loop has nothing else to do while a test fills a disk
+# ruff: noqa: ASYNC221 -- the loop has nothing else to do while a test fills a disk
 
 import asyncio
 import sqlite3

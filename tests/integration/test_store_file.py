@@ -1,5 +1,5 @@
 """The SQLite store when its file is moved, deleted, replaced: closed, then back by itself."""
-# ruff: noqa: ASYNC240 the loop has nothing else to do while a test moves files
+# ruff: noqa: ASYNC240 -- the loop has nothing else to do while a test moves files
 
 import shutil
 import sqlite3

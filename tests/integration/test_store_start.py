@@ -1,5 +1,5 @@
 """The SQLite store at start and at rest: what it refuses, what is in force, what it leaves."""
-# ruff: noqa: ASYNC221 the loop has nothing else to do meanwhile
+# ruff: noqa: ASYNC221 -- the loop has nothing else to do meanwhile
 
 import asyncio
 import sqlite3

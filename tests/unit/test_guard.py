@@ -368,7 +368,7 @@ def test_a_row_that_differs_from_what_was_approved_is_refused(operation: str) ->
             if operation == "meeting.destroy" and other == replace(EPOCH, epoch=9):
                 continue  # every epoch of the meeting is permitted
             if isinstance(other, Meeting) and operation == "meeting.share":
-                other = replace(other, state=MeetingState.DESTROYED)  # noqa: PLW2901
+                other = replace(other, state=MeetingState.DESTROYED)  # noqa: PLW2901 -- the same one, destroyed
             rows = list(given.rows)
             rows[place] = make_row(other, version)
             with refused(Forbidden):

@@ -42,6 +42,8 @@ _FIELDS = (
     ("since", "from this time on, UTC"),
     ("until", "before this time, UTC"),
 )
+_MOST_DIGITS = 10
+"""Of an epoch's number."""
 _SEARCH = (*_FIELDS, ("before", "leaves older than this one"), PAGING[1])
 
 
@@ -187,6 +189,6 @@ def _position(query: Query) -> tuple[str, int]:
     if not after:
         return "", -1
     meeting, _, number = after.partition("/")
-    if not (number.isascii() and number.isdigit() and len(number) <= 10):  # noqa: PLR2004
+    if not (number.isascii() and number.isdigit() and len(number) <= _MOST_DIGITS):
         raise InvalidInput("after is the last page's next")
     return parse_meeting(meeting), parse_epoch(int(number))

@@ -33,7 +33,7 @@ class _EventStream(StreamingResponse):
     """A stream that is closed at once when its reader goes, wherever it stands."""
 
     async def stream_response(self, send: Send) -> None:
-        async with aclosing(self.body_iterator):  # type: ignore[type-var]
+        async with aclosing(self.body_iterator):  # type: ignore[type-var] # ours is a generator
             await super().stream_response(send)
 
 
@@ -67,7 +67,7 @@ class Streams:
         try:
             yield b": conclave\n\n"
             events = follow(context.services, context.principal, after)
-            async with aclosing(events):  # type: ignore[type-var]
+            async with aclosing(events):
                 async for chunk in self._beat(context, events):
                     yield chunk
         finally:

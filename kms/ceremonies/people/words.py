@@ -2,7 +2,7 @@
 in their first four letters.
 """
 
-from shamir_mnemonic.wordlist import WORDLIST  # type: ignore[import-untyped]
+from shamir_mnemonic.wordlist import WORDLIST  # type: ignore[import-untyped] # it has no types
 
 from kms.errors import InvalidInput
 

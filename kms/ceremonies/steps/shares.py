@@ -14,13 +14,13 @@ from enum import StrEnum
 from itertools import combinations, product
 from typing import NoReturn
 
-from shamir_mnemonic import (  # type: ignore[import-untyped]
+from shamir_mnemonic import (  # type: ignore[import-untyped] # it has no types
     MnemonicError,
     combine_mnemonics,
     generate_mnemonics,
 )
-from shamir_mnemonic.share import Share as Mnemonic  # type: ignore[import-untyped]
-from shamir_mnemonic.wordlist import WORDLIST  # type: ignore[import-untyped]
+from shamir_mnemonic.share import Share as Mnemonic  # type: ignore[import-untyped] # it has no types
+from shamir_mnemonic.wordlist import WORDLIST  # type: ignore[import-untyped] # it has no types
 
 from kms.ceremonies.ports import Share, SharedSecret, ShareGroup
 from kms.errors import IntegrityFailure, ShareRefused
