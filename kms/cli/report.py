@@ -35,7 +35,10 @@ _WRITTEN = (
 _FIGURES = (Column("Figure", "id"), Column("Counts", "counted"), Column("Value", "shown"))
 Period = Annotated[
     str,
-    typer.Option(help="Such as last-quarter, this-month, 2026-Q3 or 2026-07-01..2026-09-30."),
+    typer.Option(
+        help="Such as last-quarter, this-month, 2026-Q3 or 2026-07-01..2026-09-30; "
+        "else last-quarter, or this-month while the log is younger."
+    ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder to write into; existing files are refused.")]
 Request = Annotated[
@@ -58,7 +61,9 @@ def add(app: typer.Typer) -> None:
     """Add the commands."""
     reports = typer.Typer(
         cls=_OneStep,
-        help=_("Compliance reports. Alone: make last quarter's and export it with its evidence."),
+        help=_(
+            "Compliance reports. Alone: quick, which makes one and exports it with its evidence."
+        ),
         add_completion=False,
     )
     register(reports, "quick", quick)
@@ -70,20 +75,17 @@ def add(app: typer.Typer) -> None:
     app.add_typer(reports, name="report")
 
 
-def quick(session: Session, period: Period = "last-quarter", out: Out = Path()) -> None:
+def quick(session: Session, period: Period = "", out: Out = Path()) -> None:
     """Make a period's report unless it is there, and export PDF and evidence: one step."""
     with session.client() as client:
-        with session.output.progress(_("Making the report")) as progress:
-            progress(0)
-            made = client.make_report(period)
+        made = _make(session, client, period)
         _export(session, client, made, out, "")
 
 
-def make(session: Session, period: Period = "last-quarter") -> None:
+def make(session: Session, period: Period = "") -> None:
     """Make the report of a period, unless it is there."""
-    with session.client() as client, session.output.progress(_("Making the report")) as progress:
-        progress(0)
-        made = client.make_report(period)
+    with session.client() as client:
+        made = _make(session, client, period)
     document = made.model_dump(mode="json")
     session.output.record(document, document, _REPORT)
 
@@ -144,6 +146,21 @@ def verify(
         content, found = checked(report, bundle, told, pdf, read_root(site_root), progress)
     session.output.document(document(content, found), to_text(content, found))
     raise_if_failed(found)
+
+
+def _make(session: Session, client: "Client", period: str) -> "ReportOut":
+    """Return the report of a period; if none is named, last quarter's, or a young log's month."""
+    from kms.errors import StateNotAllowed  # noqa: PLC0415 -- for this command alone
+
+    with session.output.progress(_("Making the report")) as progress:
+        progress(0)
+        try:
+            return client.make_report(period or "last-quarter")
+        except StateNotAllowed:
+            if period:
+                raise
+        session.output.note(_("The log begins after last quarter: this month so far is reported."))
+        return client.make_report("this-month")
 
 
 def _export(session: Session, client: "Client", made: "ReportOut", out: Path, request: str) -> None:

@@ -43,7 +43,7 @@ def document(content: Content, found: tuple[Checked, ...]) -> dict[str, Any]:
 
 
 def _lines(one: Checked) -> Iterator[str]:
-    word = _("fails") if one.problems else _("holds") if one.looked_at else _("not looked at")
+    word = _("fails") if one.problems else _("passes") if one.looked_at else _("not looked at")
     yield f"{one.check} [{word}] {_sentence(one)}"
     yield from (f"      {problem}" for problem in one.problems)
 

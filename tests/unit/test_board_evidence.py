@@ -6,9 +6,10 @@ import base64
 import json
 import re
 from dataclasses import replace
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -29,6 +30,7 @@ from kms.wire.parsing import parse
 from tests.fixtures.api import BANKING, MAC, TREASURY
 from tests.fixtures.approvals import DISK, LEGAL, MEETING, SECURITY
 from tests.fixtures.board import PEOPLE, Answer, BoardSite, Browser, run_with_board
+from tests.fixtures.board_meetings import indexed
 from tests.fixtures.ceremonies import MADE_UP, ROSTER, Cast, brief_of, signed_transcript
 
 HOSTILE = "<script>alert(1)</script>\"'>"
@@ -126,6 +128,57 @@ def test_a_search_that_means_nothing_is_refused(query: str) -> None:
     async def work(site: BoardSite) -> None:
         answer = await (await in_english(site, "auditor")).get(f"/audit?{query}")
         assert answer.status == 400, answer.text
+        assert not found_leaves(answer)
+
+    run_with_board(work)
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "told"),
+    [
+        ("meeting", "<b>", "by its id or by the last 8 characters of it"),
+        ("since", "yesterday", "a time is a date, or a date and a time"),
+        ("until", "2026-13-01", "a time is a date, or a date and a time"),
+        ("actor", "a" * 201, "at most 200 characters"),
+    ],
+)
+def test_a_bad_field_is_shown_again_with_what_is_wrong_with_it(
+    field: str, typed: str, told: str
+) -> None:
+    async def work(site: BoardSite) -> None:
+        path = f"/audit?outcome=refused&{urlencode({field: typed})}"
+        answer = await (await in_english(site, "auditor")).get(path)
+        assert answer.status == 400
+        assert told in unescape(answer.text)
+        assert f'value="{escape(typed)}"' in answer.text
+        assert f'aria-describedby="wrong-{field}"' in answer.text
+        assert f'id="wrong-{field}"' in answer.text
+        assert "selected>refused" in answer.text
+
+    run_with_board(work)
+
+
+def test_a_meeting_is_found_by_the_end_of_its_id() -> None:
+    async def work(site: BoardSite) -> None:
+        await fetched(site)
+        browser = await in_english(site, "auditor")
+        unread = await browser.get(f"/audit?meeting={MEETING[-8:]}")
+        assert "the index of the log is being made anew" in words(unread)
+        indexed(site)
+        page = await browser.get(f"/audit?action=envelope.fetch&meeting=%E2%80%A6{MEETING[-8:]}")
+        assert f"Meeting: {MEETING}" in words(page)
+        assert len(found_leaves(page)) == 2
+        assert "No meeting of the spaces" in words(await browser.get("/audit?meeting=0badc0de"))
+        twin = "0193a5b0-7c3e-7000-8000-0000" + MEETING[-8:]
+        path = f"spaces/{BANKING}/meetings/{twin}"
+        made = leaf("meeting.open", "ms-b", BANKING, path)
+        await site.services.store.commit(Unit(leaves=(made,)))
+        indexed(site)
+        both = await browser.get(f"/audit?action=envelope.fetch&meeting={MEETING[-8:]}")
+        assert "Choose one" in words(both)
+        assert not found_leaves(both)
+        for one in (twin, MEETING):
+            assert f"/audit?action=envelope.fetch&amp;meeting={one}" in both.text
 
     run_with_board(work)
 
@@ -422,6 +475,19 @@ def test_without_a_report_it_is_said_how_one_is_made() -> None:
     run_with_board(work)
 
 
+def test_a_young_log_proposes_this_month_and_offers_no_period_before_it() -> None:
+    async def work(site: BoardSite) -> None:
+        site.services.clock.seconds += 3600
+        page = (await (await in_english(site, "auditor")).get("/reports")).text
+        offered = dict(re.findall(r'<option value="((?:last|this)-\w+)"( [a-z ]+)?>', page))
+        assert [name for name, mark in offered.items() if "selected" in mark] == ["this-month"]
+        ended = {"last-month", "last-quarter", "last-year"}
+        assert {name for name, mark in offered.items() if "disabled" in mark} == ended
+        assert "Last quarter (the log begins 2027-01-15)" in page
+
+    run_with_board(work)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -447,7 +513,11 @@ def test_a_report_that_cannot_be_made_says_why() -> None:
         task = site.services.report_making.task
         assert task is not None
         await task
-        assert "The report of 2026-01-01 to 2026-12-31" in words(await browser.get("/reports"))
-        assert "the log begins after that period" in words(await browser.get("/reports"))
+        other = await in_english(site, "auditor")
+        assert "was not made" not in words(await other.get("/reports"))
+        told = words(await browser.get("/reports"))
+        assert "The report of 2026-01-01 to 2026-12-31 (UTC+08:00) was not made." in told
+        assert "the log begins after that period" in told
+        assert "was not made" not in words(await browser.get("/reports"))  # it is said once
 
     run_with_board(work)

@@ -11,13 +11,13 @@ from kms.api.endpoints import Endpoint, json_reply
 from kms.errors import InvalidInput
 from kms.i18n import Language
 from kms.usecases.reports.exporting import (
-    evidence_file,
     export,
+    go_on_taking,
     list_reports,
     read_report,
     take_evidence,
 )
-from kms.usecases.reports.folder import BUNDLE, Kept
+from kms.usecases.reports.folder import Kept
 from kms.usecases.reports.making import make_report, name_of, period_named
 from kms.usecases.services import Services
 from kms.wire.base import rfc3339
@@ -96,13 +96,13 @@ async def _evidence(context: Context, taking: set[tuple[str, str]]) -> Response:
     services, call, report = context.services, context.call, context.report
     taker = (context.principal.name, report)
     if not offset:
-        path = await take_evidence(services, call, report)
+        kept = await take_evidence(services, call, report)
         taking.add(taker)
     else:
-        path = await evidence_file(services, call, report)
+        kept = await go_on_taking(services, call, report)
         if taker not in taking:
             raise InvalidInput("the bundle is not being taken", hint="begin at its first byte")
-    data, total = await asyncio.to_thread(_part, path, offset)
+    data, total = await asyncio.to_thread(_part, kept.bundle, offset)
     if offset + len(data) >= total:
         taking.discard(taker)
     part = EvidencePart(offset=offset, total=total, data=base64.b64encode(data).decode())
@@ -126,7 +126,7 @@ def _report(services: Services, kept: Kept) -> ReportOut:
         maker=told.actor,
         size=told.size,
         bundle=told.bundle,
-        bundle_bytes=(kept.folder / BUNDLE).stat().st_size,
+        bundle_bytes=kept.bundle.stat().st_size,
         figures=told.figures,
         statement=kept.token,
     )

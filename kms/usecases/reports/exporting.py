@@ -4,7 +4,6 @@ for whom it was made and when, with a statement by the site's token, and stands 
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 
 from kms.audit.leaf import Outcome, Phase
 from kms.domain.approvals import RequestState
@@ -20,7 +19,7 @@ from kms.reports.paper import Mark, pdf
 from kms.statements.canonical import digest, unb64u
 from kms.statements.request import CheckedRequest, peek_request
 from kms.usecases.approvals.effect import Effect
-from kms.usecases.reports.folder import BUNDLE, Kept, read_content
+from kms.usecases.reports.folder import Kept, read_content
 from kms.usecases.reports.making import folder_of, signed
 from kms.usecases.services import Call, Services, authorize, uninterrupted
 
@@ -53,16 +52,16 @@ async def read_report(services: Services, call: Call, report: str) -> tuple[Kept
     return kept, data
 
 
-async def evidence_file(services: Services, call: Call, report: str) -> Path:
-    """Return where a report's evidence bundle lies, of which somebody took a part before; raise as
+async def go_on_taking(services: Services, call: Call, report: str) -> Kept:
+    """Return a report whose evidence bundle somebody took a part of before; raise as
     ``read_report``.
     """
-    return (await _find(services, call, report)).folder / BUNDLE
+    return await _find(services, call, report)
 
 
-async def take_evidence(services: Services, call: Call, report: str) -> Path:
-    """Return where a report's evidence bundle lies, once the log says that the caller takes it: no
-    name in it is masked. Raise as ``read_report``.
+async def take_evidence(services: Services, call: Call, report: str) -> Kept:
+    """Return a report, once the log says that the caller takes its evidence bundle, in which no
+    name is masked. Raise as ``read_report``.
     """
     kept = await _find(services, call, report)
     details = {"report": report, "bundle": kept.told.bundle}
@@ -71,7 +70,7 @@ async def take_evidence(services: Services, call: Call, report: str) -> Path:
         details=details,
     )  # fmt: skip
     await services.store.commit(Unit(leaves=(leaf,)))
-    return kept.folder / BUNDLE
+    return kept
 
 
 @uninterrupted

@@ -33,6 +33,11 @@ class Kept:
     told: ReportStatement
     token: str
 
+    @property
+    def bundle(self) -> Path:
+        """Where the evidence bundle lies."""
+        return self.folder / BUNDLE
+
 
 class ReportFolder:
     """The reports of one state directory; ``key_list`` is the site's (JWS)."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid_utils import uuid7
 
 from kms.audit.gathering import gather
-from kms.audit.leaf import Outcome, Phase, decode_leaf
+from kms.audit.leaf import Outcome, Phase, decode_leaf, seconds
 from kms.domain.reports import Period, file_name, period_of
 from kms.errors import IntegrityFailure, StateNotAllowed, Unavailable
 from kms.policy.authorizer import Target
@@ -49,6 +49,12 @@ def period_named(services: Services, name: str) -> Period:
     """Return a period by its name, in the site's own time; raise InvalidInput."""
     offset = services.settings.site.utc_offset_minutes
     return period_of(name, services.seconds(), offset)
+
+
+def log_began(services: Services) -> int:
+    """Return when the log began (whole seconds); now while it has no leaf."""
+    first = services.store.leaves(0, 1)
+    return seconds(decode_leaf(first[0]).time) if first else services.seconds()
 
 
 def name_of(services: Services, told: ReportStatement) -> str:

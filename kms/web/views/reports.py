@@ -2,6 +2,8 @@
 
 import io
 import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,7 @@ from kms.ports import LeafFilter
 from kms.reports.catalogue import Clause, clauses
 from kms.reports.content import Content, decode
 from kms.reports.wording import chosen, days, say
+from kms.statements.report import peek_report
 from kms.usecases.journal import search_leaves
 from kms.usecases.reports.exporting import (
     Exported,
@@ -23,17 +26,30 @@ from kms.usecases.reports.exporting import (
     read_report,
     take_evidence,
 )
-from kms.usecases.reports.folder import BUNDLE
+from kms.usecases.reports.making import log_began, name_of, period_named
+from kms.usecases.reports.progress import ReportMaking
 from kms.usecases.reports.starting import begin_report, watch_report
 from kms.web.files import attachment
 from kms.web.roles import AUDITORS, OVERSEERS
 from kms.web.visit import PAGE_ROWS, Kind, Page, Visit
 
 _NAMED = (
-    "last-quarter", "last-month", "last-year", "this-quarter", "this-month", "this-year",
+    "last-quarter", "last-month", "this-month", "this-quarter", "last-year", "this-year",
 )  # fmt: skip
+_YOUNG = "this-month"
+"""What is proposed while the log covers none of them whole."""
+_ASKED = "report"
 _TONES = {"as-expected": "ready", "to-explain": "warning"}
 _MOST_REQUESTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A period that is offered by its name; impossible if it ended before the log began."""
+
+    name: str
+    since: int
+    possible: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +64,18 @@ class Row:
 
 
 async def _reports(visit: Visit) -> Response:
-    return visit.show("reports.html", named=_NAMED, **await _values(visit))
+    began = log_began(visit.services)
+    choices = tuple(_choices(visit, began))
+    proposed = next((one.name for one in choices if one.since >= began), _YOUNG)
+    values = {"choices": choices, "proposed": proposed, "began": began}
+    return visit.show("reports.html", **values, **await _values(visit))
+
+
+def _choices(visit: Visit, began: int) -> Iterator[Choice]:
+    for name in _NAMED:
+        with suppress(InvalidInput):  # in its first second a month has nothing to report
+            period = period_named(visit.services, name)
+            yield Choice(name, period.since, possible=period.until > began)
 
 
 async def _now(visit: Visit) -> Response:
@@ -56,15 +83,27 @@ async def _now(visit: Visit) -> Response:
 
 
 async def _values(visit: Visit) -> dict[str, Any]:
-    services, makes = visit.services, Role.AUDITOR in visit.principal.roles
+    services = visit.services
     found, altered = await list_reports(services, visit.call("report.list"))
     return {
         "reports": found[:PAGE_ROWS],
         "altered": altered,
         "total": len(found),
-        "making": await watch_report(services, visit.call("report.make")) if makes else None,
+        "making": await _making(visit),
         "period": lambda one: _days(visit, one.since, one.until),
     }
+
+
+async def _making(visit: Visit) -> ReportMaking | None:
+    """Return the report that is being made, for auditors; what came of it only once, to the session
+    that asked.
+    """
+    if Role.AUDITOR not in visit.principal.roles:
+        return None
+    making = await watch_report(visit.services, visit.call("report.make"))
+    if making.running or making.task is None:
+        return making
+    return making if visit.session.take_draft(_ASKED) is making.task else None
 
 
 def _days(visit: Visit, since: int, until: int) -> str:
@@ -77,6 +116,7 @@ async def _make(visit: Visit) -> Response:
         raise InvalidInput("a period of your own has a first and a last day")
     name = f"{first}..{last}" if first else visit.form("period")
     await begin_report(visit.services, visit.call("report.make"), name)
+    visit.session.keep_draft(_ASKED, visit.services.report_making.task)
     return visit.go("/reports")
 
 
@@ -90,8 +130,9 @@ async def _report(visit: Visit) -> Response:
     return visit.show(
         "report.html",
         told=kept.told,
+        name=name_of(visit.services, kept.told),
         period=_days(visit, kept.told.since, kept.told.until),
-        bundle_bytes=(kept.folder / BUNDLE).stat().st_size,
+        bundle_bytes=kept.bundle.stat().st_size,
         rows=tuple(_rows(content)),
         requests=await _unmasking(visit, name),
         languages=Language,
@@ -142,10 +183,10 @@ async def _exported(visit: Visit, request: str) -> Response:
         raise InvalidInput("the language is zh or en") from error
     call = visit.call("report.export")
     found = await export(visit.services, call, name, wanted, request)
-    stem = f"conclave-report-{name}-{wanted.value}"
+    stem = f"{name_of(visit.services, peek_report(found.statement))}-{wanted.value}"
     if visit.form("form") == "zip":
         return attachment(_zip(found, stem), f"{stem}.zip", "application/zip")
-    return attachment(found.paper, f"{stem}.pdf", "application/pdf")
+    return attachment(found.paper, f"{stem}-reading.pdf", "application/pdf")
 
 
 def _zip(found: Exported, stem: str) -> bytes:
@@ -161,10 +202,9 @@ def _zip(found: Exported, stem: str) -> bytes:
 async def _evidence(visit: Visit) -> Response:
     """Give the bundle, in which nothing is masked: it wants fresh proof, and stands in the log."""
     name = parse_report(visit.path("report"))
-    path = await take_evidence(visit.services, visit.call("report.evidence"), name)
-    return FileResponse(
-        path, media_type="application/vnd.sqlite3", filename=f"conclave-evidence-{name}.db"
-    )
+    kept = await take_evidence(visit.services, visit.call("report.evidence"), name)
+    file = f"{name_of(visit.services, kept.told)}.db"
+    return FileResponse(kept.bundle, media_type="application/vnd.sqlite3", filename=file)
 
 
 _PATH = "/reports/{report}"
