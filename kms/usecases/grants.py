@@ -103,16 +103,27 @@ def check_wish(wish: GrantWish, space: SpaceName, issued: int, known: Iterable[C
     bounded time.
     """
     if wish.role not in GRANTABLE:
-        raise InvalidInput(f"{wish.role} is not granted for a time, only: {_grantable()}")
+        raise InvalidInput(
+            "{role} is not granted for a time, only: {roles}",
+            about={"role": wish.role, "roles": _grantable()},
+        )
     if not issued - LATE_SECONDS <= wish.starts < wish.expires <= issued + LONGEST_SECONDS:
         raise InvalidInput(
-            f"a grant starts now or later and ends within {LONGEST_SECONDS // _DAY} days"
+            "a grant starts now or later and ends within {days} days",
+            about={"days": LONGEST_SECONDS // _DAY},
         )
     principal = _known(wish.principal, known)
     if principal is None:
-        raise InvalidInput(f"{wish.principal} is no caller that the configuration names")
+        raise InvalidInput(
+            "{principal} is no caller that the configuration names",
+            hint="a grant goes to a caller of this machine, never to a name of the register",
+            about={"principal": wish.principal},
+        )
     if wish.role in principal.roles and principal.reaches(space):
-        raise InvalidInput(f"{wish.principal} has the role {wish.role} in {space} already")
+        raise InvalidInput(
+            "{principal} has the role {role} in {space} already",
+            about={"principal": wish.principal, "role": wish.role, "space": space},
+        )
 
 
 @uninterrupted

@@ -1,6 +1,7 @@
 """What somebody is about to ask for at the board: from a form's fields to exact parameters."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -13,8 +14,12 @@ from kms.domain.text import check_reason
 from kms.errors import InvalidInput
 from kms.site_time import zone
 from kms.statements.request import OperationRequest
-from kms.web.visit import Visit
 
+FIELDS = (
+    "operation", "space", "reason", "open", "principal", "role", "starts", "lasts", "hold",
+    "meeting", "epoch", "report",
+)  # fmt: skip
+"""The form's, whatever is asked for."""
 OPERATIONS = ("grant.create", "hold.lift", "epoch.resume", "report.unmask")
 """What is asked for here; all else has its own terms and is asked for with the command."""
 _HOUR, _DAY = 3600, 24 * 3600
@@ -27,10 +32,11 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What somebody is about to ask for. ``lasts``: of a grant, how many seconds; its ``starts`` is
-    0 for as soon as it is asked for.
+    """What somebody is about to ask for, and the form's fields as they were ``typed``. ``lasts``:
+    of a grant, how many seconds; its ``starts`` is 0 for as soon as it is asked for.
     """
 
+    typed: Mapping[str, str]
     operation: str
     space: str
     parameters: dict[str, Any]
@@ -40,28 +46,28 @@ class Draft:
     wanted: OperationRequest | None = None
 
 
-def draft_of(visit: Visit) -> Draft:
-    """Return what the form asks for; raise InvalidInput."""
-    operation, reason = visit.form("operation"), visit.form("reason").replace("\r\n", "\n").strip()
+def draft_of(typed: Mapping[str, str]) -> Draft:
+    """Return what the form's FIELDS ask for; raise InvalidInput."""
+    operation, reason = typed["operation"], typed["reason"].replace("\r\n", "\n").strip()
     if operation not in OPERATIONS:
         raise InvalidInput("this is not asked for at the board")
+    space = "" if RULES[operation].site else parse_space(typed["space"])
     check_reason(reason)
-    site = RULES[operation].site
-    space = "" if site else parse_space(visit.form("space"))
-    lasts = _choice(visit, "lasts", LASTS) if RULES[operation].parameters is GrantWish else 0
-    open_seconds = _choice(visit, "open", OPEN)
-    return Draft(operation, space, _parameters(visit, operation), reason, open_seconds, lasts)
+    lasts = _choice(typed["lasts"], LASTS) if RULES[operation].parameters is GrantWish else 0
+    open_seconds = _choice(typed["open"], OPEN)
+    return Draft(typed, operation, space, _parameters(typed), reason, open_seconds, lasts)
 
 
-def _parameters(visit: Visit, operation: str) -> dict[str, Any]:
+def _parameters(typed: Mapping[str, str]) -> dict[str, Any]:
     """Return the parameters as the form gives them; those of a grant's time are settled later."""
-    if RULES[operation].parameters is GrantWish:
-        starts = _moment(visit.form("starts"))
-        return {"principal": visit.form("principal").strip(), "role": visit.form("role"),
+    kind = RULES[typed["operation"]].parameters
+    if kind is GrantWish:
+        starts = _moment(typed["starts"])
+        return {"principal": typed["principal"].strip(), "role": typed["role"],
                 "starts": starts, "expires": 0}  # fmt: skip
     found: dict[str, Any] = {}
-    for one in fields(RULES[operation].parameters):
-        text = visit.form(one.name).strip()
+    for one in fields(kind):
+        text = typed[one.name].strip()
         found[one.name] = _whole(text) if one.type is int else text
     return found
 
@@ -72,8 +78,7 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _choice(visit: Visit, name: str, choices: tuple[int, ...]) -> int:
-    text = visit.form(name)
+def _choice(text: str, choices: tuple[int, ...]) -> int:
     if text not in map(str, choices):
         raise InvalidInput("choose one of the lengths of time that are offered")
     return int(text)

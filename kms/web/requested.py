@@ -18,6 +18,7 @@ from kms.i18n import _
 from kms.site_time import zone_name
 from kms.statements.canonical import unb64u
 from kms.statements.request import OperationRequest
+from kms.web.names import called
 from kms.web.words import duration, minutes_of_day, moment, word
 
 _HEX_GROUP = 4
@@ -67,7 +68,7 @@ def lines_of(wanted: OperationRequest) -> tuple[Line, ...]:
         _line(_("Space"), wanted.space or _("the whole site")),
         *parameter_lines(to_builtins(wanted.parameters_as())),
         _line(_("Reason"), wanted.reason),
-        _line(_("Asked for by"), wanted.requester),
+        _line(_("Asked for by"), called(wanted.requester)),
         _line(_("Asked for at"), f"{moment(wanted.issued)} {zone_name()}"),
         _line(_("Open until"), f"{moment(wanted.expires)} {zone_name()}"),
         _line(_("Must approve"), needs_in_words(wanted.quorum)),
@@ -118,7 +119,7 @@ def _labels() -> dict[str, str]:
         "meeting": _("Meeting"),
         "epoch": _("Epoch"),
         "hold": _("Legal hold"),
-        "principal": _("Principal"),
+        "principal": _("Caller"),
         "role": _("Role"),
         "starts": _("Starts"),
         "expires": _("Ends"),

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from kms.audit.leaf import LeafDraft
 from kms.domain.approvals import Request, RequestState
+from kms.domain.people import Person
 from kms.errors import AlreadyExists, VerificationFailed
 from kms.policy.authorizer import Target
 from kms.statements.approval import TYP as APPROVAL
@@ -14,6 +15,7 @@ from kms.statements.canonical import make_row
 from kms.statements.passkeys import MAX_SKEW, peek_admission
 from kms.statements.personal import peek_proof
 from kms.statements.request import (
+    CheckedRequest,
     OperationRequest,
     check_approval,
     check_form,
@@ -77,6 +79,24 @@ async def _check_new(
         raise VerificationFailed("the request was not made just now: is a clock wrong?")
     checked, _ = await check_current(services, record)
     check_open(services, record, wanted)
+    await _check_effect(services, call, checked)
+
+
+async def check_unsigned(
+    services: Services, call: Call, wanted: OperationRequest, requester: Person
+) -> None:
+    """Raise what would be refused of a request once ``requester`` has signed it, so that nobody
+    signs what could not be carried out now. Nothing was handed in: the log has none of it.
+    """
+    parameters = check_form(wanted)
+    await authorize(services, call, Target(space=wanted.space), place_of(wanted).path)
+    await check_space(services, wanted.space)
+    await _check_effect(services, call, CheckedRequest(wanted, parameters, requester, {}))
+
+
+async def _check_effect(services: Services, call: Call, checked: CheckedRequest) -> None:
+    """Raise what forbids the effect of a request now."""
+    wanted = checked.wanted
     prepare = EFFECTS.get(wanted.operation)
     if prepare is None:
         raise unknown_effect(wanted.operation)

@@ -75,7 +75,7 @@ async def prepare_resume(services: Services, call: Call, checked: CheckedRequest
     if record.state is not MeetingState.OPEN or target.epoch != record.current_epoch:
         raise StateNotAllowed("only the present key of an open meeting is taken into use again")
     if epoch.state is not KeyState.SUSPENDED:
-        raise StateNotAllowed(f"the key is {epoch.state}, not suspended")
+        raise StateNotAllowed("the key is {state}, not suspended", about={"state": epoch.state})
     return Effect(
         meeting_path(space, target.meeting, target.epoch),
         ((epoch.moved(KeyState.ACTIVE), version + 1),),

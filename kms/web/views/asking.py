@@ -5,77 +5,94 @@ The request is frozen anew whenever it is shown, and kept in the session: signed
 
 import json
 import secrets
-from dataclasses import fields, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 from starlette.responses import Response
 from uuid_utils import uuid7
 
-from kms.domain.approvals import RULES, HoldTarget
+from kms.domain.approvals import RULES
 from kms.domain.asked import needs_in_words, summary_of
-from kms.domain.grants import Hold
-from kms.domain.ids import parse_space
-from kms.domain.text import visible
-from kms.errors import NotFound, StateNotAllowed
+from kms.errors import (
+    ConclaveError,
+    Conflict,
+    InvalidInput,
+    NotFound,
+    StateNotAllowed,
+    Unavailable,
+    VerificationFailed,
+)
 from kms.i18n import _
 from kms.statements.canonical import b64u, encode_record
-from kms.statements.request import NONCE_BYTES, TYP, OperationRequest, check_form
-from kms.usecases.approvals.requests import submit_request
+from kms.statements.request import NONCE_BYTES, TYP, OperationRequest
+from kms.usecases.approvals.requests import check_unsigned, submit_request
 from kms.usecases.approvals.views import approval_rules
 from kms.usecases.grants import GRANTABLE
-from kms.usecases.lifecycle.holds import list_holds
 from kms.usecases.passkeys.statements import assemble, signing_options
 from kms.usecases.queries import living_spaces
 from kms.web.beside import beside
-from kms.web.drafts import LASTS, OPEN, OPERATIONS, Draft, draft_of, exact
+from kms.web.choices import choices
+from kms.web.drafts import FIELDS, LASTS, OPEN, OPERATIONS, Draft, draft_of, exact
 from kms.web.requested import digest_shown, lines_of
 from kms.web.roles import OFFICERS
 from kms.web.views.account import answer
 from kms.web.visit import Kind, Page, Visit
+from kms.web.words import said
+from kms.wire.statuses import STATUS
 
 _ABOUT = "request"
+_MENDABLE = (Conflict, InvalidInput, NotFound, Unavailable, VerificationFailed)
+"""What the form comes back for."""
 
 
 async def _form(visit: Visit) -> Response:
-    operation, space = visit.query("operation"), visit.query("space")
-    if operation and operation not in OPERATIONS:
+    draft = visit.session.draft(_ABOUT)
+    if visit.query("again") and isinstance(draft, Draft):
+        return await _filled(visit, draft.typed)
+    typed = {name: visit.query(name) for name in FIELDS}
+    if typed["operation"] and typed["operation"] not in OPERATIONS:
         raise NotFound(
             "this is not asked for at the board", hint="conclave approval request asks for it"
         )
-    site = bool(operation) and RULES[operation].site
-    spaces = await living_spaces(visit.services, visit.call("space.list"))
-    ready = bool(operation) and (site or bool(space))
+    return await _filled(visit, typed)
+
+
+async def _filled(
+    visit: Visit, typed: Mapping[str, str], error: ConclaveError | None = None
+) -> Response:
+    """Return the form with what was ``typed``, and why that cannot be asked for."""
+    spaces = [one.space for one in await living_spaces(visit.services, visit.call("space.list"))]
+    operation = typed["operation"] if typed["operation"] in OPERATIONS else ""
+    site_wide = bool(operation) and RULES[operation].site
+    ready = bool(operation) and (site_wide or typed["space"] in spaces)
     return visit.show(
         "approval-new.html",
+        200 if error is None else STATUS[error.code],
+        error=error,
+        said=said(error) if error else "",
         operations=[(one, summary_of(one)) for one in OPERATIONS],
         operation=operation,
         summary=summary_of(operation),
-        site_wide=site,
-        spaces=[one.space for one in spaces],
-        space="" if site else space,
+        site_wide=site_wide,
+        spaces=spaces,
         ready=ready,
-        names=_names(operation),
-        given={name: visit.query(name) for name in _names(operation)},
-        holds=await _holds(visit, operation, space) if ready else (),
+        given=typed,
+        choices=await choices(visit, typed) if ready else {},
         roles_granted=sorted(one.value for one in GRANTABLE),
         lasts=LASTS,
         open_for=OPEN,
     )
 
 
-def _names(operation: str) -> list[str]:
-    return [one.name for one in fields(RULES[operation].parameters)] if operation else []
-
-
-async def _holds(visit: Visit, operation: str, space: str) -> tuple[Hold, ...]:
-    """Return the holds that can be lifted."""
-    if not operation or RULES[operation].parameters is not HoldTarget:
-        return ()
-    found = await list_holds(visit.services, visit.call("hold.list"), parse_space(space))
-    return tuple(replace(one, reason=visible(one.reason)) for one in found if not one.lifted)
-
-
 async def _fill(visit: Visit) -> Response:
-    visit.session.keep_draft(_ABOUT, draft_of(visit))
+    """Take the form, unless what it asks for could not be carried out: nobody signs that."""
+    typed = {name: visit.form(name) for name in FIELDS}
+    try:
+        draft = draft_of(typed)
+        await _frozen(visit, draft)
+    except _MENDABLE as error:
+        return await _filled(visit, typed, error)
+    visit.session.keep_draft(_ABOUT, draft)
     return visit.go("/approvals/new/check")
 
 
@@ -83,7 +100,10 @@ async def _check(visit: Visit) -> Response:
     draft = visit.session.draft(_ABOUT)
     if not isinstance(draft, Draft):
         return visit.go("/approvals/new")
-    wanted = await _frozen(visit, draft)
+    try:
+        wanted = await _frozen(visit, draft)
+    except _MENDABLE as error:
+        return await _filled(visit, draft.typed, error)
     visit.session.keep_draft(_ABOUT, replace(draft, wanted=wanted))
     return visit.show(
         "approval-check.html",
@@ -106,7 +126,7 @@ def _options(visit: Visit, wanted: OperationRequest) -> str:
 
 
 async def _frozen(visit: Visit, draft: Draft) -> OperationRequest:
-    """Return the request as it would be signed now; raise InvalidInput, NotFound."""
+    """Return the request as it would be signed now; raise whatever would be refused of it then."""
     services, now = visit.services, visit.services.seconds()
     call = visit.call("approval.rules")
     present, found = await approval_rules(services, call, draft.space, "")
@@ -125,7 +145,8 @@ async def _frozen(visit: Visit, draft: Draft) -> OperationRequest:
         issued=now,
         expires=now + draft.open_seconds,
     )
-    check_form(wanted)
+    requester = present.register.person(wanted.requester)
+    await check_unsigned(services, visit.call("approval.submit"), wanted, requester)
     return wanted
 
 
