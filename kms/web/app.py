@@ -151,7 +151,11 @@ class _Entry:
         if not page.roles:
             return
         if not visit.principal.roles & page.roles:
-            raise Forbidden("this page is for other roles than yours")
+            raise Forbidden(
+                "only these roles may use this page: {roles}",
+                hint="ask somebody who has the role: the register of people gives it",
+                about={"roles": tuple(sorted(page.roles))},
+            )
         if page.risky and not self._sessions.is_confirmed(visit.session):
             raise ConfirmationRequired("confirm who you are first")
 

@@ -29,11 +29,14 @@ _PRESS = "paper of ceremonies"
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A ceremony: its id, kind and title (a source text), who was asked and who approved."""
+    """A ceremony: its id, kind and title (a source text), when its people were called (whole
+    seconds), who was asked and who approved.
+    """
 
     id: str
     kind: str
     title: str
+    called: int
     standing: Standing
     asked: tuple[str, ...]
     approved: tuple[str, ...]
@@ -108,6 +111,7 @@ def _held(folder: Folder, now: int) -> Held:
         request.ceremony,
         request.kind,
         known.title if known else request.kind,
+        request.issued,
         standing(folder, now),
         tuple(request.roster),
         tuple(sorted(folder.approvals())),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from kms.usecases.series import Series
 from kms.web.words import moment
@@ -14,7 +15,8 @@ _DIGITS = 3
 class Plot:
     """A figure and its table: ``axis`` names the first column, ``names`` the others; a row is its
     place on the axis, the place in words, and a value for each name (None: nothing there).
-    ``span``: from when to when the axis goes, whole seconds (None: as far as the rows).
+    ``span``: from when to when the axis goes, whole seconds (None: as far as the rows). ``whole``:
+    its values count things.
     """
 
     title: str
@@ -23,6 +25,7 @@ class Plot:
     names: tuple[str, ...]
     rows: tuple[tuple[int, str, tuple[Cell, ...]], ...]
     span: tuple[int, int] | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +38,20 @@ class Axis:
 
 
 def lines(
-    title: str, unit: str, axis: Axis, named: Sequence[tuple[str, Series]], factor: float = 1
-) -> Plot:
-    """Return series as lines over one time, each under its name, values times ``factor``."""
+    title: str, unit: str, axis: Axis, named: Sequence[tuple[str, Series]], factor: float = 1,
+    *, whole: bool = False,
+) -> Plot:  # fmt: skip
+    """Return series as lines over one time, each under its name, values times ``factor``; of
+    ``whole`` ones a mean is rounded up, so that none but nothing is 0.
+    """
     columns = [dict(one.points) for _, one in named]
     times = sorted(set().union(*columns))
     rows = (
-        (time, moment(time), tuple(_scaled(column.get(time), factor) for column in columns))
+        (time, moment(time), tuple(_scaled(column.get(time), factor, whole) for column in columns))
         for time in times
     )
     names, span = tuple(name for name, _ in named), (axis.since, axis.until)
-    return Plot(title, unit, axis.name, names, tuple(rows), span)
+    return Plot(title, unit, axis.name, names, tuple(rows), span, whole)
 
 
 def bars(
@@ -55,10 +61,11 @@ def bars(
     every bucket is empty.
     """
     rows = tuple(
-        (place, label(bucket), (_scaled(value, 1),))
+        (place, label(bucket), (_scaled(value, 1, True),))
         for place, (bucket, value) in enumerate(series.points)
     )
-    return Plot(title, unit, axis, (name,), rows if any(one for _, one in series.points) else ())
+    shown = rows if any(one for _, one in series.points) else ()
+    return Plot(title, unit, axis, (name,), shown, whole=True)
 
 
 def busiest(series: Iterable[Series], most: int) -> list[Series]:
@@ -68,9 +75,11 @@ def busiest(series: Iterable[Series], most: int) -> list[Series]:
     return [one for one in known if one in chosen]
 
 
-def _scaled(value: float | None, factor: float) -> Cell:
+def _scaled(value: float | None, factor: float, whole: bool) -> Cell:
     """Return a value as people read it: three digits that count, whole numbers without a point."""
     if value is None:
         return None
+    if whole:
+        return ceil(value * factor)
     short = float(f"{value * factor:.{_DIGITS}g}")
     return int(short) if short.is_integer() else short

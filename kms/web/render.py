@@ -31,8 +31,8 @@ def environment() -> Environment:
     made.globals["zone_seconds"] = zone_seconds
     made.globals["icon"] = words.icon
     filters = (
-        words.word, words.moment, words.machine, words.duration, words.short, words.count,
-        words.hexadecimal, words.advice, words.said,
+        words.word, words.moment, words.machine, words.duration, words.countdown, words.short,
+        words.count, words.hexadecimal, words.advice, words.said,
     )  # fmt: skip
     made.filters.update({one.__name__: one for one in filters})
     made.filters["many"] = len

@@ -115,6 +115,17 @@ def duration(seconds: float) -> str:
     return " ".join(parts)
 
 
+def countdown(seconds: float) -> str:
+    """Return how long until a time as a clock, with a plus once it is over; from a day on in words.
+    conclave.js goes on counting in this form.
+    """
+    left = int(abs(seconds))
+    if left >= _DAY:
+        return (_("in {time}") if seconds >= 0 else _("{time} late")).format(time=duration(left))
+    clock = f"{left // _HOUR:02d}:{left // _MINUTE % 60:02d}:{left % 60:02d}"
+    return f"+{clock}" if seconds < 0 else clock
+
+
 def short(value: str) -> str:
     """Return the end of an id, which tells apart those made at one time."""
     return value if len(value) <= _SHORT else f"…{value[-_SHORT:]}"

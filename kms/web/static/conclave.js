@@ -80,12 +80,13 @@ document.addEventListener("visibilitychange", () => {
   } else listen();
 });
 
-// --- countdowns: "in 3 min" goes on counting
+// --- countdowns: they go on counting, in the form of words.countdown; days stay in words
 
 function tick() {
   document.querySelectorAll("[data-until]").forEach((one) => {
     const left = Math.round(Number(one.dataset.until) - Date.now() / 1000);
     const whole = Math.abs(left);
+    if (whole >= 86400) return;
     const clock = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60]
       .map((part) => String(part).padStart(2, "0"))
       .join(":");
@@ -120,14 +121,21 @@ function draw(figure) {
     return span <= 2 * 86400 ? `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}` : day;
   };
   const times = { values: (_, at) => at.map(clock), space: 60 };
+  const counts = { incrs: [1, 2, 5].flatMap((one) => [1, 10, 100, 1e3, 1e4, 1e5, 1e6].map((ten) => one * ten)).sort((a, b) => a - b) };
+  // A mark for each of few values, and for one that has no neighbour to be joined to.
+  const alone = (plot, at) => {
+    const values = plot.data[at];
+    const near = (index) => values[index] !== null && values[index] !== undefined;
+    return values.map((_, index) => index).filter((index) => near(index) && (rows.length < 40 || !(near(index - 1) || near(index + 1))));
+  };
   const categories = { splits: () => xs, values: () => labels, grid: { show: false } };
   const options = {
     width: Math.max(280, canvas.clientWidth || figure.clientWidth),
     height: 200,
-    legend: { live: false },
+    legend: { show: names.length > 1, live: false },
     tzDate: (seconds) => uPlot.tzDate(new Date((seconds + ahead) * 1000), "Etc/UTC"),
     scales: { x: bars ? { time: false, range: () => [-0.5, rows.length - 0.5] } : { time: true, range: () => (span ? ends : [ends[0] - 60, ends[0] + 60]) }, y: { range: (_, __, most) => [0, most || 1] } },
-    axes: [{ ...axis, ...(bars ? categories : times) }, axis],
+    axes: [{ ...axis, ...(bars ? categories : times) }, { ...axis, ...("whole" in figure.dataset ? counts : {}) }],
     series: [
       { label: figure.querySelector("thead th").textContent },
       ...names.map((label, at) => ({
@@ -135,13 +143,24 @@ function draw(figure) {
         stroke: COLOURS[at % COLOURS.length],
         fill: bars ? COLOURS[at % COLOURS.length] : undefined,
         width: 2,
-        points: { show: !bars && rows.length < 40 },
+        points: { show: !bars, filter: alone },
         paths: bars ? uPlot.paths.bars({ size: [0.7, 60] }) : undefined,
       })),
     ],
   };
   new uPlot(options, [xs, ...columns], canvas);
 }
+
+// --- paper: figures as tables, and when it was printed
+
+addEventListener("beforeprint", () => {
+  document.querySelectorAll(".plot details").forEach((one) => (one.open = true));
+  document.querySelectorAll("[data-printed]").forEach((one) => {
+    const here = new Date(Date.now() + 1000 * Number(one.dataset.printed)); // the site's time
+    one.textContent = here.toISOString().slice(0, 19).replace("T", " ");
+  });
+});
+addEventListener("afterprint", () => document.querySelectorAll(".plot details").forEach((one) => (one.open = false)));
 
 function prepare() {
   document.querySelectorAll("figure.plot").forEach(draw);

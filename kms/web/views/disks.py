@@ -7,12 +7,13 @@ from typing import Any
 
 from starlette.responses import Response
 
-from kms.domain.disks import DiskOrder, OrderKind, Work
+from kms.domain.disks import Device, DiskOrder, DiskState, OrderKind, Work
 from kms.domain.ids import parse_disk, parse_order, parse_serial
 from kms.errors import InvalidInput
 from kms.i18n import _
 from kms.usecases.disks import orders, views
 from kms.usecases.disks.views import DiskView
+from kms.usecases.disks.views import Overview as DiskOverview
 from kms.web.links import href
 from kms.web.roles import OFFICERS, PEOPLE
 from kms.web.visit import PAGE_ROWS, Kind, Page, Visit
@@ -43,8 +44,7 @@ async def _now(visit: Visit) -> Response:
 async def _values(visit: Visit) -> dict[str, Any]:
     found = await views.disks(visit.services, visit.call("disk.list"))
     after = visit.number("after", 0)
-    known = {one.disk.serial for one in found.disks if not one.disk.erased}
-    strangers = [one for one in found.devices if one.serial not in known]
+    strangers = _strangers(found)
     shown = found.disks[after : after + PAGE_ROWS]
     return {
         "rows": [_row(one, visit.services.seconds()) for one in shown],
@@ -59,6 +59,14 @@ async def _values(visit: Visit) -> dict[str, Any]:
         else "",
         "first": "/disks" if after else "",
     }
+
+
+def _strangers(found: DiskOverview) -> list[Device]:
+    """Return the devices that are no disk of a space; an erased disk is one once it is back."""
+    living = {one.disk.serial for one in found.disks if not one.disk.erased}
+    erased = {one.disk.serial for one in found.disks if one.disk.erased}
+    away = {one.serial for one in found.devices if one.state is DiskState.GONE}
+    return [one for one in found.devices if one.serial not in living | (erased & away)]
 
 
 def _row(view: DiskView, now: int) -> Row:

@@ -22,7 +22,7 @@ _UNAUTHENTICATED = 401
 
 
 async def _code_page(visit: Visit) -> Response:
-    return visit.show("enroll.html", refused="", hint="")
+    return visit.show("enroll.html", refused="", hint="", lasts=visit.board.invitation_seconds)
 
 
 async def _code(visit: Visit) -> Response:
@@ -31,7 +31,10 @@ async def _code(visit: Visit) -> Response:
             ceremony = enrolment_options(visit.services, visit.form("code"))
     except Unauthenticated as error:
         hint = _("ask for another one")
-        return visit.show("enroll.html", _UNAUTHENTICATED, refused=said(error), hint=hint)
+        lasts = visit.board.invitation_seconds
+        return visit.show(
+            "enroll.html", _UNAUTHENTICATED, refused=said(error), hint=hint, lasts=lasts
+        )
     visit.session.keep_draft(_ABOUT, ceremony)
     return visit.go("/enroll/passkey")
 

@@ -9,17 +9,17 @@ from typing import Any
 
 from starlette.responses import Response
 
-from kms.domain.alerts import ALERTS, ActiveAlert
 from kms.domain.models import Principal
-from kms.i18n import Language, _, language
+from kms.i18n import _
 from kms.statements.sealing import BOX
 from kms.usecases.queries import SiteStatus, living_spaces, site_status
 from kms.usecases.services import Services
 from kms.usecases.watch.health import list_alerts
 from kms.usecases.watch.state import READY, Facts, SpaceKeys
+from kms.web.alerted import told
 from kms.web.roles import OVERSEERS, PEOPLE
 from kms.web.visit import Kind, Page, Visit
-from kms.web.words import count
+from kms.web.words import count, moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +31,6 @@ class Tile:
     tone: str = ""
     note: str = ""
     href: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """An alert in the present language."""
-
-    alert: ActiveAlert
-    text: str
-    todo: str
 
 
 async def _overview(visit: Visit) -> Response:
@@ -58,18 +49,11 @@ async def _values(visit: Visit) -> dict[str, Any]:
     facts = services.watched.facts
     return {
         "tiles": tuple(_tiles(services, status, facts, visit.principal)),
-        "alerts": tuple(map(told, alerts)),
+        "alerts": tuple(told(visit, one) for one in alerts),
         "spaces": tuple((one, facts.keys.get(one.space)) for one in spaces),
         "workers": status.workers,
         "status": status,
     }
-
-
-def told(alert: ActiveAlert) -> Told:
-    """Return an alert as people read it."""
-    known = ALERTS[alert.alert]
-    zh = language() is Language.ZH
-    return Told(alert, known.zh if zh else known.en, known.todo_zh if zh else known.todo_en)
 
 
 def _tiles(
@@ -121,15 +105,21 @@ def _overdue(facts: Facts, principal: Principal) -> Tile:
 
 def _escrow(facts: Facts) -> Tile:
     found = facts.escrow
-    if found is None:
+    if found is None or found.coverage is None:
         return Tile(_("Key escrow"), _("Not counted yet"), href="/escrow")
-    owed = found.gaps + found.drills + found.owed
-    note = _("{gaps} gaps, {drills} drills due, {owed} duties").format(
-        gaps=found.gaps, drills=found.drills, owed=found.owed
+    text, tone = _coverage(found.gaps, sum(found.coverage.epochs.values()))
+    note = _("{gaps} gaps, {drills} drills due, {owed} duties; counted at {time}").format(
+        gaps=found.gaps, drills=found.drills, owed=found.owed, time=moment(found.counted)
     )
-    text = _("Every key is covered") if not found.gaps else _("Not every key is covered")
-    return Tile(_("Key escrow"), text, "bad" if found.gaps else "warn" if owed else "good", note,
-        "/escrow")  # fmt: skip
+    warned = "warn" if found.drills + found.owed and tone != "bad" else tone
+    return Tile(_("Key escrow"), text, warned, note, "/escrow")
+
+
+def _coverage(gaps: int, keys: int) -> tuple[str, str]:
+    """Return what to say of so many keys, and the tone; of no key at all nothing is claimed."""
+    if gaps:
+        return _("Not every key is covered"), "bad"
+    return (_("Every key is covered"), "good") if keys else (_("There was no key yet"), "")
 
 
 PAGES = (

@@ -98,7 +98,7 @@ async def _rotations(visit: Visit, span: Axis) -> Plot:
         "suspicion": _("Suspicion or compromise"),
     }
     named = [(texts[one.name], one) for one in found]
-    return lines(_("New keys of meetings"), _("keys"), span, named)
+    return lines(_("New keys of meetings"), _("keys"), span, named, whole=True)
 
 
 async def _ages(visit: Visit) -> tuple[int, Plot]:
@@ -170,7 +170,7 @@ async def _scores(visit: Visit, space: SpaceName | str, span: Axis) -> tuple[Plo
     ]
     return (
         lines(_("Score of open meetings"), _("0 to 1"), span, scores),
-        lines(_("Open meetings and overdue keys"), "", span, meetings),
+        lines(_("Open meetings and overdue keys"), "", span, meetings, whole=True),
     )
 
 
