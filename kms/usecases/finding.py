@@ -23,7 +23,7 @@ def parse_ending(text: str) -> str:
     them; raise InvalidInput.
     """
     plain = text.strip(_DOTS).lower()
-    if _ENDING.fullmatch(plain):
+    if is_ending(plain):
         return plain
     try:
         return parse_meeting(plain)
@@ -32,6 +32,11 @@ def parse_ending(text: str) -> str:
             "a meeting is named by its id or by the last 8 characters of it",
             hint="such as 06c3609f",
         ) from error
+
+
+def is_ending(text: str) -> bool:
+    """Whether this is the end of an id, as pages show it."""
+    return bool(_ENDING.fullmatch(text.strip(_DOTS).lower()))
 
 
 async def find_meetings(services: Services, call: Call, text: str) -> list[Place]:

@@ -14,6 +14,7 @@ from kms.policy.authorizer import Target
 from kms.ports import Deeds, LeafFilter
 from kms.ports.journal import meeting_of
 from kms.site_time import zone
+from kms.usecases.finding import find_logged, is_ending
 from kms.usecases.queries import MAX_PAGE
 from kms.usecases.services import Call, Services, authorize
 
@@ -63,13 +64,14 @@ async def search_leaves(
     services: Services, call: Call, wanted: LeafFilter, before: int | None, limit: int
 ) -> Page:
     """Return the newest leaves of the site and of the caller's spaces that fit and are older than
-    leaf ``before``; times in any form that ``leaf_moment`` takes.
+    leaf ``before``; times in any form that ``leaf_moment`` takes, a meeting by the end of its id
+    too.
 
     Raise Forbidden, InvalidInput, StoreUnavailable while the journal is made anew.
     """
     await authorize(services, call, Target(), "audit")
     limit = max(1, min(limit, MAX_PAGE))
-    wanted = _within(_exact(wanted), call.principal)
+    wanted = _within(_exact(await _whole(services, call, wanted)), call.principal)
     size, indexed = services.store.tree_size(), services.journal.indexed
     place = min(before if before is not None else size, size)
     fresh = await _tail(services, wanted, indexed, place) if size - indexed <= TAIL else []
@@ -140,6 +142,16 @@ async def _indexed(
 def _leaf(services: Services, number: int) -> Read:
     (data,) = services.store.leaves(number, 1)
     return decode_leaf(data), data
+
+
+async def _whole(services: Services, call: Call, wanted: LeafFilter) -> LeafFilter:
+    """Return the filter with the id of the meeting of which it has the end."""
+    if not is_ending(wanted.meeting):
+        return wanted
+    found = await find_logged(services, call, wanted.meeting)
+    if len(found) > 1:
+        raise InvalidInput("several meetings have an id that ends so", hint="give the whole id")
+    return replace(wanted, meeting=found[0][1]) if found else wanted
 
 
 def _exact(wanted: LeafFilter) -> LeafFilter:

@@ -117,6 +117,25 @@ def test_a_callers_own_spaces_and_the_sites_leaves_are_all_it_finds() -> None:
     run_with_site(work, caller=make_caller((Role.AUDITOR,), (TREASURY,)))
 
 
+def test_a_meeting_is_named_by_its_id_or_the_end_of_it() -> None:
+    one, other = meeting_id(0x1_2345_6789), meeting_id(0x2_2345_6789)
+
+    async def work(site: FakeSite) -> None:
+        async with site.client() as client:
+            for name in (one, other[:-1] + "0"):
+                await write(site, 1, action="meeting.open", resource=f"spaces/x/meetings/{name}")
+            catch_up(site)
+            for text in (one, one[-8:]):
+                assert (await found(client, meeting=text))[0] == [1]
+            assert (await found(client, meeting="0badc0de"))[0] == []
+            await write(site, 1, action="meeting.open", resource=f"spaces/x/meetings/{other}")
+            catch_up(site)
+            answer = await client.get(PATH, params={"meeting": one[-8:]})
+            assert (answer.status_code, answer.json()["code"]) == (400, "invalid_input")
+
+    run_with_site(work)
+
+
 @pytest.mark.parametrize("role", [one for one in Role if one is not Role.AUDITOR])
 def test_it_is_the_auditors_alone(role: Role) -> None:
     async def work(site: FakeSite) -> None:

@@ -1,17 +1,17 @@
 """The audit log: its head, searching it, one entry with its proof, whether it was altered."""
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.responses import Response
 
 from kms.audit.actions import ACTIONS
 from kms.audit.leaf import Leaf, Outcome
-from kms.domain.ids import parse_meeting
 from kms.errors import InvalidInput, StoreUnavailable
 from kms.i18n import Language, language
 from kms.ports import LeafFilter
+from kms.usecases.finding import find_logged, is_ending
 from kms.usecases.journal import Page as Found
 from kms.usecases.journal import leaf_moment, search_leaves
 from kms.usecases.log_check import read_check, start_check
@@ -19,6 +19,7 @@ from kms.usecases.log_head import Proved, log_head, prove
 from kms.usecases.queries import list_spaces
 from kms.web.files import attachment
 from kms.web.links import chosen_space, href
+from kms.web.naming import Named, named
 from kms.web.roles import AUDITORS
 from kms.web.visit import PAGE_ROWS, Kind, Page, Visit
 from kms.wire.audit import ProofOut
@@ -66,14 +67,23 @@ def action_words(action: str) -> str:
 
 
 async def _audit(visit: Visit) -> Response:
-    fields = _fields(visit)
-    before = visit.number("before", 0) or None
+    fields, before = _fields(visit), visit.number("before", 0) or None
+    wanted = await named(visit, "audit.search", find_logged)
+    problems = _problems(fields, wanted)
+    if wanted.one:
+        fields = replace(fields, meeting=wanted.one[1])
+    sure = not problems and (wanted.one or not is_ending(fields.meeting))
+    found = await _search(visit, fields, before) if sure else None
     return visit.show(
         "audit.html",
+        400 if problems else 200,
         head=await log_head(visit.services, visit.call("audit.checkpoint")),
         check=await read_check(visit.services, visit.call("audit.leaves")),
         fields=fields,
-        found=(found := await _search(visit, fields, before)),
+        problems=problems,
+        named=None if sure or problems else wanted,
+        where=lambda _space, meeting: replace(fields, meeting=meeting).link(),
+        found=found,
         next=fields.link(before=found.next) if found and found.next else "",
         first=fields.link() if before else "",
         spaces=await list_spaces(visit.services, visit.call("space.list")),
@@ -84,20 +94,34 @@ async def _audit(visit: Visit) -> Response:
 
 
 def _fields(visit: Visit) -> Fields:
-    actor, meeting = visit.query("actor").strip(), visit.query("meeting").strip()
+    """Return what was asked; raise InvalidInput for what no form of ours asks."""
     action, outcome = visit.query("action"), visit.query("outcome")
-    if len(actor) > _LONGEST or not actor.isprintable():
-        raise InvalidInput("a name has at most 200 characters")
     if action and action not in ACTIONS:
         raise InvalidInput("the log knows no such action", hint="choose one of the list")
     if outcome and outcome not in {one.value for one in Outcome}:
         raise InvalidInput("the log knows no such outcome", hint="choose one of the list")
-    space = chosen_space(visit)
-    if meeting:
-        parse_meeting(meeting)
     return Fields(
-        actor, action, space, meeting, outcome, visit.query("since"), visit.query("until")
+        visit.query("actor").strip(),
+        action,
+        chosen_space(visit),
+        visit.query("meeting").strip(),
+        outcome,
+        visit.query("since"),
+        visit.query("until"),
     )
+
+
+def _problems(fields: Fields, wanted: Named) -> dict[str, InvalidInput]:
+    """Return what is wrong with the fields that somebody types, by their names."""
+    found = {"meeting": wanted.error} if wanted.error else {}
+    if len(fields.actor) > _LONGEST or not fields.actor.isprintable():
+        found["actor"] = InvalidInput("a name has at most 200 characters")
+    for name in ("since", "until"):
+        try:
+            leaf_moment(getattr(fields, name))
+        except InvalidInput as error:
+            found[name] = error
+    return found
 
 
 async def _search(visit: Visit, fields: Fields, before: int | None) -> Found | None:

@@ -45,9 +45,13 @@ async def _meetings(visit: Visit) -> Response:
     """Show a page, or go to the one meeting that the field names."""
     wanted = await named(visit, "meeting.list", find_meetings)
     if wanted.one:
-        return visit.go("/meetings/{}/{}".format(*wanted.one))
-    code = 400 if wanted.error else 200
-    return visit.show("meetings.html", code, named=wanted, **await _values(visit))
+        return visit.go(_where(*wanted.one))
+    code, values = 400 if wanted.error else 200, await _values(visit)
+    return visit.show("meetings.html", code, named=wanted, where=_where, **values)
+
+
+def _where(space: str, meeting: str) -> str:
+    return f"/meetings/{space}/{meeting}"
 
 
 async def _now(visit: Visit) -> Response:
