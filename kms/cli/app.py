@@ -30,8 +30,8 @@ from kms.cli import (
     space,
     vault,
 )
+from kms.cli.options import Options
 from kms.cli.register import Group, describe, global_options
-from kms.cli.session import Options
 from kms.i18n import _
 
 SUMMARY = "Conclave: keys of confidential meetings, kept in an HSM, released to the roster alone."

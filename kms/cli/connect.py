@@ -1,21 +1,23 @@
 """Finds the way to the service: the Unix socket, or mutual TLS with an identity folder."""
 
 import ssl
+from collections.abc import Callable
 
-from kms.cli.session import Session
+from kms.cli.options import Options
 from kms.client.api import Client
 from kms.client.transport import mutual_tls
 from kms.errors import ConfigurationError, InvalidInput
 from kms.settings import Paths
 
 
-def connect(session: Session) -> Client:
-    """Return a client; raise ConfigurationError, InvalidInput."""
-    options = session.options
+def connect(options: Options, places: Callable[[], Paths]) -> Client:
+    """Return a client; raise ConfigurationError, InvalidInput. ``places`` are asked for where the
+    options name no way.
+    """
     if options.url is None:
         if options.identity is not None:
             raise InvalidInput("--identity goes with --url")
-        return Client.over_socket(options.socket or configured(session).api_socket)
+        return Client.over_socket(options.socket or places().api_socket)
     if options.socket is not None:
         raise InvalidInput("--socket and --url exclude each other")
     if options.identity is None:
@@ -31,10 +33,3 @@ def connect(session: Session) -> Client:
             hint="a folder of client.pem, client.key and ca.pem",
         ) from None
     return Client.over_tls(options.url, context)
-
-
-def configured(session: Session) -> Paths:
-    """Return the configured places; without any configuration the default ones."""
-    if session.options.config is None and not session.config_path().exists():
-        return Paths()
-    return session.settings().paths

@@ -14,6 +14,7 @@ from kms.ceremonies.catalogue import CEREMONIES
 from kms.ceremonies.paper.handbook_whole import whole_handbook
 from kms.cli.app import build
 from kms.cli.exits import EXIT_BY_CODE, MEANINGS, Exit
+from kms.cli.options import PANEL
 from kms.cli.output import first_line
 from kms.cli.reference_tables import (
     alerts_reference,
@@ -21,7 +22,6 @@ from kms.cli.reference_tables import (
     operations_reference,
     settings_reference,
 )
-from kms.cli.session import PANEL
 from kms.errors import ConclaveError
 from kms.i18n import Language, _, speak
 from kms.policy.source import Shipped

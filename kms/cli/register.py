@@ -11,8 +11,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from kms.cli.exits import Exit, exit_of
+from kms.cli.options import Options
 from kms.cli.output import Output
-from kms.cli.session import Options, Session
+from kms.cli.session import Session
 from kms.domain.approvals import RULES, PolicyChange, SitePolicyChange
 from kms.errors import AlreadyExists, ConclaveError, Forbidden, InvalidInput, NotFound
 from kms.i18n import _

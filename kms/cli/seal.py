@@ -72,10 +72,8 @@ def _sealed(session: Session, space: str | None, reason: str) -> "SealOut":
 
 def _by_hand(session: Session, space: str) -> str:
     """Return how the service's user seals while the service does not answer."""
-    from kms.cli.connect import configured  # noqa: PLC0415 -- heavy
-
     path = parse_space(space) if space else space
-    place = configured(session).state / marker(path)
+    place = session.places().state / marker(path)
     text = _("it can be sealed without the service; as the service's user: {command}")
     return text.format(command=f"install -D -m 0600 /dev/null {shlex.quote(str(place))}")
 

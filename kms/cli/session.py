@@ -1,68 +1,15 @@
 """What every command is given: the global options, where output goes, the way to the service."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
+from kms.cli.options import Options
 from kms.cli.output import Output
-from kms.i18n import Language
 
 if TYPE_CHECKING:
     from kms.client.api import Client
-    from kms.settings import Settings
-
-PANEL = "Global options"
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The global options; they stand before or behind the name of a command."""
-
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="Configuration file, else /etc/conclave/conclave.toml.", rich_help_panel=PANEL
-        ),
-    ] = None
-    socket: Annotated[
-        Path | None, typer.Option(help="Unix socket of the key API.", rich_help_panel=PANEL)
-    ] = None
-    url: Annotated[
-        str | None,
-        typer.Option(
-            help="Key API over mutual TLS, such as https://10.0.0.5:8443.", rich_help_panel=PANEL
-        ),
-    ] = None
-    identity: Annotated[
-        Path | None,
-        typer.Option(
-            help="With --url: folder of client.pem, client.key and ca.pem.", rich_help_panel=PANEL
-        ),
-    ] = None
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=PANEL)
-    ] = False
-    quiet: Annotated[
-        bool,
-        typer.Option(
-            "--quiet", "-q", help="No remarks and no progress on stderr.", rich_help_panel=PANEL
-        ),
-    ] = False
-    lang: Annotated[
-        Language | None,
-        typer.Option(
-            envvar="CONCLAVE_LANG", help="Language of texts, else zh.", rich_help_panel=PANEL
-        ),
-    ] = None
-
-    def over(self, outer: "Options") -> "Options":
-        """Return these options, and the outer ones where these say nothing."""
-        merged = {
-            one.name: getattr(self, one.name) or getattr(outer, one.name) for one in fields(self)
-        }
-        return Options(**merged)
+    from kms.settings import Paths, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,4 +35,12 @@ class Session:
         """Return a client of the service; raise ConfigurationError, InvalidInput."""
         from kms.cli.connect import connect  # noqa: PLC0415 -- help needs no HTTP library
 
-        return connect(self)
+        return connect(self.options, self.places)
+
+    def places(self) -> "Paths":
+        """Return the configured places; without any configuration the default ones."""
+        if self.options.config is None and not self.config_path().exists():
+            from kms.settings import Paths  # noqa: PLC0415 -- help needs no configuration
+
+            return Paths()
+        return self.settings().paths
