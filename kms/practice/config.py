@@ -54,7 +54,17 @@ uid = {uid}
 principal = "practice-console"
 roles = ["appliance", "auditor", "officer", "operator"]
 spaces = ["*"]
+
+# Has no role, so that one can be granted to it for a time. No user of this machine has its number:
+# put one of your own here to use the grant.
+[[caller]]
+uid = {clerk}
+principal = "practice-clerk"
+roles = []
+spaces = []
 """
+_CLERK = 4_000_000_000
+"""A uid that no system gives to a user: the greatest that useradd chooses is far below it."""
 
 _BOARD = """\
 [board]
@@ -88,6 +98,7 @@ def draft_config(site: PracticeSite, profile: Path, *, board: bool = True) -> Pa
         client_ca=_quoted(site.tls_ca),
         board=_BOARD.format(port=_free_port()) if board else "",
         uid=os.getuid(),
+        clerk=_CLERK,
     )
     write_new(site.draft, text.encode(), PUBLIC)
     return site.draft

@@ -50,9 +50,10 @@ def test_the_configuration_loads_and_names_everything(practice_site: PracticeSit
         "space-investment-banking",
         "space-treasury",
     ]
-    (caller,) = settings.caller
-    assert caller.uid == os.getuid()
-    assert set(caller.roles) == set(Role) - {Role.MEETING_SERVER}
+    console, clerk = settings.caller
+    assert console.uid == os.getuid()
+    assert set(console.roles) == set(Role) - {Role.MEETING_SERVER}
+    assert (clerk.roles, clerk.spaces) == ((), ())
     assert settings.api.tls is not None
     assert (settings.api.tls.address, settings.api.tls.port) == ("127.0.0.1", 0)
     longest = settings.paths.worker_socket("space-investment-banking")
