@@ -113,7 +113,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
     monkeypatch.setattr(disk_following, "_LOOK_SECONDS", 0.0)
 
     def one(client: FakeClient) -> FakeClient:
-        monkeypatch.setattr("kms.cli.connect.connect", lambda _session: client)
+        monkeypatch.setattr("kms.cli.connect.connect", lambda _options, _places: client)
         return client
 
     return one

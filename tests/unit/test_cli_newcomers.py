@@ -146,11 +146,11 @@ def test_words_that_take_an_approved_request_lead_to_it(cli: Cli, words: str) ->
 def test_without_the_service_it_is_told_how_to_seal_by_hand(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str, path: str
 ) -> None:
-    def nobody(_session: object) -> None:
+    def nobody(_options: object, _places: object) -> None:
         raise unreachable(arrived=False)
 
     places = SimpleNamespace(state=tmp_path)
-    monkeypatch.setattr("kms.cli.connect.configured", lambda _session: places)
+    monkeypatch.setattr("kms.cli.session.Session.places", lambda _session: places)
     monkeypatch.setattr("kms.cli.connect.connect", nobody)
     ended = cli("seal", what, "--reason", "why", "--yes")
     assert ended.code == Exit.UNAVAILABLE
