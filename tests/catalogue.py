@@ -121,7 +121,7 @@ def source_texts() -> set[str]:
         if error.code != "internal_error"
     }
     texts |= {member.value for words in WORDS for member in words} | {"ready", "sealed", "erased"}
-    texts |= {"permit", "forbid"}
+    texts |= {"permit", "forbid", "device-anchor"} | set(CEREMONIES)
     texts |= {one.name for rule in RULES.values() for one in fields(rule.parameters)}
     texts |= set(MEANINGS.values()) | {text for table in _TABLES for text in table.values()}
     texts |= {text for kind in CEREMONIES.values() for text in _of_ceremony(kind)}

@@ -198,7 +198,7 @@ RULES: dict[str, Rule] = {
     ),
     "report.unmask": Rule(
         ReportTarget, Groups.FIRST, "Export a compliance report with full names",
-        "导出含完整姓名的合规报告", site=True,
+        "导出含完整姓名的密码应用合规报告", site=True,
     ),
 }  # fmt: skip
 

@@ -9,11 +9,11 @@ TABLE = (
     Operation(
         "report.make", "POST", _REPORTS, frozenset({AUDITOR}),
         "Make the compliance report of a period, unless it is there",
-        "生成某一期间的合规报告（已有则直接返回）", errors=("state_not_allowed",),
+        "生成某一期间的密码应用合规报告（已有则直接返回）", errors=("state_not_allowed",),
     ),
     Operation(
         "report.list", "GET", _REPORTS, frozenset({AUDITOR, OFFICER}),
-        "List the compliance reports", "列出合规报告",
+        "List the compliance reports", "列出密码应用合规报告",
     ),
     Operation(
         "report.read", "GET", _REPORT, frozenset({AUDITOR}),

@@ -13,6 +13,7 @@ from kms.reports.content import Content, FigureOut
 from kms.reports.figures import ahead
 from kms.reports.wording import cell, chosen, days, moment, say
 from kms.site_time import zone_of
+from kms.statements.canonical import unb64u
 
 _SHOWN = 60
 """Rows of a table that are printed; the others are in report.json."""
@@ -65,7 +66,9 @@ def paper_data(content: Content, mark: Mark) -> dict[str, Any]:
             for part in parts()
         ],
         "attests": [
-            say("attest", clause=one.named) for one in clauses() if one.result == "attested"
+            say("attest", clause=one.named, text=chosen(one))
+            for one in clauses()
+            if one.result == "attested"
         ],
         "appendix": [_source(content, name, numbers) for name in figures()],
         "appendix_note": _appendix_note(content),
@@ -96,8 +99,8 @@ def _cover(content: Content, mark: Mark) -> list[list[str]]:
         [say("maker"), content.maker],
         [say("report"), content.report],
         [say("tree"), say("tree_value", size=content.size)],
-        [say("root"), content.root],
-        [say("bundle"), content.bundle],
+        [say("root"), unb64u(content.root).hex()],
+        [say("bundle"), unb64u(content.bundle).hex()],
         [say("names"), names],
     ]
 
@@ -200,7 +203,7 @@ def _source(content: Content, name: str, numbers: dict[str, str]) -> dict[str, s
         "title": chosen(figures()[name]),
         "query": told.query,
         "counted": counted,
-        "evidence": told.evidence,
+        "evidence": unb64u(told.evidence).hex(),
     }
 
 

@@ -11,6 +11,7 @@ from kms.i18n import Language, _, language
 from kms.reports.catalogue import HERE, Clause, Column, Figure, Part
 from kms.reports.figures import Value
 from kms.site_time import zone_name, zone_of
+from kms.statements.canonical import unb64u
 from kms.strict import Section
 
 
@@ -66,6 +67,8 @@ def cell(column: Column, value: Value, offset: int) -> str:
             return _known(column.kind, text)
         case "meeting":
             return _place(text)
+        case "hash" if text:
+            return unb64u(text).hex()  # as sha256sum prints it
         case _:
             return text
 
