@@ -5,6 +5,8 @@ fake HSM). Who may see them at all stands in test_board_matrix.py.
 import base64
 import json
 import re
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from html import escape, unescape
 from pathlib import Path
@@ -12,19 +14,26 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from kms.audit.actions import ACTIONS
 from kms.audit.leaf import LeafDraft, Outcome, Phase
 from kms.audit.merkle import leaf_hash, root_from_inclusion
+from kms.audit.note import Checkpoint, sign_checkpoint, unverified_checkpoint
 from kms.ceremonies.catalogue import CEREMONIES
 from kms.domain.coverage import Coverage, Gap, Lack
 from kms.domain.disks import Device, Disk, DiskState, MountPolicy, RecoveryKey, SlotKey, Work
+from kms.domain.models import Role
 from kms.domain.rows import SealedRow
-from kms.ports import PutDevice, PutRow, Unit
+from kms.errors import Forbidden
+from kms.ports import PutCheckpoint, PutDevice, PutRow, Unit
 from kms.statements import jws
 from kms.statements.canonical import make_row
 from kms.statements.register import TYP, encode_register
+from kms.usecases.log_evidence import evidence_of_log
+from kms.usecases.services import Call
 from kms.usecases.watch.state import Escrow
+from kms.usecases.watch.survey import WATCHER
 from kms.wire.audit import ProofOut
 from kms.wire.parsing import parse
 from tests.fixtures.api import BANKING, MAC, TREASURY
@@ -32,6 +41,7 @@ from tests.fixtures.approvals import DISK, LEGAL, MEETING, SECURITY
 from tests.fixtures.board import PEOPLE, Answer, BoardSite, Browser, run_with_board
 from tests.fixtures.board_meetings import indexed
 from tests.fixtures.ceremonies import MADE_UP, ROSTER, Cast, brief_of, signed_transcript
+from tests.unit.test_board_keys import with_key_list
 
 HOSTILE = "<script>alert(1)</script>\"'>"
 OTHER = MEETING[:-1] + "0"
@@ -249,6 +259,93 @@ def test_what_others_wrote_into_the_log_is_text_alone() -> None:
             assert "<script>alert" not in page.text
 
     run_with_board(work, tampered=True)
+
+
+# --- taking evidence away ------------------------------------------------------------------------
+
+
+async def checkpointed(site: BoardSite) -> int:
+    """Sign the log as it stands, under a key list of a made-up site; return its size."""
+    object.__setattr__(site.services, "key_list", with_key_list(site).services.key_list)
+    store, key = site.services.store, ec.generate_private_key(ec.SECP256R1())
+    size = store.tree_size()
+    head = Checkpoint(site.services.settings.site.id, size, store.root(size))
+    note = sign_checkpoint(head, key.public_key(), jws.private_signer(key))
+    await store.commit(Unit((PutCheckpoint(size, note),)))
+    return size
+
+
+def drafts(site: BoardSite) -> list[Path]:
+    return list(site.services.settings.paths.state.glob("evidence*"))
+
+
+def test_the_newest_checkpoint_is_given_away_as_it_is_signed() -> None:
+    async def work(site: BoardSite) -> None:
+        browser = await in_english(site, "auditor")
+        assert (await browser.get("/audit/checkpoint.txt")).status == 404
+        size = await checkpointed(site)
+        answer = await browser.get("/audit/checkpoint.txt")
+        name = f'attachment; filename="conclave-checkpoint-{size}.txt"'
+        assert answer.header("content-disposition") == name
+        assert unverified_checkpoint(answer.text).size == size
+        told = (await browser.get("/audit/check")).text
+        assert f"--checkpoint conclave-checkpoint-{size}.txt" in told
+
+    run_with_board(work)
+
+
+def test_the_evidence_of_the_whole_log_is_given_away_and_leaves_no_file(tmp_path: Path) -> None:
+    async def work(site: BoardSite) -> None:
+        browser, size = await in_english(site, "auditor"), await checkpointed(site)
+        answer = await browser.post("/audit/evidence.db")
+        assert answer.header("content-disposition") == (
+            'attachment; filename="conclave-evidence.db"'
+        )
+        assert answer.header("content-length") == str(len(answer.body))
+        kept = tmp_path / "evidence.db"
+        kept.write_bytes(answer.body)
+        with closing(sqlite3.connect(kept)) as bundle:
+            assert bundle.execute("SELECT count(*) FROM leaf").fetchone() == (size,)
+            assert bundle.execute("SELECT size FROM checkpoint").fetchall() == [(size,)]
+            assert bundle.execute("SELECT space FROM manifest").fetchall() == [(TREASURY,)]
+        assert not drafts(site)
+        site.grow_old()
+        again = await browser.post("/audit/evidence.db")
+        assert again.header("location").startswith("/confirm?")
+
+    run_with_board(work)
+
+
+def test_one_takes_the_evidence_at_a_time_and_its_end_lets_the_next_one_in() -> None:
+    async def work(site: BoardSite) -> None:
+        browser, _ = await in_english(site, "auditor"), await checkpointed(site)
+        asked = Call(replace(WATCHER, name="another", roles=frozenset({Role.AUDITOR})), "x", "")
+        async with evidence_of_log(site.services, asked) as file:
+            assert file.read(6) == b"SQLite"
+            assert not drafts(site)
+            assert (await browser.post("/audit/evidence.db")).status == 503
+        assert file.closed
+        assert (await browser.post("/audit/evidence.db")).status == 200
+
+    run_with_board(work)
+
+
+def test_an_auditor_takes_the_manifests_of_the_own_spaces_alone() -> None:
+    async def work(site: BoardSite) -> None:
+        await checkpointed(site)
+        bound = replace(WATCHER, roles=frozenset({Role.AUDITOR}), spaces=frozenset({BANKING}))
+        async with evidence_of_log(site.services, Call(bound, "x", "")) as file:
+            assert TREASURY.encode() in file.read()
+            file.seek(0)
+            with closing(sqlite3.connect(":memory:")) as bundle:
+                bundle.deserialize(file.read())
+                assert bundle.execute("SELECT count(*) FROM manifest").fetchone() == (0,)
+        officer = replace(WATCHER, roles=frozenset({Role.OFFICER}))
+        with pytest.raises(Forbidden):
+            async with evidence_of_log(site.services, Call(officer, "x", "")):
+                pass
+
+    run_with_board(work)
 
 
 # --- escrow --------------------------------------------------------------------------------------

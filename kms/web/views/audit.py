@@ -1,6 +1,7 @@
 """The audit log: its head, searching it, one entry with its proof, whether it was altered."""
 
 import base64
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,16 +9,17 @@ from starlette.responses import Response
 
 from kms.audit.actions import ACTIONS
 from kms.audit.leaf import Leaf, Outcome
-from kms.errors import InvalidInput, StoreUnavailable
+from kms.errors import InvalidInput, NotFound, StoreUnavailable
 from kms.i18n import Language, language
 from kms.ports import LeafFilter
 from kms.usecases.finding import find_logged, is_ending
 from kms.usecases.journal import Page as Found
 from kms.usecases.journal import leaf_moment, search_leaves
 from kms.usecases.log_check import read_check, start_check
+from kms.usecases.log_evidence import evidence_of_log
 from kms.usecases.log_head import Proved, log_head, prove
 from kms.usecases.queries import list_spaces
-from kms.web.files import attachment
+from kms.web.files import BigFile, attachment
 from kms.web.links import chosen_space, href
 from kms.web.naming import Named, named
 from kms.web.roles import AUDITORS
@@ -144,6 +146,7 @@ async def _leaf(visit: Visit) -> Response:
         leaf=found.leaf,
         body=found.body.decode("utf-8"),
         what=action_words(found.leaf.action),
+        interval=visit.services.settings.audit.checkpoint_seconds,
         details=_details(found.leaf),
         rows=sorted(found.leaf.rows.items()),
         b64=_b64,
@@ -216,6 +219,24 @@ async def _started(visit: Visit) -> Leaf | None:
     return found.leaves[0] if found.leaves else None
 
 
+async def _checkpoint(visit: Visit) -> Response:
+    """Give the newest checkpoint away, to compare later logs with."""
+    head = await log_head(visit.services, visit.call("audit.checkpoint"))
+    if head.newest is None:
+        raise NotFound("the log has no signed checkpoint yet")
+    name = f"conclave-checkpoint-{head.newest.checkpoint.size}.txt"
+    return attachment(head.newest.note.encode(), name, "text/plain")
+
+
+async def _evidence(visit: Visit) -> Response:
+    """Give the bundle, in which nothing is masked: it wants fresh proof."""
+    async with AsyncExitStack() as stack:
+        bundle = evidence_of_log(visit.services, visit.call("audit.leaves"))
+        file = await stack.enter_async_context(bundle)
+        name = "conclave-evidence.db"
+        return BigFile(file, name, "application/vnd.sqlite3", stack.pop_all())
+
+
 async def _start(visit: Visit) -> Response:
     await start_check(visit.services, visit.call("audit.leaves"))
     return visit.go("/audit/check")
@@ -226,6 +247,8 @@ PAGES = (
     Page("audit-check", "/audit/check", AUDITORS, _check),
     Page("audit-check-now", "/parts/audit/check", AUDITORS, _check_now, Kind.FRAGMENT),
     Page("audit-check-start", "/audit/check", AUDITORS, _start, Kind.ACT),
+    Page("audit-checkpoint", "/audit/checkpoint.txt", AUDITORS, _checkpoint, Kind.FILE),
+    Page("audit-evidence", "/audit/evidence.db", AUDITORS, _evidence, Kind.ACT, risky=True),
     Page("audit-leaf", "/audit/leaves/{seq}", AUDITORS, _leaf),
     Page("audit-proof", "/audit/leaves/{seq}/proof.json", AUDITORS, _proof, Kind.FILE),
 )
