@@ -205,7 +205,8 @@ class _Entry:
             if by_page and visit.page.kind is Kind.FRAGMENT:
                 return visit.go("/sign-in", next=_referer(visit))
         if isinstance(error, ConfirmationRequired):
-            return visit.go("/confirm", next=_shown_before(visit))
+            again = {"again": "1"} if visit.page.kind is Kind.ACT else {}
+            return visit.go("/confirm", next=_shown_before(visit), **again)
         part = visit.page.kind is Kind.FRAGMENT or by_page
         template = "part-error.html" if part else "error.html"
         return visit.show(template, status, error=error, said=said(error))

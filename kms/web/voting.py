@@ -1,11 +1,11 @@
 """Whose approval a request waits for, and why somebody's would not count."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kms.domain.approvals import Standing
 from kms.domain.asked import missing_in_words, summary_of
 from kms.domain.models import Role
-from kms.domain.people import Register
+from kms.domain.people import Person, Register
 from kms.errors import (
     AlreadyExists,
     ConclaveError,
@@ -13,7 +13,7 @@ from kms.errors import (
     StateNotAllowed,
     VerificationFailed,
 )
-from kms.statements.request import check_voter
+from kms.statements.request import OperationRequest, check_voter
 from kms.usecases.approvals.views import RequestView, approval_rules
 from kms.web.visit import Visit
 
@@ -49,6 +49,23 @@ def lacking(view: RequestView) -> str:
     return missing_in_words(view.missing, lacks_credential=view.lacks_credential)
 
 
+def awaited(known: Register, view: RequestView, now: int) -> tuple[str, ...]:
+    """Return those whose approval a request still lacks, any of whom can give it."""
+    if view.standing is not Standing.PENDING or view.ready:
+        return ()
+    lacked = replace(view.wanted, quorum=view.missing or view.wanted.quorum)
+    others = [one for one in known.people if one.in_office(now) and one.name not in view.people]
+    return tuple(one.name for one in others if _counts(lacked, one))
+
+
+def _counts(wanted: OperationRequest, person: Person) -> bool:
+    try:
+        check_voter(wanted, person)
+    except VerificationFailed:
+        return False
+    return True
+
+
 def hindrance(visit: Visit, known: Register, view: RequestView) -> ConclaveError | None:
     """Return why this person cannot approve a request; None if nothing stands against it."""
     try:
@@ -63,5 +80,5 @@ def _check_can_sign(visit: Visit, known: Register, view: RequestView) -> None:
     if view.standing is not Standing.PENDING:
         raise StateNotAllowed("the request can no longer be approved")
     if name in view.people:
-        raise AlreadyExists("this person has approved the request before")
+        raise AlreadyExists("you have approved this request")
     check_voter(view.wanted, known.person(name))

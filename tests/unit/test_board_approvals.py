@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from dataclasses import replace
 
 from kms.audit.leaf import LeafDraft, Outcome, Phase
@@ -171,6 +172,42 @@ def test_carrying_out_is_confirmed_and_what_nothing_undoes_is_ticked() -> None:
         assert (unread.status, early.status) == (400, 403)
         assert "quorum_not_met" in early.text
         assert old.header("location").startswith("/confirm")
+
+    run_with_board(work)
+
+
+def test_after_confirming_the_page_says_that_nothing_has_been_done_yet() -> None:
+    async def work(site: BoardSite) -> None:
+        wang = await officer(site, "wang-security")
+        site.grow_old()
+        where = (await wang.act(f"{ONE}/execute", sure="yes")).header("location")
+        page = (await wang.browser.get(where)).text
+        hidden = dict(re.findall('<input type="hidden" name="(next|again)" value="([^"]*)">', page))
+        assert hidden["again"] == "1"
+        form = await wang.browser.passkey_form(where)
+        assert (await wang.browser.post("/confirm", {**form, **hidden, "next": ONE})).status == 303
+        text = plain(await wang.read(ONE))
+        assert "Nothing has been done yet: press the button once more." in text
+
+    run_with_board(work)
+
+
+def test_a_request_names_those_who_may_approve_and_its_requester_tells_them() -> None:
+    async def work(site: BoardSite) -> None:
+        why = "a device is lost"
+        await suspend(site.services, call("epoch.suspend"), TREASURY, MEETING, 0, why)
+        wang, sun = [await officer(site, f"{name}-security") for name in ("wang", "sun")]
+        for one in (wang, sun):
+            await one.admitted()
+        await wang.act(NEW, **RESUME)
+        where = (await wang.sign(f"{NEW}/check")).header("location")
+        told = "Please tell: Sun-Security (sun-security), Zhou-Security (zhou-security)"
+        assert told in plain(await wang.read(where))
+        assert "Please tell" not in plain(await sun.read(where))
+        await sun.sign(where, f"{where}/sign")
+        text = plain(await sun.read(where))
+        assert "May approve Zhou-Security zhou-security" in text
+        assert "you have approved this request" in text
 
     run_with_board(work)
 

@@ -178,7 +178,7 @@ def test_where_somebody_came_from_need_not_be_an_address() -> None:
         path = "/settings/approval-passkey"
         for told, wanted in (("http://[x", ""), (f"{browser.origin}/settings?a=b", "%2Fsettings")):
             answer = await browser.post(path, form, {"referer": told})
-            assert answer.header("location") == f"/confirm?next={wanted}"
+            assert answer.header("location") == f"/confirm?next={wanted}&again=1"
 
     run_with_board(work)
 

@@ -85,6 +85,7 @@ async def _confirm_page(visit: Visit) -> Response:
     return visit.show(
         "confirm.html",
         options=json.dumps(challenge.options),
+        again=bool(visit.query("again")),
         next=local(visit.query("next", "/")),
     )
 
@@ -95,7 +96,10 @@ async def _confirm(visit: Visit) -> Response:
         raise Unauthenticated("sign-in was refused", hint="load the page again")
     await confirm(visit.services, visit.address, visit.principal, challenge, answer(visit))
     visit.confirm()
-    visit.tell(_("Confirmed: please go on."))
+    if visit.form("again"):
+        visit.tell(_("Confirmed. Nothing has been done yet: press the button once more."), "warn")
+    else:
+        visit.tell(_("Confirmed: please go on."))
     return visit.go(local(visit.form("next", "/")))
 
 

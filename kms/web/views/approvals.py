@@ -36,7 +36,7 @@ from kms.web.roles import OFFICERS, OVERSEERS
 from kms.web.views import asking
 from kms.web.views.account import answer
 from kms.web.visit import PAGE_ROWS, Kind, Page, Visit
-from kms.web.voting import hindrance, lacking, register, row
+from kms.web.voting import awaited, hindrance, lacking, register, row
 from kms.web.words import said
 
 _FILTERS = (Standing.PENDING, Standing.EXECUTED, Standing.EXPIRED, Standing.CANCELLED)
@@ -106,7 +106,8 @@ def _standing(visit: Visit) -> Standing:
 async def _request(visit: Visit) -> Response:
     view = await read_request(visit.services, visit.call("approval.read"), visit.path("request"))
     wanted, officer = view.wanted, Role.OFFICER in visit.principal.roles
-    against = hindrance(visit, await register(visit), view) if officer else None
+    known = await register(visit)
+    against = hindrance(visit, known, view) if officer else None
     signing, unable = None, against
     if officer and against is None:
         signing, unable = _signing(visit, wanted)
@@ -118,6 +119,8 @@ async def _request(visit: Visit) -> Response:
         lines=lines_of(wanted),
         digest=digest_shown(wanted.digest()),
         missing=lacking(view),
+        awaited=awaited(known, view, visit.services.seconds()),
+        untold=visit.principal.name == wanted.requester and not _told(visit),
         given=tuple(map(_given, view.record.approvals)),
         beside=None if over else await beside(visit, wanted),
         signing=signing,
@@ -128,6 +131,11 @@ async def _request(visit: Visit) -> Response:
         officer=officer,
         irrevocable=wanted.operation in IRREVOCABLE,
     )
+
+
+def _told(visit: Visit) -> bool:
+    """Whether officers hear of a request by themselves."""
+    return bool(visit.services.settings.notify.channels)
 
 
 def _signing(visit: Visit, wanted: OperationRequest) -> tuple[Signing | None, ConclaveError | None]:
