@@ -1,18 +1,27 @@
 """What a report says in the reader's language: words around its figures, values in them."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Protocol
 
 import msgspec
 
 from kms.audit.actions import ACTIONS
 from kms.domain.alerts import ALERTS
 from kms.i18n import Language, _, language
-from kms.reports.catalogue import HERE, Clause, Column, Figure, Part
+from kms.reports.catalogue import HERE, Column
 from kms.reports.figures import Value
 from kms.site_time import zone_name, zone_of
 from kms.statements.canonical import unb64u
 from kms.strict import Section
+
+
+class _Bilingual(Protocol):
+    @property
+    def zh(self) -> str: ...
+    @property
+    def en(self) -> str: ...
 
 
 class _Word(Section, frozen=True):
@@ -30,7 +39,7 @@ def say(name: str, **values: str | int) -> str:
     return chosen(_words()[name]).format(**values)
 
 
-def chosen(one: _Word | Figure | Column | Clause | Part) -> str:
+def chosen(one: _Bilingual) -> str:
     """Return what is said in both languages in the present one."""
     return one.zh if language() is Language.ZH else one.en
 
@@ -56,28 +65,23 @@ def cell(column: Column, value: Value, offset: int) -> str:
     """Return what stands in a cell, in the present language."""
     if isinstance(value, int):
         return f"{value / 100:.2f}" if column.kind == "hundredths" else f"{value:,}"
-    text = value
-    match column.kind:
-        case "time" if text:
-            at = datetime.fromisoformat(text).astimezone(zone_of(offset))
-            return f"{at:%Y-%m-%d %H:%M:%S}"
-        case "word":
-            return _(text)
-        case "action" | "alert":
-            return _known(column.kind, text)
-        case "meeting":
-            return _place(text)
-        case "hash" if text:
-            return unb64u(text).hex()  # as sha256sum prints it
-        case _:
-            return text
+    if not value:
+        return value
+    if column.kind == "time":
+        at = datetime.fromisoformat(value).astimezone(zone_of(offset))
+        return f"{at:%Y-%m-%d %H:%M:%S}"
+    shown = _SHOWN.get(column.kind)
+    return shown(value) if shown else value
 
 
-def _known(kind: str, name: str) -> str:
-    known = ACTIONS.get(name) if kind == "action" else ALERTS.get(name)
-    if known is None:
-        return name
-    return known.zh if language() is Language.ZH else known.en
+def _action(name: str) -> str:
+    known = ACTIONS.get(name)
+    return chosen(known) if known else name
+
+
+def _alert(name: str) -> str:
+    known = ALERTS.get(name)
+    return chosen(known) if known else name
 
 
 def _place(path: str) -> str:
@@ -86,3 +90,17 @@ def _place(path: str) -> str:
         if mark in path:
             return path.partition(mark)[2].replace("/epochs/", " · ")
     return path
+
+
+def _digest(digest: str) -> str:
+    return unb64u(digest).hex()  # as sha256sum prints it
+
+
+_SHOWN: dict[str, Callable[[str], str]] = {
+    "word": _,
+    "action": _action,
+    "alert": _alert,
+    "meeting": _place,
+    "hash": _digest,
+}
+"""How texts are shown, by the kind of their column; others as they are."""

@@ -1,5 +1,6 @@
 """Reports: figures are what a plain recount gives, names are masked, the paper is a lasting one."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -234,6 +235,7 @@ def test_the_paper_lasts_and_says_for_whom_it_is_but_nobody_elses_name(
         Language.EN: ("Contents", "Self-check reference score", "Rotation", "Appendix"),
     }[language]
     assert [word for word in wanted if word not in text] == []
+    assert hashlib.sha256(made.bundle.read_bytes()).hexdigest() in pages[0]  # as sha256sum has it
     assert re.search("1 \\S.*[. \u2060]{9,}3$", pages[1], re.MULTILINE)  # the table of contents
     for verdict in ("通过", "passed", "合格"):
         assert verdict not in text.replace("未通过", "")
