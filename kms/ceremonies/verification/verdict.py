@@ -56,7 +56,7 @@ SENTENCES: dict[Check, Said] = {
         "A quorum approved exactly this request before anything was done",
     ),
     Check.SIGNATURES: Said(
-        "每位参加者均以本人凭证签署本仪式记录",
+        "每位参加者均以本人凭据签署本仪式记录",
         "Everybody who took part signed the transcript with a credential of their own",
     ),
     Check.ROOT: Said(

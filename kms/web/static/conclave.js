@@ -143,7 +143,7 @@ function draw(figure) {
         stroke: COLOURS[at % COLOURS.length],
         fill: bars ? COLOURS[at % COLOURS.length] : undefined,
         width: 2,
-        points: { show: !bars, filter: alone },
+        points: bars ? { show: false } : { show: true, filter: alone },
         paths: bars ? uPlot.paths.bars({ size: [0.7, 60] }) : undefined,
       })),
     ],
@@ -151,16 +151,18 @@ function draw(figure) {
   new uPlot(options, [xs, ...columns], canvas);
 }
 
-// --- paper: figures as tables, and when it was printed
+// --- paper: short tables of figures beside their pictures, and when it was printed
 
+let opened = [];
 addEventListener("beforeprint", () => {
-  document.querySelectorAll(".plot details").forEach((one) => (one.open = true));
+  opened = [...document.querySelectorAll(".plot details:not([open])")].filter((one) => one.querySelectorAll("tbody tr").length <= 50);
+  opened.forEach((one) => (one.open = true));
   document.querySelectorAll("[data-printed]").forEach((one) => {
     const here = new Date(Date.now() + 1000 * Number(one.dataset.printed)); // the site's time
     one.textContent = here.toISOString().slice(0, 19).replace("T", " ");
   });
 });
-addEventListener("afterprint", () => document.querySelectorAll(".plot details").forEach((one) => (one.open = false)));
+addEventListener("afterprint", () => opened.forEach((one) => (one.open = false)));
 
 function prepare() {
   document.querySelectorAll("figure.plot").forEach(draw);

@@ -48,7 +48,7 @@ async def _values(visit: Visit) -> dict[str, Any]:
     spaces = await living_spaces(services, visit.call("space.list"))
     facts = services.watched.facts
     return {
-        "tiles": tuple(_tiles(services, status, facts, visit.principal)),
+        "tiles": tuple(_tiles(visit, status, facts, await count_mine(visit))),
         "alerts": tuple(told(visit, one) for one in alerts),
         "spaces": tuple((one, facts.keys.get(one.space)) for one in spaces),
         "workers": status.workers,
@@ -56,9 +56,8 @@ async def _values(visit: Visit) -> dict[str, Any]:
     }
 
 
-def _tiles(
-    services: Services, status: SiteStatus, facts: Facts, principal: Principal
-) -> Iterator[Tile]:
+def _tiles(visit: Visit, status: SiteStatus, facts: Facts, mine: int) -> Iterator[Tile]:
+    services, principal = visit.services, visit.principal
     yield _sealed(services, principal)
     yield _hsm(status)
     yield _log(status, facts)
@@ -67,7 +66,8 @@ def _tiles(
         _("Requests that wait for approval"),
         count(len(waiting)),
         "warn" if waiting else "good",
-        href="/approvals" if principal.roles & OVERSEERS else "",
+        _("{count} wait for your approval").format(count=count(mine)) if mine else "",
+        "/approvals" if principal.roles & OVERSEERS else "",
     )
     yield _overdue(facts, principal)
     yield _escrow(facts)
@@ -96,8 +96,12 @@ def _log(status: SiteStatus, facts: Facts) -> Tile:
 
 def _overdue(facts: Facts, principal: Principal) -> Tile:
     seen: list[SpaceKeys] = [one for name, one in facts.keys.items() if principal.reaches(name)]
+    if not facts.keys_at:
+        return Tile(_("Overdue keys"), _("Not counted yet"), href="/rotation?overdue=1")
     overdue, present = sum(one.overdue for one in seen), sum(one.open for one in seen)
-    note = _("of {count} keys in use").format(count=count(present))
+    note = _("of {count} keys in use; counted at {time}").format(
+        count=count(present), time=moment(facts.keys_at)
+    )
     return Tile(
         _("Overdue keys"), count(overdue), "bad" if overdue else "good", note, "/rotation?overdue=1"
     )
