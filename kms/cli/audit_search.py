@@ -24,7 +24,10 @@ def search_leaves(
         str, typer.Option(help="Only this action, by its name, such as envelope.fetch.")
     ] = "",
     space: Annotated[str, typer.Option(help="Only of this space.")] = "",
-    meeting: Annotated[str, typer.Option(help="Only of this meeting, by its id.")] = "",
+    meeting: Annotated[
+        str,
+        typer.Option(help="Only of this meeting, by its id or the last 8 characters of it."),
+    ] = "",
     outcome: Annotated[str, typer.Option(help="Only with this outcome, such as refused.")] = "",
     since: Annotated[
         str, typer.Option(help="Only from this time on, UTC, such as 2026-11-22T08:00.")
