@@ -1,5 +1,6 @@
 """Whose approval a request waits for, and why somebody's would not count."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from kms.domain.approvals import Standing
@@ -11,11 +12,13 @@ from kms.errors import (
     ConclaveError,
     NotFound,
     StateNotAllowed,
+    Unavailable,
     VerificationFailed,
 )
 from kms.statements.request import OperationRequest, check_voter
-from kms.usecases.approvals.views import RequestView, approval_rules
-from kms.web.visit import Visit
+from kms.usecases.approvals.views import RequestView, approval_rules, read_request
+from kms.usecases.watch.state import Waiting
+from kms.web.visit import PAGE_ROWS, Visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,28 @@ async def register(visit: Visit) -> Register:
 
 def row(visit: Visit, known: Register, view: RequestView) -> Row:
     """Return a request as this person sees it in the list."""
-    missing = lacking(view)
-    mine = Role.OFFICER in visit.principal.roles and not view.ready
-    mine = mine and hindrance(visit, known, view) is None
-    return Row(view, summary_of(view.wanted.operation), missing, mine)
+    mine = visit.principal.name in awaited(known, view, visit.services.seconds())
+    return Row(view, summary_of(view.wanted.operation), lacking(view), mine)
+
+
+async def count_mine(visit: Visit) -> int:
+    """Return how many requests wait for this person's approval: of those that the watcher saw last,
+    a page at most.
+    """
+    if Role.OFFICER not in visit.principal.roles:
+        return 0
+    known, services = await register(visit), visit.services
+    seen = [one for one in services.watched.facts.waiting if _reached(visit, one)][:PAGE_ROWS]
+    found = 0
+    for one in seen:
+        with suppress(NotFound, Unavailable):  # ended since, or its token cannot be asked
+            view = await read_request(services, visit.call("approval.read"), one.request)
+            found += row(visit, known, view).mine
+    return found
+
+
+def _reached(visit: Visit, one: Waiting) -> bool:
+    return not one.space or visit.principal.reaches(one.space)
 
 
 def lacking(view: RequestView) -> str:

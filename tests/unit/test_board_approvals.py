@@ -15,6 +15,7 @@ from kms.statements.canonical import make_row, unb64u
 from kms.statements.request import OperationRequest
 from kms.usecases.approvals.requests import sign_request
 from kms.usecases.lifecycle.suspension import suspend
+from kms.usecases.watch.survey import look_at_requests
 from kms.web.visit import PAGE_ROWS
 from tests.fixtures.api import BANKING, MAC, TREASURY
 from tests.fixtures.approvals import MEETING, POLICY
@@ -208,6 +209,21 @@ def test_a_request_names_those_who_may_approve_and_its_requester_tells_them() ->
         text = plain(await sun.read(where))
         assert "May approve Zhou-Security zhou-security" in text
         assert "you have approved this request" in text
+
+    run_with_board(work)
+
+
+def test_the_overview_tells_an_officer_how_many_requests_wait_for_whom() -> None:
+    async def work(site: BoardSite) -> None:
+        await stand(site, PEOPLE.request("policy.change", _policy(TREASURY), TREASURY))
+        await look_at_requests(site.services)
+        wang, sun, wu = [await officer(site, f"{one}-security") for one in ("wang", "sun", "wu")]
+        await wang.admitted()
+        assert "2 wait for your approval" in plain(await wang.read("/"))
+        await wang.sign(ONE, f"{ONE}/sign")
+        assert "1 wait for your approval" in plain(await wang.read("/"))
+        assert "2 wait for your approval" in plain(await sun.read("/"))
+        assert "for your approval" not in plain(await wu.read("/"))
 
     run_with_board(work)
 

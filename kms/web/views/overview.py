@@ -19,6 +19,7 @@ from kms.usecases.watch.state import READY, Facts, SpaceKeys
 from kms.web.alerted import told
 from kms.web.roles import OVERSEERS, PEOPLE
 from kms.web.visit import Kind, Page, Visit
+from kms.web.voting import count_mine
 from kms.web.words import count, moment
 
 
