@@ -33,7 +33,7 @@ _FIELDS = (
     ("actor", "who did it"),
     ("action", "what, such as envelope.fetch"),
     ("space", "in which space"),
-    ("meeting", "of which meeting"),
+    ("meeting", "of which meeting: its id or the last 8 characters of it"),
     ("resource_prefix", "how the resource begins"),
     ("outcome", "pending, succeeded, refused, failed or interrupted"),
     ("phase", "intent, result or event"),
