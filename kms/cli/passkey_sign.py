@@ -96,7 +96,9 @@ def invite(
         done = client.invite_passkey(_invitation(where, own.person, purpose, code, life, held))
     document = {**done.model_dump(mode="json"), "code": code}
     session.output.record(document, document, _INVITED)
-    session.output.note(_("Open the board, choose “I have an invitation”, and type the code there."))
+    session.output.note(
+        _("Open the board, choose “I have an invitation”, and type the code there.")
+    )
 
 
 def admit(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kms.cli.output import Column, word, yes_no
+from kms.cli.output import Column, word
 from kms.cli.session import Session
 from kms.errors import NotFound
 
@@ -19,7 +19,6 @@ PASSKEYS = (
     Column("Purpose", "purpose", word),
     Column("Name", "name"),
     Column("Enrolled", "enrolled"),
-    Column("Admitted", "admitted", yes_no),
     Column("Admitted until", "expires"),
     Column("Revoked", "revoked"),
 )

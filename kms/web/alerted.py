@@ -7,7 +7,7 @@ from kms.domain.alerts import ALERTS, ActiveAlert
 from kms.i18n import Language, _, language
 from kms.web.visit import Visit
 
-_PAGES: Mapping[str, str] = {
+PAGES: Mapping[str, str] = {
     "rotation-overdue": "rotation",
     "vault-overdue": "keys",
     "vault-retirable": "keys",
@@ -50,7 +50,7 @@ class Told:
 def told(visit: Visit, alert: ActiveAlert) -> Told:
     """Return an alert as the visitor reads it."""
     known, zh = ALERTS[alert.alert], language() is Language.ZH
-    page, href = _page(visit, _PAGES.get(alert.alert, ""))
+    page, href = _page(visit, PAGES.get(alert.alert, ""))
     text, todo = (known.zh, known.todo_zh) if zh else (known.en, known.todo_en)
     return Told(alert, text, todo, page, href)
 

@@ -35,6 +35,12 @@ def test_values_have_three_digits_that_count(value: float, factor: float, shown:
     assert plot.rows[0][2] == (shown,)
 
 
+def test_counts_are_whole_and_none_that_is_more_than_nothing_is_0() -> None:
+    series = Series("a", "count", ((1, 1.5), (2, 0.2), (3, 0)))
+    plot = lines("T", "keys", TIME, [("A", series)], whole=True)
+    assert [values for _, _, values in plot.rows] == [(2,), (1,), (0,)]
+
+
 def test_bars_stand_side_by_side_and_nothing_at_all_is_no_figure() -> None:
     found = bars("T", "u", "age", "Keys", Series("a", "", ((900, 0), (0, 3))), str)
     assert found.rows == ((0, "900", (0,)), (1, "0", (3,)))

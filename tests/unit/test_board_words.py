@@ -2,8 +2,11 @@
 
 import pytest
 
-from kms.i18n import Language, speak
-from kms.web.words import duration, moment, short
+from kms.domain.models import Role
+from kms.domain.states import KeyState
+from kms.errors import Forbidden, InvalidInput, StateNotAllowed
+from kms.i18n import Language, fill, speak
+from kms.web.words import advice, countdown, duration, moment, short
 
 
 @pytest.mark.parametrize(
@@ -24,6 +27,37 @@ from kms.web.words import duration, moment, short
 def test_a_duration_has_its_two_greatest_units(seconds, text):
     speak(Language.EN)
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "00:00:00"),
+        (3290, "00:54:50"),
+        (-3290, "+00:54:50"),
+        (86_399, "23:59:59"),
+        (86_400, "in 1 d"),
+        (-100_000, "1 d 3 h late"),
+    ],
+)
+def test_a_countdown_is_a_clock_below_a_day(seconds, text):
+    speak(Language.EN)
+    assert countdown(seconds) == text
+
+
+def test_what_fills_an_error_is_translated_if_it_is_a_word_and_never_if_it_is_a_name():
+    error = StateNotAllowed("{key}: {state}", about={"key": "active", "state": KeyState.ACTIVE})
+    assert error.message == str(error) == "active: active"
+    speak(Language.ZH)
+    assert fill(error.source, error.about) == "active: 使用中"
+    several = Forbidden("no", hint="{roles}", about={"roles": (Role.AUDITOR, Role.OFFICER)})
+    assert several.hint == "auditor, officer"
+    assert advice(several).startswith("审计员")
+    assert "officer" not in advice(several)
+
+
+def test_braces_in_a_text_without_values_stay():
+    assert InvalidInput("a {name} of its own").message == "a {name} of its own"
 
 
 def test_a_moment_is_utc_to_the_second():
