@@ -108,7 +108,7 @@ def report(walk: Walk, first: dt.date, folder: Path) -> tuple[Path, Path]:
         )
         walk.follow("Show and download it")
     with walk.page.expect_download(timeout=_PATIENCE) as got:
-        walk.button("PDF with figures and signature (ZIP)")
+        walk.button("To verify: PDF, figures and signature (ZIP)")
     bundle = folder / "report.zip"
     got.value.save_as(bundle)
     with walk.page.expect_download(timeout=_PATIENCE) as got:

@@ -36,8 +36,7 @@ from kms.web.visit import PAGE_ROWS, Kind, Page, Visit
 _NAMED = (
     "last-quarter", "last-month", "this-month", "this-quarter", "last-year", "this-year",
 )  # fmt: skip
-_YOUNG = "this-month"
-"""What is proposed while the log covers none of them whole."""
+"""The first that the log reaches back to is proposed."""
 _ASKED = "report"
 _TONES = {"as-expected": "ready", "to-explain": "warning"}
 _MOST_REQUESTS = 5
@@ -66,9 +65,7 @@ class Row:
 async def _reports(visit: Visit) -> Response:
     began = log_began(visit.services)
     choices = tuple(_choices(visit, began))
-    proposed = next((one.name for one in choices if one.since >= began), _YOUNG)
-    values = {"choices": choices, "proposed": proposed, "began": began}
-    return visit.show("reports.html", **values, **await _values(visit))
+    return visit.show("reports.html", choices=choices, began=began, **await _values(visit))
 
 
 def _choices(visit: Visit, began: int) -> Iterator[Choice]:
