@@ -12,6 +12,7 @@ from kms.domain.ids import SpaceName
 from kms.domain.models import Role
 from kms.settings import Caller
 from kms.usecases.lifecycle.holds import place
+from kms.usecases.lifecycle.suspension import suspend
 from tests.fixtures.api import BANKING, TREASURY
 from tests.fixtures.approvals import MEETING
 from tests.fixtures.approving_board import officer, plain
@@ -140,6 +141,23 @@ def test_a_hold_is_chosen_and_lifted_ones_are_not_offered() -> None:
         empty = await wang.read(f"{NEW}?operation=hold.lift&space={BANKING}")
         assert "No legal hold stands in this space." in empty
         assert 'name="reason"' not in empty
+
+    run_with_board(work)
+
+
+def test_a_suspended_key_leads_to_the_request_for_its_return() -> None:
+    async def work(site: BoardSite) -> None:
+        why = "a device is lost"
+        await suspend(site.services, call("epoch.suspend"), TREASURY, MEETING, 0, why)
+        wang = await officer(site, "wang-security")
+        page = await wang.read(f"/meetings/{TREASURY}/{MEETING}")
+        (link,) = re.findall(r'href="(/approvals/new[^"]*)"', page)
+        form = await wang.read(html.unescape(link))
+        for name in ("meeting", "epoch"):
+            assert f'<input name="{name}" value="{RESUME[name]}"' in form
+        auditor = await site.signed_in("auditor")
+        told = (await auditor.get(f"/meetings/{TREASURY}/{MEETING}")).text
+        assert "/approvals/new" not in told
 
     run_with_board(work)
 
