@@ -125,6 +125,7 @@ def test_days_are_those_of_the_sites_time(made: Made, offset: int) -> None:
         for figure in section["figures"] if figure["title"].startswith("每日生成")
     )  # fmt: skip
     assert sum(bar["value"] for bar in bars) == days.total()
+    assert bars[0]["label"] == f"{datetime.fromtimestamp(PERIOD.since, zone):%Y-%m-%d}"
 
 
 def test_a_query_can_neither_write_nor_reach_another_file(made: Made, tmp_path: Path) -> None:
