@@ -6,10 +6,14 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from playwright.sync_api import Browser, expect
 
+from kms.audit.verify import verify_bundle
 from kms.domain.models import Role
 from kms.i18n import Language
 from kms.practice import PracticeSite
@@ -128,7 +132,9 @@ def test_a_rotation_is_seen_without_a_reload(meeting: Room, arrive: Arrive) -> N
     assert page.evaluate("window.here"), "the page was loaded again"
 
 
-def test_an_entry_of_the_log_is_shown_with_its_proof(meeting: Room, arrive: Arrive) -> None:
+def test_the_log_is_proved_on_the_page_and_elsewhere(
+    service: Service, meeting: Room, arrive: Arrive, tmp_path: Path
+) -> None:
     person = arrive("zhao-auditor")
     page = person.page
     page.goto(f"/audit?meeting={meeting.meeting}&action=meeting.open")
@@ -138,6 +144,21 @@ def test_an_entry_of_the_log_is_shown_with_its_proof(meeting: Room, arrive: Arri
     person.page.goto("/audit/check")
     person.button("Check the whole log now").click()
     expect(page.get_by_text(person.say("No, the log was not altered."))).to_be_visible()
+    root = load_pem_public_key(service.site.site_root.read_bytes())
+    assert isinstance(root, EllipticCurvePublicKey)
+    kept, bundle = taken_away(person, tmp_path)
+    verify_bundle(bundle, root, [kept]).raise_if_failed()
+
+
+def taken_away(person: Person, folder: Path) -> tuple[str, Path]:
+    """Save the newest checkpoint, then the evidence; return them."""
+    with person.page.expect_download() as got:
+        person.link("Save the newest checkpoint").click()
+    kept, bundle = got.value.path().read_text(), folder / "evidence.db"
+    with person.page.expect_download() as got:
+        person.button("Save the evidence bundle").click()
+    got.value.save_as(bundle)
+    return kept, bundle
 
 
 def recomputed(person: Person) -> str:
