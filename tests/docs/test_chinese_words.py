@@ -42,4 +42,6 @@ def test_a_term_has_one_chinese_word(word: str) -> None:
 
 
 def test_chinese_sentences_have_chinese_punctuation() -> None:
-    assert not [where for where, line in chinese() if _HALF_WIDTH.search(line)]
+    lines = list(chinese())
+    assert lines
+    assert not [where for where, line in lines if _HALF_WIDTH.search(line)]

@@ -48,6 +48,7 @@ def test_every_ceremony_that_made_the_site_verifies_and_follows_the_one_before(
 ) -> None:
     listed = cli("--config", practice_site.config, "ceremony", "list", "--json")
     files = [transcript(practice_site, one["id"]) for one in json.loads(listed.out)["items"]]
+    assert files
     for file in files:
         ended = cli("ceremony", "verify", file, "--site-root", practice_site.site_root, "--json")
         assert ended.code == 0
@@ -125,5 +126,7 @@ def test_no_command_shows_words_of_a_share(cli: Cli, practice_site: PracticeSite
     file = transcript(practice_site, "initialise-site")
     shown = file.read_text() + cli("ceremony", "show", "initialise-site", "--state",
                                    practice_site.state).out  # fmt: skip
-    for path in practice_site.shares.glob("*.txt"):
+    shares = list(practice_site.shares.glob("*.txt"))
+    assert shares
+    for path in shares:
         assert read_share(path) not in shown

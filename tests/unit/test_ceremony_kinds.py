@@ -95,11 +95,12 @@ def test_whoever_acts_is_a_part_or_on_the_register(kind: Ceremony):
         assert {ask.who for ask in step.asks} <= set(Part) | names
 
 
-@KINDS
-def test_whoever_gives_a_share_is_asked_for_its_words(kind: Ceremony):
-    for step in steps_of(kind):
-        if "-share/" in step.id or "-card/" in step.id:
-            assert any("words of" in ask.what for ask in step.asks)
+def test_whoever_gives_a_share_is_asked_for_its_words():
+    steps = [step for kind in CEREMONIES.values() for step in steps_of(kind)]
+    giving = [step for step in steps if "-share/" in step.id or "-card/" in step.id]
+    assert giving
+    for step in giving:
+        assert any("words of" in ask.what for ask in step.asks)
 
 
 @KINDS
