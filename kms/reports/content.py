@@ -15,6 +15,9 @@ from kms.reports.masking import Names
 from kms.statements.canonical import decode_record, encode_record
 
 FORMAT = "conclave-report-1"
+_MOST_SECONDS = 250_000_000_000
+_DAY_MINUTES = 1440
+"""What a date and a distance from UTC can be; a report can come from elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,4 +141,6 @@ def decode(data: bytes) -> Content:
         raise VerificationFailed("not a compliance report, or another version's") from error
     if found.format != FORMAT:
         raise VerificationFailed(f"a report of another format: {found.format}")
+    if not 0 <= found.since < found.until < _MOST_SECONDS or abs(found.offset) >= _DAY_MINUTES:
+        raise VerificationFailed("a report of a time that there is not")
     return found

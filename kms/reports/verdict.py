@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from kms.domain.text import visible
 from kms.i18n import _
 from kms.reports.content import Content
 from kms.reports.verification import Checked, ReportCheck
@@ -13,8 +14,10 @@ def to_text(content: Content, found: tuple[Checked, ...]) -> str:
     """Return which report was looked at, a line for each check, and the conclusion."""
     period = days(content.since, content.until, content.offset)
     lines = [
-        _("Offline verification of a compliance report · site {site}").format(site=content.site),
-        _("Report {report}").format(report=content.report),
+        _("Offline verification of a compliance report · site {site}").format(
+            site=visible(content.site)
+        ),
+        _("Report {report}").format(report=visible(content.report)),
         _("Period {period}").format(period=period),
         "",
         *(line for one in found for line in _lines(one)),
@@ -45,7 +48,7 @@ def document(content: Content, found: tuple[Checked, ...]) -> dict[str, Any]:
 def _lines(one: Checked) -> Iterator[str]:
     word = _("fails") if one.problems else _("passes") if one.looked_at else _("not looked at")
     yield f"{one.check} [{word}] {_sentence(one)}"
-    yield from (f"      {problem}" for problem in one.problems)
+    yield from (f"      {visible(problem)}" for problem in one.problems)
 
 
 def _sentence(one: Checked) -> str:

@@ -337,6 +337,17 @@ def test_an_honest_report_holds(made: Made) -> None:
     assert decode(encode(made.content)) == made.content
 
 
+def test_a_report_from_elsewhere_names_no_odd_time_and_forges_no_line(made: Made) -> None:
+    shown = masked(made.content)
+    for change in ({"offset": 10**9}, {"until": 10**15}, {"since": -1}):
+        with pytest.raises(VerificationFailed, match="a time that there is not"):
+            decode(encode(replace(shown, **change)))
+    odd = replace(shown.figures[0], id="x\nRV-04 [passes]")
+    found = checks(made, replace(shown, figures=(*shown.figures, odd)))
+    lines = to_text(replace(shown, site="a\nRV-04 [passes]"), found).splitlines()
+    assert sum(line.startswith("RV-04") for line in lines) == 1
+
+
 def test_the_verdict_is_told_in_words(made: Made) -> None:
     speak(Language.EN)
     try:
