@@ -92,9 +92,15 @@ class OperationRequest:
         try:
             found: Parameters = msgspec.convert(self.parameters, self.rule.parameters)
         except msgspec.ValidationError as error:
-            raise InvalidInput(f"the parameters of {self.operation}: {error}") from error
+            raise InvalidInput(
+                "the parameters of {operation}: {error}",
+                about={"operation": self.operation, "error": error},
+            ) from error
         if encode_record(found) != canonical(self.parameters):
-            raise InvalidInput(f"the parameters of {self.operation} are not in their exact form")
+            raise InvalidInput(
+                "the parameters of {operation} are not in their exact form",
+                about={"operation": self.operation},
+            )
         return found
 
 
@@ -158,7 +164,7 @@ def verify_request(record: Request, site: str, register: Register, sha256: str) 
     for token in record.approvals:
         person, approval = check_approval(wanted, register, token)
         if person.name in approvals:
-            raise VerificationFailed(f"{person.name} has approved this before")
+            raise VerificationFailed("{name} has approved this before", about={"name": person.name})
         approvals[person.name] = approval
         lapses |= _lapse(token, APPROVAL_TYP, person.name)
     return CheckedRequest(wanted, parameters, requester, approvals, lapses)
@@ -182,10 +188,14 @@ def check_form(wanted: OperationRequest) -> Parameters:
     if len(unb64u(wanted.nonce)) != NONCE_BYTES:
         raise InvalidInput(f"a nonce has {NONCE_BYTES} bytes")
     if not 0 < len(wanted.reason) <= _MAX_REASON:
-        raise InvalidInput(f"a request says why in 1 to {_MAX_REASON} characters")
+        raise InvalidInput(
+            "a request says why in 1 to {most} characters", about={"most": _MAX_REASON}
+        )
     check_reason(wanted.reason)
     if not 0 < wanted.expires - wanted.issued <= MAX_SECONDS:
-        raise InvalidInput(f"a request is open for at most {MAX_SECONDS} seconds")
+        raise InvalidInput(
+            "a request is open for at most {most} seconds", about={"most": MAX_SECONDS}
+        )
     check_needs(wanted.quorum)
     parameters = wanted.parameters_as()
     _check_names(wanted, parameters)
@@ -234,14 +244,21 @@ def check_approval(
     person = verify_personal(token, APPROVAL_TYP, register, approval.signed).person
     name = person.name
     if approval.person != name:
-        raise VerificationFailed(f"the approval of {approval.person} was signed by {name}")
+        raise VerificationFailed(
+            "the approval of {person} was signed by {name}",
+            about={"person": approval.person, "name": name},
+        )
     if approval.request != wanted.digest():
-        raise VerificationFailed(f"the approval of {name} is for another request")
+        raise VerificationFailed(
+            "the approval of {name} is for another request", about={"name": name}
+        )
     check_voter(wanted, person)
     if not wanted.issued <= approval.signed < wanted.expires:
-        raise VerificationFailed(f"the approval of {name} was not signed while it was asked for")
+        raise VerificationFailed(
+            "the approval of {name} was not signed while it was asked for", about={"name": name}
+        )
     if not person.in_office(approval.signed):
-        raise VerificationFailed(f"{name} was not in office when signing")
+        raise VerificationFailed("{name} was not in office when signing", about={"name": name})
     return person, approval
 
 
@@ -259,9 +276,13 @@ def check_voter(wanted: OperationRequest, person: Person) -> None:
     if name == wanted.requester:
         raise VerificationFailed("nobody approves a request of their own")
     if person.part is not Part.OFFICER:
-        raise VerificationFailed(f"{name} is {person.part}, not an officer")
+        raise VerificationFailed(
+            "{name} is {part}, not an officer", about={"name": name, "part": person.part}
+        )
     if not any(_counts(person, need, wanted.space) for need in wanted.quorum):
-        raise VerificationFailed(f"{name} has no say in this: another group or another space")
+        raise VerificationFailed(
+            "{name} has no say in this: another group or another space", about={"name": name}
+        )
 
 
 def check_quorum(checked: CheckedRequest, register: Register, at: int) -> None:
@@ -285,8 +306,9 @@ def check_quorum(checked: CheckedRequest, register: Register, at: int) -> None:
     missing = unmet(wanted.quorum, wanted.space, present)
     if missing:
         raise QuorumNotMet(
-            f"the quorum is not met: {spell(missing)}",
+            "the quorum is not met: {missing}",
             hint="conclave approval show says who is missing",
+            about={"missing": spell(missing)},
         )
     if checked.lacks_credential(present):
         raise QuorumNotMet(

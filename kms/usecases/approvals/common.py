@@ -153,7 +153,7 @@ def _locks(space: str, parameters: Parameters) -> tuple[str, ...]:
 def check_open(services: Services, record: Request, wanted: OperationRequest) -> None:
     """Raise StateNotAllowed for a request that is over."""
     if record.state is not RequestState.PENDING:
-        raise StateNotAllowed(f"the request is {record.state}")
+        raise StateNotAllowed("the request is {state}", about={"state": record.state})
     if services.seconds() >= wanted.expires:
         raise StateNotAllowed("the request has expired", hint=AGAIN)
 
@@ -214,4 +214,4 @@ async def check_space(services: Services, space: str) -> None:
 
 def unknown_effect(operation: str) -> NotFound:
     """Return the refusal of an operation that nothing here carries out."""
-    return NotFound(f"nothing here carries out {operation}")
+    return NotFound("nothing here carries out {operation}", about={"operation": operation})

@@ -121,7 +121,9 @@ async def sign_request(services: Services, call: Call, request: str, token: str)
             raise AlreadyExists("this person has approved the request before")
         now = services.seconds()
         if approval.signed > now + MAX_SKEW or not person.in_office(now):
-            raise VerificationFailed(f"{person.name} signed at another time, or is not in office")
+            raise VerificationFailed(
+                "{name} signed at another time, or is not in office", about={"name": person.name}
+            )
         _check_passkey_now(token, approval.signed, now)
         signed = replace(record, approvals=(*record.approvals, token))
         check_unrevoked(services, signed)
