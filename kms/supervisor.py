@@ -67,11 +67,8 @@ class Child:
     due: float = 0.0
     failures: int = 0
 
-    def start(self, meanwhile: Callable[[], None]) -> None:
-        """Start the process; wait until it serves, has ended, or took too long and was killed.
-
-        ``meanwhile`` is called again and again, and may seal it.
-        """
+    def start(self) -> int:
+        """Start the process; return the descriptor that ``await_ready`` reads and closes."""
         read_end, write_end = os.pipe()
         arguments = [*self.arguments, "--ready-fd", str(write_end)]
         inherited = [write_end]
@@ -87,10 +84,14 @@ class Child:
         )
         for descriptor in inherited:
             os.close(descriptor)
-        self._await_ready(read_end, meanwhile)
+        return read_end
 
-    def _await_ready(self, descriptor: int, meanwhile: Callable[[], None]) -> None:
-        """Wait for the ready byte; the pipe ends without one when the process dies first."""
+    def await_ready(self, descriptor: int, meanwhile: Callable[[], None]) -> None:
+        """Wait until the process serves, has ended, or took too long and was killed.
+
+        The pipe ends without the ready byte when it dies first. ``meanwhile`` is called again and
+        again, and may seal it.
+        """
         until = time.monotonic() + _READY_SECONDS
         try:
             while self.process is not None and time.monotonic() < until:
@@ -171,7 +172,7 @@ class Supervisor:
             for token in settings.hsm.tokens
         ]
         # The web process comes last: it needs the workers at its start.
-        self._workers, self._web = workers, Child("web", "kms.api.server", config, {})
+        self._workers, self._web = workers, Child("web", "kms.api", config, {})
         self._children = [*workers, self._web]
         self._say = say
         self._terminated = False
@@ -206,13 +207,17 @@ class Supervisor:
         return 0
 
     def _tend(self) -> None:
-        for child in self._children:
+        """Start what is due and look after what runs: all workers at once, then the web process."""
+        for together in (self._workers, [self._web]):
             self._obey_seals()
-            if child.sealed:
-                continue
-            if child.process is None and time.monotonic() >= child.due:
-                child.start(self._obey_seals)
-            self._check(child)
+            now = time.monotonic()
+            due = [one for one in together if not one.process and not one.sealed and one.due <= now]
+            begun = [(one, one.start()) for one in due]
+            for child, descriptor in begun:
+                child.await_ready(descriptor, self._obey_seals)
+            for child in together:
+                if not child.sealed:
+                    self._check(child)
 
     def _obey_seals(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The web process: ``python -m kms.api.server --config FILE``. No PIN, no PKCS#11.
+"""The web process: ``python -m kms.api --config FILE``. No PIN, no PKCS#11.
 
 One event loop serves the Unix socket and, where configured, mutual TLS. Of a sealed box it says
 that it is sealed, with no workers, and with the store only to have the log say so.
@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import ssl
-import sys
 from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -206,6 +205,7 @@ class Sockets:
 
 async def serve(chosen: Settings, api: Served, sockets: Sockets, ready_fd: int | None) -> None:
     """Serve until SIGTERM or SIGINT, then let requests in progress end."""
+    _calm_collector()
     async with _listening(chosen, api, sockets) as stopped:
         sockets.announce()
         if ready_fd is not None:
@@ -264,7 +264,6 @@ async def _main(chosen: Settings, ready_fd: int | None, *, sealed: bool) -> None
                 await serve(chosen, SealedApi.of(chosen), sockets, ready_fd)
             return
         async with service.web(chosen) as services:
-            _calm_collector()
             await serve(chosen, build(services), sockets, ready_fd)
     finally:
         sockets.close()
@@ -288,14 +287,14 @@ def _calm_collector() -> None:
     What the start made lives as long as the process: it is never looked at again. What requests
     make is freed by reference counts, so that cycles are few and looked for less often.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(_ALLOCATIONS_PER_COLLECTION)
+    gc.enable()
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the web process; return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m kms.api.server")
+    parser = argparse.ArgumentParser(prog="python -m kms.api")
     parser.add_argument("--config", type=Path, default=settings.DEFAULT_PATH)
     parser.add_argument("--ready-fd", type=int)
     parser.add_argument("--sealed", action="store_true", help="only say that the box is sealed")
@@ -314,7 +313,3 @@ def main(arguments: list[str] | None = None) -> int:
         _LOG.critical("%s %s", error.message, error.hint)
         return EXIT_TEMPORARY
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -201,7 +201,7 @@ def test_the_web_process_has_no_hsm_module_and_no_pin(service: Service) -> None:
 
 
 def test_a_second_web_process_does_not_take_over_the_socket(service: Service) -> None:
-    command = [sys.executable, "-m", "kms.api.server", "--config", str(service.site.config)]
+    command = [sys.executable, "-m", "kms.api", "--config", str(service.site.config)]
     second = subprocess.run(command, capture_output=True, timeout=60, check=False)
     assert second.returncode == 78
     line = json.loads(second.stderr.splitlines()[-1])

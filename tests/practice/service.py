@@ -109,7 +109,7 @@ class Service:
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
             except FileNotFoundError:
                 continue  # it has ended meanwhile
-            if "kms.api.server" in words:
+            if "kms.api" in words:
                 found["web"] = pid
             elif "--token" in words:
                 found[words[words.index("--token") + 1]] = pid
