@@ -13,7 +13,7 @@ from kms.i18n import _
 _GRANTS = (
     Column("Grant", "grant"),
     Column("Space", "space"),
-    Column("Principal", "principal"),
+    Column("Caller", "principal"),
     Column("Role", "role"),
     Column("State", "state", word),
     Column("Starts", "starts"),
