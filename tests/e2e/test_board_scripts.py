@@ -32,7 +32,7 @@ async def prepare(site: BoardSite) -> None:
     indexed(site)
     few = [Sample(NOW - 60 * at, recorder.OPEN, 1, TREASURY) for at in range(1, 4)]
     few += [Sample(NOW - 60 * at, recorder.OVERDUE, 1, TREASURY) for at in range(1, 4)]
-    many = [Sample(NOW - 60 * at, recorder.FETCHES, 1.5) for at in range(1, 60)]
+    many = [Sample(NOW - 600 * at, recorder.FETCHES, 1.5) for at in range(1, 60)]
     site.services.journal.put_samples([*few, *many])
 
 
