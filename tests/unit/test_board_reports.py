@@ -1,0 +1,49 @@
+"""How the board names the files of a report. The export itself is a fake here."""
+
+import io
+import zipfile
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from kms.statements import jws
+from kms.statements.canonical import digest
+from kms.statements.report import ReportStatement, sign_report
+from kms.usecases.reports.exporting import Exported
+from kms.web.views import reports
+from tests.fixtures.board import BoardSite, run_with_board
+from tests.fixtures.reported import AUDITOR, REPORT
+
+NAME = "conclave-report-1970-01-01-1970-01-02-0000beef"
+
+
+def a_statement() -> str:
+    key, sha = ec.generate_private_key(ec.SECP256R1()), digest(b"x")
+    told = ReportStatement(
+        iss="fake.example", report=REPORT, since=0, until=86_400 + 60, size=1, root=sha, bundle=sha,
+        figures=sha, paper=sha, language="en", request="", actor=AUDITOR, issued=90_000, full="",
+    )  # fmt: skip
+    return sign_report(told, jws.spki_id(key.public_key()), jws.private_signer(key))
+
+
+@pytest.mark.parametrize(
+    ("form", "name"), [("zip", f"{NAME}-en.zip"), ("pdf", f"{NAME}-en-reading.pdf")]
+)
+def test_what_is_verified_and_what_is_read_have_names_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, form: str, name: str
+) -> None:
+    async def exported(*_: object) -> Exported:
+        return Exported(REPORT, b"%PDF", b"{}", a_statement())
+
+    monkeypatch.setattr(reports, "export", exported)
+
+    async def work(site: BoardSite) -> None:
+        browser = await site.signed_in("auditor")
+        fields = {"csrf": await browser.token(), "language": "en", "form": form}
+        answer = await browser.post(f"/reports/{REPORT}/export", fields)
+        assert answer.header("content-disposition") == f'attachment; filename="{name}"'
+        if form == "zip":
+            with zipfile.ZipFile(io.BytesIO(answer.body)) as packed:
+                assert packed.namelist() == [f"{NAME}-en.{end}" for end in ("pdf", "json", "jws")]
+
+    run_with_board(work)
