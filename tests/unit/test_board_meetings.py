@@ -232,7 +232,7 @@ def test_holds_partner_and_confidential_mode_are_shown_and_hostile_words_are_not
         assert "<script>alert" not in raw
         page = await english(browser, PAGE)
         (hold,) = page.rows("Legal holds")
-        assert hold[1:4] == ["this meeting", evil, "wang-security"]
+        assert hold[1:4] == ["this meeting", evil, "Wang-Security wang-security"]
         assert f"Shared with {BANKING}" in page.text
         assert "confidential: only the host invites" in page.text
 
