@@ -39,6 +39,8 @@ def test_an_alert_leads_to_its_page_if_the_visitor_has_it() -> None:
         operator = await english(await site.signed_in("operator"), "/")
         assert operator.links["Page: Disks"] == "/disks"
         assert "Page: Approvals" not in operator.links
+        assert "You see metadata only" in operator.text
+        assert "You see metadata only" not in officer.text
 
     run_with_board(work)
 
