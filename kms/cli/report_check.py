@@ -24,8 +24,8 @@ def checked(
     root: ec.EllipticCurvePublicKey,
     progress: Callable[[int], None],
 ) -> tuple[Content, tuple[Checked, ...]]:
-    """Return the report and what came of every check; raise VerificationFailed for files that cannot
-    be read as what they should be.
+    """Return the report and what came of every check; raise VerificationFailed for files that
+    cannot be read as what they should be.
     """
     files = Files(
         figures=report.read_bytes(),
