@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,12 +12,15 @@ from kms.audit.leaf import decode_leaf
 from kms.domain.ids import SpaceName
 from kms.domain.models import Role
 from kms.settings import Caller
+from kms.statements.report import ReportStatement
 from kms.usecases.lifecycle.holds import place
 from kms.usecases.lifecycle.suspension import suspend
+from kms.usecases.reports.folder import Kept
+from kms.web.visit import PAGE_ROWS
 from tests.fixtures.api import BANKING, TREASURY
 from tests.fixtures.approvals import MEETING
 from tests.fixtures.approving_board import officer, plain
-from tests.fixtures.board import BoardSite, run_with_board
+from tests.fixtures.board import NOW, BoardSite, run_with_board
 from tests.fixtures.passkeys import call
 
 NEW = "/approvals/new"
@@ -143,6 +147,36 @@ def test_a_hold_is_chosen_and_lifted_ones_are_not_offered() -> None:
         assert 'name="reason"' not in empty
 
     run_with_board(work)
+
+
+def test_a_report_is_chosen_from_the_newest_and_the_one_that_was_meant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def reports(*_given: object) -> tuple[list[Kept], list[str]]:
+        """A FAKE folder, of more reports than are listed."""
+        return [kept(number) for number in range(PAGE_ROWS + 2)], []
+
+    monkeypatch.setattr("kms.web.choices.list_reports", reports)
+
+    async def work(site: BoardSite) -> None:
+        wang = await officer(site, "wang-security")
+        meant = kept(PAGE_ROWS + 1).told.report
+        page = await wang.read(f"{NEW}?operation=report.unmask&report={meant}")
+        assert chosen(page, "report") == meant
+        listed = re.findall('<option value="(0193[^"]*)"', page)
+        assert listed == [*(kept(number).told.report for number in range(PAGE_ROWS)), meant]
+        assert f"…{meant[-8:]}" in page
+
+    run_with_board(work)
+
+
+def kept(number: int) -> Kept:
+    """Return a report that lies nowhere."""
+    told = ReportStatement(
+        "site", f"0193a5b0-7c3e-7000-8000-{number:012d}", NOW - 86_400, NOW, 1, "", "", "", "", "",
+        "", "zhao-auditor", NOW, "",
+    )  # fmt: skip
+    return Kept(Path("nowhere"), told, "")
 
 
 def test_a_suspended_key_leads_to_the_request_for_its_return() -> None:
