@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -9,6 +10,17 @@ from tests.fixtures.cli import cli
 from tests.fixtures.softhsm import practice_master, practice_site, softhsm
 
 __all__ = ["cli", "practice_master", "practice_site", "softhsm"]
+
+
+def pytest_configure() -> None:
+    """Let the garbage collector rest while thousands of tests are collected."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Let it run again, past what was collected: that stays to the end."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

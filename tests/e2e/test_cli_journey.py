@@ -157,21 +157,20 @@ class Terminal:
 # --- making and serving a site -------------------------------------------------------------------
 
 
-def test_init_makes_a_practice_site_keeps_it_and_starts_over_only_when_told(tmp_path: Path) -> None:
-    folder = tmp_path / "site"
-    made = conclave("init", "--practice", folder, "--json")
+def test_init_keeps_a_practice_site_and_makes_another_only_when_told(
+    practice_site: PracticeSite,
+) -> None:
+    folder, root = practice_site.directory, practice_site.site_root.read_bytes()
+    kept = conclave("init", "--practice", folder)
+    assert kept.returncode == 0
+    assert "nothing was changed" in kept.stderr
+    assert practice_site.site_root.read_bytes() == root
+    made = conclave("init", "--practice", folder, "--fresh", "--json")
     assert made.returncode == 0, made.stderr
     assert "PRACTICE / 演练" in made.stderr
-    places = json.loads(made.stdout)
-    root = Path(places["site_root"]).read_bytes()
-    again = conclave("init", "--practice", folder)
-    assert again.returncode == 0
-    assert "nothing was changed" in again.stderr
-    for told in (made, again):
+    assert Path(json.loads(made.stdout)["site_root"]).read_bytes() != root
+    for told in (kept, made):
         assert f"serve --pin-fd 3 3< {folder}" in told.stderr.replace("\n", " ")
-    assert Path(places["site_root"]).read_bytes() == root
-    assert conclave("init", "--practice", folder, "--fresh").returncode == 0
-    assert Path(places["site_root"]).read_bytes() != root
 
 
 def test_init_deletes_nothing_that_it_did_not_make(tmp_path: Path) -> None:

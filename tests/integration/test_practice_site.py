@@ -237,24 +237,19 @@ def test_a_second_run_keeps_the_site(practice_site: PracticeSite):
     assert load(practice_site.config).paths.run.is_dir()
 
 
-def test_a_half_made_site_is_refused_until_told_to_start_over(practice_site: PracticeSite):
-    practice_site.config.unlink()
-    with pytest.raises(AlreadyExists) as caught:
-        init_practice(practice_site.directory)
-    assert "--fresh" in caught.value.hint
-    old = practice_site.pins.read_text()
-    again = init_practice(practice_site.directory, fresh=True)
-    assert again.pins.read_text() != old
-    assert again.config.exists()
-
-
-def test_what_an_interrupted_wizard_left_is_deleted_with_its_folder_of_sockets(tmp_path: Path):
+def test_a_half_made_site_is_refused_until_told_to_start_over(tmp_path: Path):
     site = PracticeSite(tmp_path / ("long-" * 20), SITE_ID)
     run = load(prepare(site, PROFILE)).paths.run
-    assert run.is_dir()
     assert not run.is_relative_to(site.directory)
+    with pytest.raises(AlreadyExists) as caught:
+        init_practice(site.directory)
+    assert "--fresh" in caught.value.hint
+    assert run.is_dir()
+    old = site.tls_ca.read_bytes()
     again = init_practice(site.directory, fresh=True)
     assert not run.exists()
+    assert again.tls_ca.read_bytes() != old
+    assert again.config.exists()
     shutil.rmtree(load(again.config).paths.run)
 
 
