@@ -136,6 +136,20 @@ def test_a_meeting_is_named_by_its_id_or_the_end_of_it() -> None:
     run_with_site(work)
 
 
+def test_the_end_of_an_id_finds_no_meeting_of_another_space() -> None:
+    own, other = meeting_id(0x1_2345_6789), meeting_id(0x2_2345_6789)
+
+    async def work(site: FakeSite) -> None:
+        async with site.client() as client:
+            for space, name in ((TREASURY, own), ("brokerage", other)):
+                path = f"spaces/{space}/meetings/{name}"
+                await write(site, 1, action="meeting.open", space=space, resource=path)
+            catch_up(site)
+            assert (await found(client, meeting=own[-8:]))[0] == [1]
+
+    run_with_site(work, caller=make_caller((Role.AUDITOR,), (TREASURY,)))
+
+
 @pytest.mark.parametrize("role", [one for one in Role if one is not Role.AUDITOR])
 def test_it_is_the_auditors_alone(role: Role) -> None:
     async def work(site: FakeSite) -> None:
