@@ -121,7 +121,8 @@ def check_way_back(authorizer: Authorizer, known: Collection[Caller]) -> None:
                 continue
         else:
             raise InvalidInput(
-                f"with these policies no officer may do {operation}: nobody could go back"
+                "with these policies no officer may do {operation}: nobody could go back",
+                about={"operation": operation},
             )
 
 
@@ -136,6 +137,7 @@ async def _site_policy(services: Services) -> tuple[str, int]:
 def _check_follows(wanted: int, present: int) -> None:
     if wanted != present + 1:
         raise PreconditionFailed(
-            f"the change is to version {wanted}, but the present one is {present}",
+            "the change is to version {wanted}, but the present one is {present}",
             hint="read the policy again and make a new request",
+            about={"wanted": wanted, "present": present},
         )

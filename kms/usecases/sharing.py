@@ -34,7 +34,9 @@ async def prepare_share(services: Services, call: Call, checked: CheckedRequest)
         _check_in_service(services, await services.cache.space(one))
     meeting, version = await services.cache.meeting(space, wish.meeting)
     if meeting.state is not MeetingState.OPEN:
-        raise StateNotAllowed(f"the meeting is {meeting.state}: only an open one is shared")
+        raise StateNotAllowed(
+            "the meeting is {state}: only an open one is shared", about={"state": meeting.state}
+        )
     if meeting.partner:
         raise StateNotAllowed("the meeting is shared already")
     await _check_registered(services, space, wish.partner)
@@ -49,9 +51,9 @@ async def prepare_share(services: Services, call: Call, checked: CheckedRequest)
 def _check_in_service(services: Services, space: Space) -> None:
     services.seals.check(space.space)
     if space.sealed:
-        raise Sealed(f"the space {space.space} is sealed")
+        raise Sealed("the space {space} is sealed", about={"space": space.space})
     if space.retired or space.destroyed:
-        raise StateNotAllowed(f"the space {space.space} is retired")
+        raise StateNotAllowed("the space {space} is retired", about={"space": space.space})
 
 
 async def _check_registered(services: Services, space: SpaceName, partner: SpaceName) -> None:
@@ -66,8 +68,9 @@ async def _check_registered(services: Services, space: SpaceName, partner: Space
             await _check_in_use(services, partner, found)
             return
     raise StateNotAllowed(
-        f"the vault of {partner} is not registered in this space",
+        "the vault of {space} is not registered in this space",
         hint="a ceremony register-recipient of the kind partner registers it",
+        about={"space": partner},
     )
 
 
@@ -76,8 +79,9 @@ async def _check_in_use(services: Services, partner: SpaceName, vault: Recipient
         await services.cache.recipient(partner, vault.recipient)
     except NotFound as error:
         raise StateNotAllowed(
-            f"the vault key of {partner} that is registered here is retired",
+            "the vault key of {space} that is registered here is retired",
             hint="register the partner's newest vault key: register-recipient, kind partner",
+            about={"space": partner},
         ) from error
 
 

@@ -54,7 +54,9 @@ class Registers:
         self._read(store)
         if not self.named:
             raise ConfigurationError(
-                f"the log names no register of people: {state}", hint="initialise the site first"
+                "the log names no register of people: {folder}",
+                hint="initialise the site first",
+                about={"folder": state},
             )
         if self._present is None or self._present.sha256 != self.named[-1]:
             newest = _newest(state, self.named[-1])
@@ -179,5 +181,7 @@ def _root(state: Path, number: int) -> ec.EllipticCurvePublicKey:
 
 def _unreadable(state: Path) -> ConfigurationError:
     return ConfigurationError(
-        f"the register of people cannot be read: {state}", hint="initialise the site first"
+        "the register of people cannot be read: {folder}",
+        hint="initialise the site first",
+        about={"folder": state},
     )

@@ -62,21 +62,27 @@ def _check_device(services: Services, wish: DiskWish) -> None:
         raise NotFound("no such device was reported", hint="conclave disk list shows them")
     if device.state is not DiskState.UNKNOWN or device.code == IN_USE:
         raise StateNotAllowed(
-            f"the device is {device.code or device.state}: only one on which nothing of ours lies, "
-            "and which nothing else uses, is enrolled",
+            "the device is {state}: only one on which nothing of ours lies, and which nothing else "
+            "uses, is enrolled",
             hint="conclave disk list shows devices and why they are in their state",
+            about={"state": device.code or device.state},
         )
     if device.size != wish.size:
-        raise StateNotAllowed(f"the device has {device.size} bytes, not {wish.size}")
+        raise StateNotAllowed(
+            "the device has {bytes} bytes, not {wanted}",
+            about={"bytes": device.size, "wanted": wish.size},
+        )
     if wish.preparation is Preparation.ENCRYPT and device.content != _FILE_SYSTEM:
         raise StateNotAllowed(
-            f"only a file system of type {_FILE_SYSTEM} is encrypted in place",
+            "only a file system of type {type} is encrypted in place",
             hint="ask for the preparation format: it empties the device",
+            about={"type": _FILE_SYSTEM},
         )
     if wish.preparation is Preparation.FORMAT and device.content and not wish.overwrite:
         raise StateNotAllowed(
-            f"there is something on the device: {device.content}",
+            "there is something on the device: {content}",
             hint="ask for overwrite, which loses it; an ext4 file system can be encrypted in place",
+            about={"content": device.content},
         )
     if open_orders(services, wish.serial):
         raise StateNotAllowed("an order about the device is not over")

@@ -33,8 +33,9 @@ async def prepare_epoch(services: Services, call: Call, checked: CheckedRequest)
     in_use = meeting.state is MeetingState.OPEN and meeting.current_epoch == epoch.epoch
     if epoch.state not in _OVER or in_use:
         raise StateNotAllowed(
-            f"the key is {epoch.state}{' and the meeting has no other' if in_use else ''}: only "
-            "one that is deactivated or compromised, and no longer present, is destroyed"
+            "the key is {state}: only one that is deactivated or compromised, and no longer the "
+            "present one of an open meeting, is destroyed",
+            about={"state": epoch.state},
         )
     await check_no_hold(services, space, target.meeting)
     ended = meeting.closed or await end_of(services, meeting, epoch)
@@ -58,8 +59,9 @@ async def prepare_meeting(services: Services, call: Call, checked: CheckedReques
     meeting, version = await services.cache.meeting(space, target.meeting)
     if meeting.state is not MeetingState.CLOSED:
         raise StateNotAllowed(
-            f"the meeting is {meeting.state}: only a closed one is destroyed",
+            "the meeting is {state}: only a closed one is destroyed",
             hint="close the meeting first",
+            about={"state": meeting.state},
         )
     await check_no_hold(services, space, target.meeting)
     await _check_retention(services, space, meeting.closed)
@@ -79,6 +81,7 @@ async def _check_retention(services: Services, space: SpaceName, ended: int) -> 
     until = ended + policy.retention_seconds
     if services.seconds() < until:
         raise Retained(
-            f"the space's policy keeps it until {rfc3339(until)}",
+            "the space's policy keeps it until {time}",
             hint="ask again then, or have the policy changed by an approved request",
+            about={"time": rfc3339(until)},
         )

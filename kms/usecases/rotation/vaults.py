@@ -162,9 +162,13 @@ async def prepare_retire(services: Services, call: Call, checked: CheckedRequest
     old = _older(vaults, target.version)
     if old not in retirable(services, space, vaults):
         raise StateNotAllowed(
-            f"{count_kept(services.store, old.recipient)} keys depend on vault key {old.version}, "
-            f"and {len(services.reseals[space].failed)} could not be moved",
+            "{kept} keys depend on vault key {version}, and {failed} could not be moved",
             hint="see conclave vault status; conclave vault resume tries those again",
+            about={
+                "kept": count_kept(services.store, old.recipient),
+                "version": old.version,
+                "failed": len(services.reseals[space].failed),
+            },
         )
     version = services.store.row_version(f"recipient/{space}/{old.recipient}")
     return Effect(
@@ -178,13 +182,14 @@ def _older(vaults: Sequence[Recipient], version: int) -> Recipient:
     """Return the older vault key of a version; raise StateNotAllowed."""
     known = [one for one in vaults if one.version == version]
     live = [one for one in vaults if not one.revoked]
+    about = {"version": version}
     if not known:
-        raise StateNotAllowed(f"the space has no vault key {version}")
+        raise StateNotAllowed("the space has no vault key {version}", about=about)
     found = [one for one in known if one in live]
     if not found:
-        raise StateNotAllowed(f"vault key {version} is destroyed already")
+        raise StateNotAllowed("vault key {version} is destroyed already", about=about)
     if found[0] == live[-1]:
-        raise StateNotAllowed(f"new keys go to vault key {version}")
+        raise StateNotAllowed("new keys go to vault key {version}", about=about)
     return found[0]
 
 

@@ -99,7 +99,9 @@ async def _listed(visit: Visit) -> dict[str, Any]:
 def _standing(visit: Visit) -> Standing:
     text = visit.query("state") or Standing.PENDING.value
     if text not in {one.value for one in _FILTERS}:
-        raise InvalidInput(f"state is one of: {', '.join(_FILTERS)}")
+        raise InvalidInput(
+            "{field} is one of: {values}", about={"field": "state", "values": tuple(_FILTERS)}
+        )
     return Standing(text)
 
 

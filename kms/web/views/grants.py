@@ -37,7 +37,9 @@ class Row:
 async def _list(visit: Visit) -> Response:
     shown, space = visit.query("show") or _SHOWN[0], visit.query("space")
     if shown not in _SHOWN:
-        raise InvalidInput(f"show is one of: {', '.join(_SHOWN)}")
+        raise InvalidInput(
+            "{field} is one of: {values}", about={"field": "show", "values": tuple(_SHOWN)}
+        )
     if space:
         parse_space(space)
     found, unknown = await list_grants(visit.services, visit.call("grant.list"))
