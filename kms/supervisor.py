@@ -67,8 +67,11 @@ class Child:
     due: float = 0.0
     failures: int = 0
 
-    def start(self) -> int:
-        """Start the process; return the descriptor that ``await_ready`` reads and closes."""
+    def start(self, meanwhile: Callable[[], None]) -> None:
+        """Start the process; wait until it serves, has ended, or took too long and was killed.
+
+        ``meanwhile`` is called again and again, and may seal it.
+        """
         read_end, write_end = os.pipe()
         arguments = [*self.arguments, "--ready-fd", str(write_end)]
         inherited = [write_end]
@@ -84,14 +87,10 @@ class Child:
         )
         for descriptor in inherited:
             os.close(descriptor)
-        return read_end
+        self._await_ready(read_end, meanwhile)
 
-    def await_ready(self, descriptor: int, meanwhile: Callable[[], None]) -> None:
-        """Wait until the process serves, has ended, or took too long and was killed.
-
-        The pipe ends without the ready byte when it dies first. ``meanwhile`` is called again and
-        again, and may seal it.
-        """
+    def _await_ready(self, descriptor: int, meanwhile: Callable[[], None]) -> None:
+        """Wait for the ready byte; the pipe ends without one when the process dies first."""
         until = time.monotonic() + _READY_SECONDS
         try:
             while self.process is not None and time.monotonic() < until:
@@ -207,17 +206,14 @@ class Supervisor:
         return 0
 
     def _tend(self) -> None:
-        """Start what is due and look after what runs: all workers at once, then the web process."""
-        for together in (self._workers, [self._web]):
+        # One at a time: SoftHSM fails now and then when processes open their tokens together.
+        for child in self._children:
             self._obey_seals()
-            now = time.monotonic()
-            due = [one for one in together if not one.process and not one.sealed and one.due <= now]
-            begun = [(one, one.start()) for one in due]
-            for child, descriptor in begun:
-                child.await_ready(descriptor, self._obey_seals)
-            for child in together:
-                if not child.sealed:
-                    self._check(child)
+            if child.sealed:
+                continue
+            if child.process is None and time.monotonic() >= child.due:
+                child.start(self._obey_seals)
+            self._check(child)
 
     def _obey_seals(self) -> None:
         try:
