@@ -188,7 +188,7 @@ def test_after_confirming_the_page_says_that_nothing_has_been_done_yet() -> None
         form = await wang.browser.passkey_form(where)
         assert (await wang.browser.post("/confirm", {**form, **hidden, "next": ONE})).status == 303
         text = plain(await wang.read(ONE))
-        assert "Nothing has been done yet: press the button once more." in text
+        assert "操作尚未执行：请再按一次该按钮。" in text
 
     run_with_board(work)
 
