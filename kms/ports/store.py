@@ -1,5 +1,6 @@
 """The store with its audit log, as the use cases need it: reads, and units that become durable."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -228,8 +229,10 @@ class Store(Protocol):
         """
         ...
 
-    def count_kept_for(self, space: SpaceName, recipient: RecipientId) -> int:
-        """Return of how many epochs a recipient has an envelope."""
+    async def count_kept(self, recipient: RecipientId) -> Counter[SpaceName]:
+        """Return of how many epochs of each space a recipient has an envelope. Looks at every
+        envelope of the site, apart from all other reading.
+        """
         ...
 
     def count_envelopes(self, space: SpaceName, meeting: MeetingId, epoch: int) -> int:

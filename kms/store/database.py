@@ -7,6 +7,7 @@ that lies there now is shown to hold everything that was written.
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,19 @@ class Database:
                 return self._reader.execute(sql, parameters).fetchall()
             except (sqlite3.Error, OverflowError, ValueError) as error:
                 raise translate(error) from error
+
+    def scan(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Return what a query finds that looks at many rows, on a connection of its own: nobody
+        else waits for it. To be asked in a thread; raise StoreUnavailable or IntegrityFailure.
+        """
+        with closing(connect_reader(self._path)) as connection:
+            try:
+                found = connection.execute(sql, parameters).fetchall()
+            except (sqlite3.Error, OverflowError, ValueError) as error:
+                raise translate(error) from error
+        if identify(self._path) != self._identity:
+            raise StoreUnavailable("another file lies under the database's name")
+        return found
 
     def ready(self, accept: Accept) -> None:
         """Return if the open file still lies under its name, else open what lies there now.

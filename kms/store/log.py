@@ -14,6 +14,7 @@ from kms.audit.actions import SERVING, SITE_SEALS, UNSEALS
 from kms.audit.leaf import GRANT, Leaf, LeafDraft, Outcome, Phase, encode_leaf
 from kms.audit.merkle import MerkleTree, leaf_hash
 from kms.errors import IntegrityFailure
+from kms.store.versions import Versions
 
 _DECODER = msgspec.json.Decoder(Leaf)
 _ENCODER = msgspec.json.Encoder(order="sorted")
@@ -56,7 +57,7 @@ class Facts:
 
     def __init__(self) -> None:
         self.size = 0
-        self.versions: dict[str, int] = {}
+        self.versions = Versions()
         self.intents: set[int] = set()
         self.served: dict[str, tuple[str, int]] = {}
         self.grants: dict[str, int] = {}
@@ -66,7 +67,7 @@ class Facts:
     def add(self, seq: int, leaf: Leaf | LeafDraft) -> None:
         """Take in the next leaf."""
         if leaf.rows:
-            self.versions.update(leaf.rows)
+            self.versions.learn(leaf.rows)
         if leaf.phase is Phase.INTENT:
             self.intents.add(seq)
         elif leaf.intent is not None:

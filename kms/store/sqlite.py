@@ -6,6 +6,7 @@ Used from the event loop's thread; only the writer's own thread writes.
 import asyncio
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -145,9 +146,11 @@ class SqliteStore:
         page = self._sql.kept_for
         return self._rows(RowKind.EPOCH, page, space=space, recipient=recipient, **place)
 
-    def count_kept_for(self, space: SpaceName, recipient: RecipientId) -> int:
-        """Return of how many epochs a recipient has an envelope."""
-        return int(self._read(self._sql.count_kept, space=space, recipient=recipient)[0][0])
+    async def count_kept(self, recipient: RecipientId) -> Counter[SpaceName]:
+        """Return of how many epochs of each space a recipient has an envelope."""
+        query = self._sql.count_kept
+        scan, values = self._database.scan, query.bind(recipient=recipient)
+        return Counter(dict(await asyncio.to_thread(scan, query.sql, values)))
 
     def count_envelopes(self, space: SpaceName, meeting: MeetingId, epoch: int) -> int:
         """Return how many envelopes of an epoch are stored."""
@@ -253,16 +256,15 @@ class SqliteStore:
 
     def row_version(self, key: str) -> int:
         """Return the version that the last leaf about the row names (0: none)."""
-        return self._facts.versions.get(key, 0)
+        return self._facts.versions.of(key)
 
     def row_count(self, prefix: str) -> int:
-        """Return how many rows the log names whose keys begin so."""
-        return sum(key.startswith(prefix) for key in self._facts.versions)
+        """Return how many rows the log names whose keys begin so: see ``Versions``."""
+        return self._facts.versions.count(prefix)
 
     def row_spaces(self, kind: RowKind) -> set[SpaceName]:
         """Return the spaces of which the log names rows of a kind."""
-        keys = (key.split("/", 2) for key in self._facts.versions)
-        return {SpaceName(space) for name, space, *_ in keys if name == kind}
+        return {SpaceName(space) for space in self._facts.versions.spaces(kind)}
 
     def site_sealed(self) -> bool:
         """Whether the log's last word about the whole box is that it was sealed."""
@@ -335,7 +337,7 @@ class SqliteStore:
     def _catch_up(self, row: Row) -> None:
         """Publish a row that is seen, so durable, a moment before its batch is published."""
         if (row.key, row.version) in self._writer.rows_in_flight:
-            self._facts.versions[row.key] = row.version
+            self._facts.versions.learn({row.key: row.version})
 
 
 def _key_values(kind: RowKind, key: str) -> dict[str, str | int] | None:

@@ -112,9 +112,9 @@ class Statements:
         self.orders_of = make(_newest(orders.where(*_equal(t.disk_order, "disk"))))
         self.kept_for = make(_kept_for())
         self.count_kept = make(
-            sa.select(sa.func.count())
-            .select_from(t.envelope)
-            .where(*_equal(t.envelope, "space", "recipient"))
+            sa.select(t.envelope.c.space, sa.func.count())
+            .where(*_equal(t.envelope, "recipient"))
+            .group_by(t.envelope.c.space)
         )
         self.count_envelopes = make(
             sa.select(sa.func.count())

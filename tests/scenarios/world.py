@@ -84,8 +84,9 @@ class World:
         self.parts = await self._running.__aenter__()
         self.services = self.parts.services
         if not self.meetings:
+            kept = await self.services.store.count_kept(self.site.escrow_id)
             for space in self.site.names:
-                self.living[space] = self.services.store.count_kept_for(space, self.site.escrow_id)
+                self.living[space] = kept[space]
 
     async def stop(self) -> None:
         """Stop it."""
@@ -288,12 +289,10 @@ class World:
 
     async def check_escrow(self) -> int:
         """Return how many keys escrow covers, once that is every key that is not destroyed."""
-        covered = 0
+        kept = await self.services.store.count_kept(self.site.escrow_id)
         for space in self.site.names:
-            kept = self.services.store.count_kept_for(space, self.site.escrow_id)
-            assert kept == self.living[space], (space, kept, self.living[space])
-            covered += kept
-        return covered
+            assert kept[space] == self.living[space], (space, kept, self.living[space])
+        return kept.total()
 
     async def _plan(self, known: Known) -> None:
         """Note when the meeting next wants something."""

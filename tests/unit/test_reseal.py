@@ -3,8 +3,10 @@ is moved, what is told of it, and what is left alone.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,8 +15,9 @@ from kms.domain.models import Principal, PrincipalKind, Role
 from kms.domain.rows import SealedRow
 from kms.ports import PutRow, ResealItem, Unit
 from kms.statements.canonical import make_row
+from kms.usecases.rotation import vaults
 from kms.usecases.rotation.reseal import Resealing
-from kms.usecases.rotation.vaults import SpaceVaults, set_paused, vault_status
+from kms.usecases.rotation.vaults import SpaceVaults, count_kept, set_paused, vault_status
 from kms.usecases.services import Call, lock_name
 from kms.usecases.watch.survey import WATCHER
 from tests.fixtures.api import MAC, TREASURY
@@ -28,7 +31,7 @@ def test_every_key_is_moved_once_whatever_its_state_and_the_older_vault_stays() 
         await one.look()
         assert sorted(one.token.moved) == sorted(one.epochs)
         assert one.left() == 0
-        assert one.site.store.count_kept_for(TREASURY, NEW) == len(one.epochs)
+        assert await one.site.store.count_kept(NEW) == {TREASURY: len(one.epochs)}
         assert not (await one.vault()).revoked
         assert one.token.vaults == {1: OLD, 2: NEW}
 
@@ -251,3 +254,21 @@ def _call(operation: str) -> Call:
         "tester", PrincipalKind.SOCKET, "uid 1", frozenset({Role.OFFICER}), frozenset({"*"})
     )
     return Call(officer, operation, "")
+
+
+def test_a_count_of_what_a_vault_key_keeps_is_good_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter([0.0, 0.5, 5.4, 5.5, 5.6])  # it took half a second, so it is good for five more
+    monkeypatch.setattr(vaults, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+
+    async def work(one: Scene) -> None:
+        known = [await one.vault(NEW)]
+        before = await count_kept(one.services, known)
+        one.services.reseals.counted[NEW] = replace(
+            one.services.reseals.counted[NEW], kept=Counter({TREASURY: 7})
+        )
+        assert (await count_kept(one.services, known))[NEW] == {TREASURY: 7}
+        assert await count_kept(one.services, known) == before
+
+    scene(work)

@@ -8,6 +8,7 @@ from kms.audit.leaf import Phase, encode_leaf
 from kms.audit.merkle import MerkleTree, leaf_hash
 from kms.errors import IntegrityFailure, InvalidInput
 from kms.store.log import form_leaf, leaf_time, load
+from kms.store.versions import Versions
 from tests.fixtures.store import draft
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -58,7 +59,7 @@ def log() -> list[bytes]:
 def test_reading_the_log_gives_tree_row_versions_open_intents_and_time() -> None:
     tree, facts, micros = load(log())
     assert tree.root(4) == MerkleTree(map(leaf_hash, log())).root(4)
-    assert facts.versions == {"a": 2, "b": 1}
+    assert [facts.versions.of(key) for key in "abc"] == [2, 1, 0]
     assert facts.intents == {2}
     assert facts.size == 4
     assert micros == 1_800_000_000_250_000
@@ -92,3 +93,14 @@ def test_reading_the_log_gives_tree_row_versions_open_intents_and_time() -> None
 def test_a_log_that_the_service_did_not_write_is_refused(damage) -> None:
     with pytest.raises(IntegrityFailure):
         load(damage(log()))
+
+
+@given(st.dictionaries(st.from_regex(r"(a|b)/(x/)?[yz]{1,3}", fullmatch=True), st.integers(1, 9)))
+def test_rows_are_counted_by_kind_and_space(rows: dict[str, int]) -> None:
+    versions = Versions()
+    for key, version in rows.items():
+        versions.learn({key: version})
+        versions.learn({key: version})
+    for prefix in ("", "a/", "b/", "a/x/", "b/x/", "c/"):
+        assert versions.count(prefix) == sum(key.startswith(prefix) for key in rows)
+    assert versions.spaces("a") == ({"x"} if any(key.startswith("a/x/") for key in rows) else set())

@@ -2,7 +2,9 @@
 people pause the move of keys to the newest, and destroy an older one by an approved request.
 """
 
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -18,9 +20,15 @@ from kms.statements.request import CheckedRequest
 from kms.usecases.approvals.effect import Effect
 from kms.usecases.policies import policy_in_force
 from kms.usecases.queries import present_spaces
+from kms.usecases.rotation.progress import Counted
 from kms.usecases.services import Call, Services, authorize
 
 _PAUSED = "reseal-paused/{}"
+_COUNTING = "vault keys are counted"
+_REST = 10
+"""A count is good for so many times as long as it took."""
+
+Kept = Mapping[RecipientId, Counter[SpaceName]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +104,31 @@ async def vaults_of(services: Services, space: SpaceName) -> list[Recipient]:
     return sorted(vaults, key=lambda one: (one.version, one.registered))
 
 
-def count_kept(store: Store, recipient: RecipientId) -> int:
-    """Return of how many epochs, of whichever space, a vault key has an envelope."""
-    spaces = (SpaceName(one.row.key.partition("/")[2]) for one in store.spaces())
-    return sum(store.count_kept_for(space, recipient) for space in spaces)
+async def count_kept(services: Services, known: Sequence[Recipient]) -> Kept:
+    """Return of how many epochs of each space each vault key has an envelope, for people to see.
+
+    To count looks at every envelope: one count goes on at a time, and is good for a while.
+    """
+    async with services.locks.of(_COUNTING):
+        counted = services.reseals.counted
+        for one in known:
+            begun = time.monotonic()
+            if one.recipient in counted and begun < counted[one.recipient].until:
+                continue
+            kept, end = await services.store.count_kept(one.recipient), time.monotonic()
+            counted[one.recipient] = Counted(kept, end + _REST * (end - begun))
+        return {one.recipient: counted[one.recipient].kept for one in known}
 
 
-def retirable(services: Services, space: SpaceName, known: Sequence[Recipient]) -> list[Recipient]:
+def retirable(
+    services: Services, space: SpaceName, known: Sequence[Recipient], kept: Kept
+) -> list[Recipient]:
     """Return the older ones of a space's vault keys that nothing depends on; none while it is told
     of keys that could not be moved.
     """
     older = [one for one in known if not one.revoked][:-1]
     failed = services.reseals[space].failed
-    return [one for one in older if not failed and not count_kept(services.store, one.recipient)]
+    return [one for one in older if not failed and not kept[one.recipient].total()]
 
 
 async def vault_due(services: Services, space: SpaceName, newest: Recipient) -> int:
@@ -118,29 +138,29 @@ async def vault_due(services: Services, space: SpaceName, newest: Recipient) -> 
 
 
 async def _status(services: Services, space: SpaceName) -> SpaceVaults:
-    store, progress = services.store, services.reseals[space]
-    vaults = await vaults_of(services, space)
-    done_with = retirable(services, space, vaults)
+    progress, vaults = services.reseals[space], await vaults_of(services, space)
+    live = [one for one in vaults if not one.revoked]
+    kept = await count_kept(services, live)
+    done_with = retirable(services, space, vaults, kept)
     versions = tuple(
         VaultVersion(
             one.recipient,
             one.version,
             one.registered,
             one.revoked,
-            0 if one.revoked else count_kept(store, one.recipient),
+            0 if one.revoked else kept[one.recipient].total(),
             one in done_with,
         )
         for one in vaults
     )
-    live = [one for one in vaults if not one.revoked]
     due = await vault_due(services, space, live[-1]) if live else 0
     return SpaceVaults(
         space,
         versions,
         due,
         overdue=bool(due) and services.seconds() >= due,
-        paused=is_paused(store, space),
-        left=sum(store.count_kept_for(space, one.recipient) for one in live[:-1]),
+        paused=is_paused(services.store, space),
+        left=sum(kept[one.recipient][space] for one in live[:-1]),
         done=progress.done,
         per_second=progress.per_second,
         failed=tuple(sorted(progress.failed.items())),
@@ -160,12 +180,13 @@ async def prepare_retire(services: Services, call: Call, checked: CheckedRequest
         raise InvalidInput("the request names no vault key")
     vaults = await vaults_of(services, space)
     old = _older(vaults, target.version)
-    if old not in retirable(services, space, vaults):
+    kept = await services.store.count_kept(old.recipient)
+    if old not in retirable(services, space, [old, vaults[-1]], {old.recipient: kept}):
         raise StateNotAllowed(
             "{kept} keys depend on vault key {version}, and {failed} could not be moved",
             hint="see conclave vault status; conclave vault resume tries those again",
             about={
-                "kept": count_kept(services.store, old.recipient),
+                "kept": kept.total(),
                 "version": old.version,
                 "failed": len(services.reseals[space].failed),
             },

@@ -22,7 +22,7 @@ from kms.statements.request import peek_request
 from kms.usecases.escrow import escrow_status
 from kms.usecases.grants import flagged_grants
 from kms.usecases.queries import check_writable
-from kms.usecases.rotation.vaults import is_paused, retirable, vault_due, vaults_of
+from kms.usecases.rotation.vaults import count_kept, is_paused, retirable, vault_due, vaults_of
 from kms.usecases.services import Call, Services
 from kms.usecases.watch.state import READY, Escrow, Vaults, Waiting
 
@@ -143,12 +143,13 @@ async def look_at_vaults(services: Services) -> None:
 
 
 async def _vaults(services: Services, space: SpaceName) -> Vaults:
-    vaults, store = await vaults_of(services, space), services.store
+    vaults = await vaults_of(services, space)
     live = [one for one in vaults if not one.revoked]
-    remaining = sum(store.count_kept_for(space, one.recipient) for one in live[:-1])
+    kept = await count_kept(services, live[:-1])
+    remaining = sum(one[space] for one in kept.values())
     due = await vault_due(services, space, live[-1]) if live else 0
-    done_with = retirable(services, space, vaults)
-    return Vaults(remaining, is_paused(store, space), due, len(done_with))
+    done_with = retirable(services, space, vaults, kept)
+    return Vaults(remaining, is_paused(services.store, space), due, len(done_with))
 
 
 async def look_at_escrow(services: Services) -> None:
