@@ -169,10 +169,10 @@ class Journal(Protocol):
         """
         ...
 
-    def actors_of(
-        self, meeting: str, actions: Collection[str], since: str, until: str, space: str = ""
-    ) -> Deeds:
-        """Return who did which of these actions to a meeting."""
+    def actors_of(self, wanted: LeafFilter, actions: Collection[str], before: int) -> Deeds:
+        """Return who did which of these actions to the meeting of a filter by its leaves older than
+        leaf ``before``; of the filter the times and the space (empty: any) count besides.
+        """
         ...
 
     def put_samples(self, samples: Iterable[Sample]) -> None:

@@ -85,14 +85,16 @@ class JournalReads:
         with self._file.reading() as ask:
             return [Count(*row) for row in ask(sql.tallied(by), values)]
 
-    def actors_of(
-        self, meeting: str, actions: Collection[str], since: str, until: str, space: str = ""
-    ) -> Deeds:
+    def actors_of(self, wanted: LeafFilter, actions: Collection[str], before: int) -> Deeds:
         """Return who did what to a meeting, by its newest EXAMINED * LOOKS leaves at most."""
-        values = {"meeting": meeting, "space": space, "actions": json.dumps(sorted(actions))}
+        values = {
+            "meeting": wanted.meeting,
+            "space": wanted.space,
+            "actions": json.dumps(sorted(actions)),
+        }
         with self._file.reading() as ask:
-            low, high = self._range(ask, since, until)
-            bounds = {"low": low, "high": high}
+            low, high = self._range(ask, wanted.since, wanted.until)
+            bounds = {"low": low, "high": min(high, before)}
             floor = _floor(ask, "meeting", values | bounds, EXAMINED * LOOKS)
             rows = ask(sql.DEEDS, values | bounds | {"low": floor, "limit": _DEEDS})
         return Deeds(tuple(Deed(*row) for row in rows), whole=floor <= low and len(rows) < _DEEDS)

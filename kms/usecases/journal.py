@@ -3,7 +3,6 @@ one that is not what the journal said has it made anew.
 """
 
 import asyncio
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -11,7 +10,7 @@ from kms.audit.leaf import Leaf, decode_leaf
 from kms.domain.models import EVERY_SPACE, Principal
 from kms.errors import InvalidInput
 from kms.policy.authorizer import Target
-from kms.ports import Deeds, LeafFilter
+from kms.ports import LeafFilter
 from kms.ports.journal import meeting_of
 from kms.site_time import zone
 from kms.usecases.finding import find_logged, is_ending
@@ -74,32 +73,11 @@ async def search_leaves(
     wanted = _within(_exact(await _whole(services, call, wanted)), call.principal)
     size, indexed = services.store.tree_size(), services.journal.indexed
     place = min(before if before is not None else size, size)
-    fresh = await _tail(services, wanted, indexed, place) if size - indexed <= TAIL else []
+    fresh = await tail(services, wanted, indexed, place) if size - indexed <= TAIL else []
     if len(fresh) > limit:
         return _page(fresh[:limit], fresh[limit - 1][0].seq, indexed, size)
     older, following = await _indexed(services, wanted, min(place, indexed), limit - len(fresh))
     return _page(fresh + older, following, indexed, size)
-
-
-async def deeds_of(
-    services: Services,
-    call: Call,
-    space: str,
-    meeting: str,
-    actions: Collection[str],
-    since: str,
-    until: str,
-) -> Deeds:
-    """Return who did which of these actions to a meeting in a time, such as fetch its keys; who may
-    search the log may ask this. Raise Forbidden, NotFound, InvalidInput, StoreUnavailable.
-    """
-    await authorize(services, call, Target(), "audit")
-    if not call.principal.reaches(space):
-        return Deeds((), whole=True)
-    bounds = leaf_moment(since), leaf_moment(until)
-    return await asyncio.to_thread(
-        services.journal.actors_of, meeting, actions, *bounds, space=space
-    )
 
 
 Read = tuple[Leaf, bytes]
@@ -111,7 +89,7 @@ def _page(found: list[Read], following: int | None, indexed: int, size: int) -> 
     return Page(leaves, bodies, following, indexed, size)
 
 
-async def _tail(services: Services, wanted: LeafFilter, start: int, end: int) -> list[Read]:
+async def tail(services: Services, wanted: LeafFilter, start: int, end: int) -> list[Read]:
     """Return the leaves from ``start`` to ``end`` that fit, newest first, read from the log."""
     found: list[Read] = []
     while start < end:

@@ -9,6 +9,7 @@ from kms.domain.models import Role, RotationReason
 from kms.domain.score import Cipher
 from kms.errors import NotFound
 from kms.ports import Unit
+from kms.usecases import deeds
 from kms.usecases.lifecycle.holds import place
 from kms.usecases.meetings import rotate
 from kms.usecases.scores import report_media
@@ -217,6 +218,25 @@ def test_who_fetched_on_a_day_is_told_with_the_entries_of_the_log() -> None:
         wrong = await english(auditor, f"{PAGE}?from=2027-13-01", 400)
         assert "a day is given as year, month and day" in wrong.text
         assert not wrong.rows(FETCHED)
+
+    run_with_board(work)
+
+
+def test_what_the_journal_does_not_know_yet_is_told_all_the_same_or_that_it_cannot_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def work(site: BoardSite) -> None:
+        await _fetched_on_two_days(site)
+        indexed(site)
+        await fetched(site, MEETING, server("ms-beta", BETA))
+        await fetched(site, MEETING, server("ms-gamma", BETA))
+        auditor = await site.signed_in("auditor")
+        rows = (await english(auditor, PAGE)).rows(FETCHED)
+        assert [(row[0], row[4]) for row in rows] == [
+            ("ms-gamma", "1"), ("ms-beta", "2"), ("ms-alpha", "2"),
+        ]  # fmt: skip
+        monkeypatch.setattr(deeds, "TAIL", 0)
+        assert "cannot be looked up" in (await english(auditor, PAGE)).text
 
     run_with_board(work)
 

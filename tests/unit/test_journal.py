@@ -199,7 +199,8 @@ def test_who_fetched_a_meeting_s_keys(
         if meeting_of(leaf.resource) == meeting and leaf.action == "envelope.fetch"
     ]
     inside = [leaf for leaf in own if since <= leaf.time < until]
-    deeds = journal.actors_of(meeting, ["envelope.fetch"], since, until, space="treasury")
+    wanted, fetch = LeafFilter(since, until, meeting=meeting, space="treasury"), ["envelope.fetch"]
+    deeds = journal.actors_of(wanted, fetch, len(leaves))
     assert deeds.whole
     assert Counter((one.actor, one.recipient, one.number) for one in deeds.items) == Counter(
         (*key, number)
@@ -209,9 +210,11 @@ def test_who_fetched_a_meeting_s_keys(
     written = {leaf.seq: leaf.time for leaf in inside}
     assert all(one.began == written[one.first] for one in deeds.items)
     assert all(one.ended == written[one.last] for one in deeds.items)
-    assert journal.actors_of(meeting, ["envelope.fetch"], since, until, "other").items == ()
+    assert journal.actors_of(replace(wanted, space="other"), fetch, len(leaves)).items == ()
+    early = journal.actors_of(wanted, fetch, inside[-1].seq).items
+    assert sum(one.number for one in early) == len(inside) - 1
     monkeypatch.setattr(journal_reads, "EXAMINED", 1)
-    assert not journal.actors_of(meeting, ["envelope.fetch"], "", "").whole
+    assert not journal.actors_of(LeafFilter(meeting=meeting), fetch, len(leaves)).whole
 
 
 def test_meetings_are_found_by_the_end_of_their_id(tmp_path: Path) -> None:
@@ -276,7 +279,7 @@ ASKED: list[tuple[str, Callable[[Any], object]]] = [
     ("ending", lambda j: j.meetings_ending("23456789", 20, frozenset({"x"}))),
     ("report", lambda j: j.report_of("treasury", meeting_id(1))),
     ("counts", lambda j: j.counts(["a", "b"], "1", "3", "day", "space", frozenset({"x"}))),
-    ("deeds", lambda j: j.actors_of(meeting_id(1), ["a"], "1", "3", "x")),
+    ("deeds", lambda j: j.actors_of(LeafFilter("1", "3", meeting=meeting_id(1)), ["a"], 9)),
     ("samples", lambda j: j.samples("fetches", 0, 10, "x")),
 ]
 

@@ -16,7 +16,7 @@ from kms.domain.states import MeetingState
 from kms.errors import InvalidInput, StoreUnavailable
 from kms.i18n import Language, language
 from kms.ports import Deed
-from kms.usecases.journal import deeds_of
+from kms.usecases.deeds import deeds_of
 from kms.usecases.lifecycle.holds import list_holds
 from kms.usecases.minting import MeetingView
 from kms.usecases.queries import get_meeting, list_recipients, list_spaces
