@@ -101,6 +101,7 @@ ACTIONS: dict[str, Action] = {
     "report.make": Action("生成密码应用合规报告", "Compliance report made", _EVENT),
     "report.unmask": Action("准许导出完整姓名", "Full names in a report approved", _EVENT),
     "report.evidence": Action("取走报告的证据包", "Evidence bundle of a report taken", _EVENT),
+    "audit.evidence": Action("取走整个日志的证据包", "Evidence bundle of the log taken", _EVENT),
     "report.export": Action("导出密码应用合规报告", "Compliance report exported", _EVENT),
     "service.start": Action("服务启动", "Service started", _EVENT),
     "service.recover": Action("服务恢复", "Service recovered", _EVENT),

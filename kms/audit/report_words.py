@@ -1,4 +1,4 @@
-"""Details of the leaves about compliance reports."""
+"""Details of the leaves about compliance reports, and about evidence that people take away."""
 
 import msgspec
 
@@ -39,6 +39,15 @@ class EvidenceTaken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bundle: str
 
 
+class LogTaken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Details of audit.evidence: how many leaves the bundle holds, and its SHA-256. Nothing in it
+    is masked.
+    """
+
+    size: int
+    bundle: str
+
+
 class ReportUnmasked(ByRequest, frozen=True):
     """Details of report.unmask."""
 
@@ -49,6 +58,7 @@ DETAILS: dict[str, type[msgspec.Struct]] = {
     "report.make": ReportMade,
     "report.evidence": EvidenceTaken,
     "report.export": ReportExported,
+    "audit.evidence": LogTaken,
     "report.unmask": ReportUnmasked,
 }
 """The shape of each action's details."""

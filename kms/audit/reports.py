@@ -1,5 +1,6 @@
 """Compliance reports, as the log tells of them: each is made once and exported afterwards, and full
-names leave only by an approved request for that report, soon after it was carried out.
+names leave only by an approved request for that report, soon after it was carried out. And the
+log's own evidence, as people take it away at the board.
 """
 
 from kms.audit.approvals import SLACK_SECONDS, Approvals, expect, request_row
@@ -9,6 +10,7 @@ from kms.audit.leaf import Leaf, seconds
 from kms.audit.report_words import (
     DETAILS,
     EvidenceTaken,
+    LogTaken,
     ReportExported,
     ReportMade,
     ReportUnmasked,
@@ -18,7 +20,7 @@ from kms.domain.reports import UNMASKED_SECONDS, ReportTarget
 
 
 class Reports:
-    """Applies the leaves about reports."""
+    """Applies the leaves about reports and evidence."""
 
     def __init__(self, approvals: Approvals, tally: Tally) -> None:
         self._approvals = approvals
@@ -27,7 +29,7 @@ class Reports:
         self._unmasked: dict[str, tuple[str, int]] = {}
 
     def knows(self, leaf: Leaf) -> bool:
-        """Whether the leaf is about a report."""
+        """Whether the leaf is about a report, or evidence that was taken away."""
         return leaf.action in DETAILS
 
     def apply(self, leaf: Leaf) -> None:
@@ -40,6 +42,8 @@ class Reports:
             self._export(leaf, told)
         elif isinstance(told, EvidenceTaken):
             self._take(leaf, told)
+        elif isinstance(told, LogTaken):
+            _check_log(leaf, told)
         elif isinstance(told, ReportUnmasked):
             self._unmask(leaf, told)
             rows = {request_row("", told.request)}
@@ -86,3 +90,8 @@ class Reports:
 def _check_place(leaf: Leaf, report: str) -> None:
     if (leaf.space, leaf.resource) != ("", f"reports/{report}"):
         raise Broken(Check.ACTIONS, "资源不是所述报告", "the resource is not the report told of")
+
+
+def _check_log(leaf: Leaf, told: LogTaken) -> None:
+    if (leaf.space, leaf.resource) != ("", "audit") or not 0 < told.size <= leaf.seq:
+        raise Broken(Check.ACTIONS, "取走的证据包有误", "not evidence that the log could give")

@@ -7,14 +7,17 @@ import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from kms.audit.gathering import gather
+from kms.audit.leaf import Outcome, Phase
 from kms.domain.ids import SpaceName
 from kms.errors import StoreUnavailable, Unavailable
 from kms.policy.authorizer import Target
+from kms.ports import Unit
 from kms.usecases.evidence import executed_requests, manifests, registers
 from kms.usecases.queries import list_spaces
+from kms.usecases.reports.folder import file_digest
 from kms.usecases.services import Call, Services, authorize
 from kms.usecases.stored_evidence import StoredEvidence
 
@@ -26,8 +29,8 @@ async def evidence_of_log(services: Services, call: Call) -> AsyncIterator[Binar
     """Yield the evidence up to the newest checkpoint, of the spaces that the caller reaches, as an
     open file that is gone once it is closed; one at a time. No name in it is masked.
 
-    Raise Forbidden, NotFound before the first checkpoint, Unavailable while another is taken,
-    StoreUnavailable.
+    The log tells of it before anything leaves. Raise Forbidden, NotFound before the first
+    checkpoint, Unavailable while another is taken, StoreUnavailable.
     """
     spaces = await _permitted(services, call)
     lock = services.locks.of("log evidence")
@@ -36,7 +39,12 @@ async def evidence_of_log(services: Services, call: Call) -> AsyncIterator[Binar
             "somebody is taking the evidence bundle now", hint="try again in a moment"
         )
     async with lock:
-        with await asyncio.to_thread(_gathered, services, spaces) as file:
+        file, told = await asyncio.to_thread(_gathered, services, spaces)
+        with file:
+            leaf = call.leaf(
+                "", "audit", Phase.EVENT, Outcome.SUCCEEDED, action="audit.evidence", details=told
+            )
+            await services.store.commit(Unit(leaves=(leaf,)))
             yield file
 
 
@@ -53,16 +61,19 @@ async def _permitted(services: Services, call: Call) -> list[SpaceName]:
     return [one.space for one in found]
 
 
-def _gathered(services: Services, spaces: Sequence[SpaceName]) -> BinaryIO:
-    """Write the bundle, and take its name away; what a crash left is removed first."""
+def _gathered(services: Services, spaces: Sequence[SpaceName]) -> tuple[BinaryIO, dict[str, Any]]:
+    """Write the bundle, and take its name away; return it with what the log is to tell of it. What
+    a crash left is removed first.
+    """
     stored = StoredEvidence(services.settings, services.store)
     folder = services.settings.paths.state / _FOLDER
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         path = folder / "evidence.db"
-        gather(stored, spaces, services.key_list, path, lambda _leaves: None)
-        return path.open("rb")
+        held = gather(stored, spaces, services.key_list, path, lambda _leaves: None)
+        told = {"size": int(held["leaves"]), "bundle": file_digest(path)}
+        return path.open("rb"), told
     except OSError as error:
         raise StoreUnavailable("the evidence bundle cannot be written") from error
     finally:

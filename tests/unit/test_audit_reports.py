@@ -41,6 +41,10 @@ def unmasked(site: Site) -> str:
     return site.approve("report.unmask", "", f"reports/{REPORT}", target, [], target)
 
 
+def log_taken(site: Site, size: int = 3) -> None:
+    site._event("audit.evidence", "", "audit", [], {"size": size, "bundle": SHA}, "auditor")
+
+
 def reported() -> tuple[Site, str]:
     site, _ = small_site()
     made(site)
@@ -48,6 +52,7 @@ def reported() -> tuple[Site, str]:
     request = unmasked(site)
     exported(site, request)
     taken(site)
+    log_taken(site)
     return site, request
 
 
@@ -61,6 +66,14 @@ def test_a_report_is_made_exported_and_with_approval_exported_in_full(tmp_path):
 def test_the_evidence_that_is_taken_is_a_reports(tmp_path, wrong):
     site, _ = reported()
     taken(site, **wrong)
+    sealed(site)
+    assert failed(verified(site, tmp_path)) == {Check.ACTIONS}
+
+
+@pytest.mark.parametrize("size", [0, 10_000])
+def test_the_evidence_of_the_log_holds_leaves_that_were_there(tmp_path, size):
+    site, _ = reported()
+    log_taken(site, size)
     sealed(site)
     assert failed(verified(site, tmp_path)) == {Check.ACTIONS}
 

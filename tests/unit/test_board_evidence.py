@@ -17,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from kms.audit.actions import ACTIONS
-from kms.audit.leaf import LeafDraft, Outcome, Phase
+from kms.audit.leaf import LeafDraft, Outcome, Phase, decode_leaf
 from kms.audit.merkle import leaf_hash, root_from_inclusion
 from kms.audit.note import Checkpoint, sign_checkpoint, unverified_checkpoint
 from kms.ceremonies.catalogue import CEREMONIES
@@ -31,6 +31,7 @@ from kms.statements import jws
 from kms.statements.canonical import make_row
 from kms.statements.register import TYP, encode_register
 from kms.usecases.log_evidence import evidence_of_log
+from kms.usecases.reports.folder import file_digest
 from kms.usecases.services import Call
 from kms.usecases.watch.state import Escrow
 from kms.usecases.watch.survey import WATCHER
@@ -308,6 +309,9 @@ def test_the_evidence_of_the_whole_log_is_given_away_and_leaves_no_file(tmp_path
             assert bundle.execute("SELECT count(*) FROM leaf").fetchone() == (size,)
             assert bundle.execute("SELECT size FROM checkpoint").fetchall() == [(size,)]
             assert bundle.execute("SELECT space FROM manifest").fetchall() == [(TREASURY,)]
+        told = decode_leaf(site.services.store.leaves(site.services.store.tree_size() - 1, 1)[0])
+        assert (told.action, told.actor) == ("audit.evidence", "zhao-auditor")
+        assert told.details == {"size": size, "bundle": file_digest(kept)}
         assert not drafts(site)
         site.grow_old()
         again = await browser.post("/audit/evidence.db")
