@@ -49,6 +49,7 @@ from kms.usecases.services import Services
 from kms.web import app as board
 from kms.web.app import Board
 from kms.web.live import STREAM
+from kms.web.views.audit import EVIDENCE
 
 OPENAPI = "/v1/openapi.json"
 _STREAMS_SHARE = 4
@@ -104,8 +105,9 @@ def build(services: Services) -> Api:
         OPERATIONS["report.make"].path: REPORT_SECONDS,
     }
     pages = board.build(services, services.settings.board) if services.settings.board else None
+    unhurried = {STREAM: None, EVIDENCE: REPORT_SECONDS}
     forms = msgspec.structs.replace(limits, max_body=min(limits.max_body, _FORM_BYTES))
-    browsers = Limits(pages.asgi, forms, {STREAM: None}) if pages else None
+    browsers = Limits(pages.asgi, forms, unhurried) if pages else None
     asgi = Limits(Hosts(known, limits), limits, longer)
     return Api(asgi, browsers, app, streams, polls, pages)
 

@@ -24,7 +24,8 @@ class Severity(StrEnum):
 class Alert:
     """One alert of the catalogue. ``threshold``: from which number of what it ``counts`` on it is
     raised, where a space's policy says nothing else. ``calm``: for how many seconds its cause must
-    be gone before it is cleared. ``subject`` says what its subject names.
+    be gone before it is cleared. ``subject`` says what its subject names. ``each``: every further
+    event is told while it is active, as of grave ones; of others a higher number alone.
     """
 
     severity: Severity
@@ -36,6 +37,7 @@ class Alert:
     zh: str
     todo_en: str
     todo_zh: str
+    each: bool = False
 
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 24 * 3600
@@ -107,6 +109,7 @@ ALERTS: dict[str, Alert] = {
         "A new passkey for approvals", "新的批准专用通行密钥",
         "The person says whether it is theirs; if not, revoke it at once: conclave passkey revoke.",
         "请本人核对；若非本人登记或准许，请立即撤销：conclave passkey revoke。",
+        each=True,
     ),
     "clock-jump": Alert(
         _W, 5, "seconds that the wall clock jumped, forwards or back", "the clock", _DAY,

@@ -83,8 +83,8 @@ def period_of(name: str, now: int, offset: int) -> Period:
     except (ValueError, OverflowError):
         raise _unknown() from None
     found = Period(int(since.timestamp()), min(int(until.timestamp()), now))
-    if found.since >= found.until:
-        raise InvalidInput("the period has not begun, or ends before it begins")
+    if not 0 <= found.since < found.until:
+        raise InvalidInput("the period has not begun, ends before it begins, or lies before 1970")
     return found
 
 

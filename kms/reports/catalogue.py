@@ -21,8 +21,8 @@ _PERIOD = {
 _EXPECT = re.compile(r"(=|>=|>) (\d+)|none", re.ASCII)
 
 Kind = Literal[
-    "text", "number", "time", "day", "action", "word", "alert", "person", "meeting", "hash",
-    "hundredths", "reason",
+    "text", "number", "time", "day", "action", "word", "alert", "person", "member", "meeting",
+    "hash", "hundredths", "reason",
 ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from kms.domain.reports import Period
 from kms.errors import InvalidInput, VerificationFailed
 from kms.reports.catalogue import Clause, clauses, figures, meets
 from kms.reports.figures import Rows, opened
-from kms.reports.masking import Names
+from kms.reports.masking import HIDDEN, Names
 from kms.statements.canonical import decode_record, encode_record
 
 FORMAT = "conclave-report-1"
@@ -117,10 +117,9 @@ def _result(clause: Clause, rows: dict[str, Rows]) -> str:
 
 
 def masked(content: Content) -> Content:
-    """Return a report whose people, callers and meetings cannot be told from it."""
-    names = Names()
-    shown = mask_figures(content.figures, names)
-    return replace(content, maker=names.mask(content.maker), masked=True, figures=shown)
+    """Return a report in which nobody, no caller and no meeting stands by name."""
+    shown = mask_figures(content.figures, Names())
+    return replace(content, maker=HIDDEN, masked=True, figures=shown)
 
 
 def mask_figures(found: tuple[FigureOut, ...], names: Names) -> tuple[FigureOut, ...]:

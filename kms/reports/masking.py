@@ -1,5 +1,6 @@
-"""Names as a masked report shows them: enough to tell people apart within it, too little to tell
-who they are. Servers, recipients, ceremonies and the service itself are nobody's names.
+"""Names as a masked report shows them: a number each, which tells people apart within it and keeps
+who they are from outsiders. Whoever knows who did a thing in it knows that person's number.
+Servers, recipients, ceremonies and the service itself are nobody's names.
 """
 
 import re
@@ -15,15 +16,13 @@ _OWN = ("ceremony/", "server:")
 
 
 class Names:
-    """The names in one report: each keeps its first character and gets a number, in the order in
-    which they appear.
-    """
+    """The names in one report: each gets a number, in the order in which they appear."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
 
     def mask(self, name: str) -> str:
-        """Return a name such as ``w***3``; of several, each by itself."""
+        """Return a name such as ``***3``; of several, each by itself."""
         if name == "service" or name.startswith(_OWN):
             return name
         return ", ".join(self._one(one) for one in name.split(", ") if one)
@@ -40,12 +39,12 @@ class Names:
             return value
         if column.kind == "person":
             return self.mask(value)
-        if column.kind == "reason":
+        if column.kind in {"reason", "member"}:
             return HIDDEN if value else ""
         return shorten(value) if column.kind in {"meeting", "text"} else value
 
     def _one(self, name: str) -> str:
-        return f"{name[0]}{HIDDEN}{self._numbers.setdefault(name, len(self._numbers) + 1)}"
+        return f"{HIDDEN}{self._numbers.setdefault(name, len(self._numbers) + 1)}"
 
 
 def shorten(text: str) -> str:

@@ -20,6 +20,8 @@ from kms.usecases.services import Call, Services, authorize
 TAIL = 2000
 """So many of the newest leaves are looked at without the journal, which follows a moment later."""
 _PAGE = 500
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+"""No leaf is older; a year of fewer than four digits would not compare with those of leaves."""
 _FORM = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
@@ -56,7 +58,7 @@ def leaf_moment(text: str) -> str:
         raise InvalidInput(
             "a time is a date, or a date and a time", hint="such as 2026-11-22 or 2026-11-22T08:00Z"
         ) from error
-    return utc.strftime(_FORM)
+    return max(utc, _EARLIEST).strftime(_FORM)
 
 
 async def search_leaves(

@@ -5,14 +5,14 @@ gathered from the store in a thread, and handed out as a file that nobody finds 
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, BinaryIO
 
 from kms.audit.gathering import gather
 from kms.audit.leaf import Outcome, Phase
 from kms.domain.ids import SpaceName
-from kms.errors import StoreUnavailable, Unavailable
+from kms.errors import ConclaveError, StoreUnavailable, Unavailable
 from kms.policy.authorizer import Target
 from kms.ports import Unit
 from kms.usecases.evidence import executed_requests, manifests, registers
@@ -26,8 +26,9 @@ _FOLDER = "evidence-draft"
 
 @asynccontextmanager
 async def evidence_of_log(services: Services, call: Call) -> AsyncIterator[BinaryIO]:
-    """Yield the evidence up to the newest checkpoint, of the spaces that the caller reaches, as an
-    open file that is gone once it is closed; one at a time. No name in it is masked.
+    """Yield the evidence up to the newest checkpoint, as an open file that is gone once it is
+    closed: every leaf, and the manifests of the spaces that the caller reaches. One at a time; no
+    name in it is masked.
 
     The log tells of it before anything leaves. Raise Forbidden, NotFound before the first
     checkpoint, Unavailable while another is taken, StoreUnavailable.
@@ -39,7 +40,7 @@ async def evidence_of_log(services: Services, call: Call) -> AsyncIterator[Binar
             "somebody is taking the evidence bundle now", hint="try again in a moment"
         )
     async with lock:
-        file, told = await asyncio.to_thread(_gathered, services, spaces)
+        file, told = await _in_thread(services, spaces)
         with file:
             leaf = call.leaf(
                 "", "audit", Phase.EVENT, Outcome.SUCCEEDED, action="audit.evidence", details=told
@@ -59,6 +60,19 @@ async def _permitted(services: Services, call: Call) -> list[SpaceName]:
         asked = replace(call, operation="audit.manifests")
         await manifests(services, asked, one.space, ("", -1), 1)
     return [one.space for one in found]
+
+
+async def _in_thread(
+    services: Services, spaces: Sequence[SpaceName]
+) -> tuple[BinaryIO, dict[str, Any]]:
+    """Do as ``_gathered``; whoever gives up waits for the thread, so that none goes on unseen."""
+    work = asyncio.ensure_future(asyncio.to_thread(_gathered, services, spaces))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        with suppress(ConclaveError):
+            (await work)[0].close()
+        raise
 
 
 def _gathered(services: Services, spaces: Sequence[SpaceName]) -> tuple[BinaryIO, dict[str, Any]]:

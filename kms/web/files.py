@@ -10,8 +10,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 _PART = 1 << 20
-_SENDING_SECONDS = 900.0
-"""So long a big file may take on its way: what keeps it is free again then, whoever reads."""
+_PATIENCE_SECONDS, _SLOWEST = 60.0, 1 << 20
+"""So long a big file may take on its way, and a second more for so many bytes: then what keeps it
+is free again, whoever reads.
+"""
 
 
 def attachment(data: bytes, name: str, media_type: str) -> Response:
@@ -25,13 +27,14 @@ class BigFile(StreamingResponse):
     """
 
     def __init__(self, file: BinaryIO, name: str, media_type: str, kept: AsyncExitStack) -> None:
-        headers = _to_save(name) | {"content-length": str(os.fstat(file.fileno()).st_size)}
+        size = os.fstat(file.fileno()).st_size
+        headers = _to_save(name) | {"content-length": str(size)}
         super().__init__(_parts(file), 200, headers, media_type)
-        self._kept = kept
+        self._kept, self._most = kept, _PATIENCE_SECONDS + size / _SLOWEST
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
-        async with self._kept, asyncio.timeout(_SENDING_SECONDS):
+        async with self._kept, asyncio.timeout(self._most):
             await super().__call__(scope, receive, send)
 
 

@@ -2,10 +2,12 @@
 fake HSM). Who may see them at all stands in test_board_matrix.py.
 """
 
+import asyncio
 import base64
 import json
 import re
 import sqlite3
+import threading
 from contextlib import closing
 from dataclasses import replace
 from html import escape, unescape
@@ -25,11 +27,12 @@ from kms.domain.coverage import Coverage, Gap, Lack
 from kms.domain.disks import Device, Disk, DiskState, MountPolicy, RecoveryKey, SlotKey, Work
 from kms.domain.models import Role
 from kms.domain.rows import SealedRow
-from kms.errors import Forbidden
+from kms.errors import Forbidden, Unavailable
 from kms.ports import PutCheckpoint, PutDevice, PutRow, Unit
 from kms.statements import jws
 from kms.statements.canonical import make_row
 from kms.statements.register import TYP, encode_register
+from kms.usecases import log_evidence
 from kms.usecases.log_evidence import evidence_of_log
 from kms.usecases.reports.folder import file_digest
 from kms.usecases.services import Call
@@ -620,5 +623,37 @@ def test_a_report_that_cannot_be_made_says_why() -> None:
         assert "The report of 2026-01-01 to 2026-12-31 (UTC+08:00) was not made." in told
         assert "the log begins after that period" in told
         assert "was not made" not in words(await browser.get("/reports"))  # it is said once
+
+    run_with_board(work)
+
+
+def test_whoever_gives_up_on_the_evidence_waits_for_what_was_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    going_on, may_end = threading.Event(), threading.Event()
+    gathered = log_evidence._gathered
+
+    def slowly(*args: Any) -> Any:
+        going_on.set()
+        assert may_end.wait(10)
+        return gathered(*args)
+
+    async def work(site: BoardSite) -> None:
+        await checkpointed(site)
+        monkeypatch.setattr(log_evidence, "_gathered", slowly)
+        call = Call(replace(WATCHER, roles=frozenset({Role.AUDITOR})), "x", "")
+        taking = asyncio.create_task(evidence_of_log(site.services, call).__aenter__())
+        assert await asyncio.to_thread(going_on.wait, 10)
+        taking.cancel()
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            async with evidence_of_log(site.services, call):
+                pass
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await taking
+        assert not drafts(site)
+        async with evidence_of_log(site.services, call) as file:
+            assert file.read(6) == b"SQLite"
 
     run_with_board(work)

@@ -47,6 +47,7 @@ def test_the_sites_own_midnight_counts() -> None:
     [
         "", "last-week", "2026-Q5", "2026-13", "next-month", "2027", "2026-02-30..2026-03-01",
         "2026-03-02..2026-03-01", "2026-12", "0000", "9999-12-31..9999-12-31",
+        "1969-07-01..2026-01-01", "0001-01-01..2026-12-31",
     ],
 )  # fmt: skip
 def test_what_is_no_period_is_refused(name: str) -> None:

@@ -29,6 +29,7 @@ def test_people_read_and_type_the_sites_time(
         assert moment(MIDNIGHT) == moment("2026-11-22T00:00:00Z") == shown
         assert minutes_of_day(90) == of_day
         assert leaf_moment("2026-11-22") == typed
+        assert leaf_moment("0999-06-01") == "1970-01-01T00:00:00.000000Z"
         assert leaf_moment("2026-11-22T00:00Z") == "2026-11-22T00:00:00.000000Z"
 
     copy_context().run(work)

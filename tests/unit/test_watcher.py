@@ -222,6 +222,11 @@ def test_a_new_approval_passkey_is_told_of_when_enrolled_and_when_admitted() -> 
         await write(watch, passkey("passkey.admit"))
         assert await watch.active() == {key}
         assert watch.leaves() == [("alert.raise", "passkey-new")] * 2
+        for number in (3, 4):  # by somebody else, who waits until the person's own are old news
+            watch.pass_time(2 * 3600)
+            await write(watch, passkey("passkey.enroll"))
+            assert await watch.active() == {key}
+            assert watch.leaves() == [("alert.raise", "passkey-new")] * number
         watch.pass_time(DAY)
         assert await watch.active() == set()
 

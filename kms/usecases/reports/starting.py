@@ -1,6 +1,7 @@
 """Making a report while whoever asked goes on: begun, watched until it is over; one at a time."""
 
 import asyncio
+import logging
 
 from kms.domain.reports import Period
 from kms.errors import ConclaveError, StateNotAllowed
@@ -8,6 +9,8 @@ from kms.policy.authorizer import Target
 from kms.usecases.reports.making import make_report, period_named
 from kms.usecases.reports.progress import ReportMaking
 from kms.usecases.services import Call, Services, authorize
+
+_LOG = logging.getLogger(__name__)
 
 
 async def begin_report(services: Services, call: Call, name: str) -> None:
@@ -35,3 +38,6 @@ async def _run(services: Services, call: Call, period: Period, state: ReportMaki
         state.made = kept.told.report
     except ConclaveError as error:
         state.error = error
+    except Exception:  # noqa: BLE001 -- nobody awaits this task: what went wrong must show
+        _LOG.exception("a report failed unexpectedly")
+        state.error = ConclaveError("the service failed")

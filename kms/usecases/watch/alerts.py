@@ -180,16 +180,17 @@ class Watcher:
             self._more.pop(key, None)
 
     def _tells_more(self, seen: Condition) -> bool:
-        """Whether an event is to be told while its alert is active: each grave one, of others a
-        higher number. What lasts instead of happening (its calm is 0) is told once.
+        """Whether an event is to be told while its alert is active: each grave one and each of an
+        alert that says so, of others a higher number. What lasts instead of happening (its calm
+        is 0) is told once.
         """
         active, known = self._watched.board.logged.get(seen.key), ALERTS.get(seen.alert)
         if active is None or known is None or not known.calm:
             return False
         pending = self._more.get(seen.key)
         highest = max(active.number, pending.number) if pending else active.number
-        grave = active.severity is Severity.CRITICAL and pending is None
-        return seen.number > highest or grave
+        each = (known.each or active.severity is Severity.CRITICAL) and pending is None
+        return seen.number > highest or each
 
     def _is_due(self, key: AlertKey, monotonic: float) -> bool:
         last = self._raised.get(key, -_AGAIN_SECONDS)

@@ -26,6 +26,7 @@ from kms.web.roles import AUDITORS
 from kms.web.visit import PAGE_ROWS, Kind, Page, Visit
 from kms.wire.audit import ProofOut
 
+EVIDENCE = "/audit/evidence.db"
 _LONGEST = 200
 _MOST_DIGITS = 15
 
@@ -248,7 +249,7 @@ PAGES = (
     Page("audit-check-now", "/parts/audit/check", AUDITORS, _check_now, Kind.FRAGMENT),
     Page("audit-check-start", "/audit/check", AUDITORS, _start, Kind.ACT),
     Page("audit-checkpoint", "/audit/checkpoint.txt", AUDITORS, _checkpoint, Kind.FILE),
-    Page("audit-evidence", "/audit/evidence.db", AUDITORS, _evidence, Kind.ACT, risky=True),
+    Page("audit-evidence", EVIDENCE, AUDITORS, _evidence, Kind.ACT, risky=True),
     Page("audit-leaf", "/audit/leaves/{seq}", AUDITORS, _leaf),
     Page("audit-proof", "/audit/leaves/{seq}/proof.json", AUDITORS, _proof, Kind.FILE),
 )
