@@ -54,11 +54,14 @@ def _compile(
             timestamp=made,
             pdf_standards=standards,
         )
-    except typst.TypstError:
-        # Its text can quote the data, which can be secret.
+    except typst.TypstError as error:
+        # Its text can quote the data, which can be secret: only what kind of fault it is goes on.
+        lacking = "could not be displayed" in str(error)
         raise ConfigurationError(
             f"the document {template} cannot be set",
-            hint="change names or texts with characters that fonts-noto-cjk lacks, if any",
+            hint="change the name or text with a character that fonts-noto-cjk lacks"
+            if lacking
+            else "this is a defect of the document's template",
         ) from None
     return pages if isinstance(pages, list) else [pages]
 

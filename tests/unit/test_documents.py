@@ -107,6 +107,12 @@ def test_a_character_that_no_font_has_is_an_error_and_no_box() -> None:
     assert "word" not in f"{caught.value} {caught.value.hint} {caught.value.__cause__!r}"
 
 
+def test_a_fault_of_a_template_blames_no_font() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        press_module.press("card", {}, MADE)
+    assert "defect" in caught.value.hint
+
+
 def test_missing_fonts_are_said_with_the_package_that_has_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
