@@ -82,7 +82,9 @@ def test_a_killed_writer_loses_nothing_acknowledged_and_leaves_nothing_half(
         first = 1 + turn * 1_000_000
         acknowledged += killed(path, first, chance.uniform(0.0, 0.25))
         store = SqliteStore.open(path, TestClock())
-        stored = {key.split("/")[-1] for key in store._facts.versions if key.startswith("meeting/")}
+        stored = {
+            key.split("/")[-1] for key in store._facts.versions._known if key.startswith("meeting/")
+        }
         assert {meeting_id(number) for number in acknowledged} <= stored
         for name in stored:
             number = int(name[-12:], 16)

@@ -706,7 +706,7 @@ def test_a_request_that_was_altered_on_the_disk_is_found() -> None:
         wanted = await desk.submitted()
         key = f"request/{TREASURY}/{wanted.id}"
         desk.services.cache.forget(key)
-        desk.site.store._facts.versions[key] = 9
+        desk.site.store._facts.versions.learn({key: 9})
         answer = await desk.act(wanted, "execute")
         assert answer.json()["code"] == "integrity_failure"
 

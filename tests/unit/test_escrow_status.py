@@ -305,7 +305,7 @@ def test_an_altered_row_is_not_counted() -> None:
     async def work(site: FakeSite) -> None:
         await found_people(site)
         await keep(site, [epoch(0)], [envelope(0)])
-        site.store._facts.versions[f"epoch/{TREASURY}/{MEETING}/0"] = 2
+        site.store._facts.versions.learn({f"epoch/{TREASURY}/{MEETING}/0": 2})
         async with site.client() as client:
             answer = await client.get("/v1/escrow")
             assert answer.json()["code"] == "integrity_failure"
