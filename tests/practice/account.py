@@ -31,7 +31,7 @@ class Account:
         self.say(en)
 
     def say(self, text: str) -> None:
-        self._console.print(f"   {text}")
+        self._console.print(f"   {text}", soft_wrap=True)
 
     def holds(self, guarantee: str, *, shown: bool) -> None:
         """A guarantee and whether it was seen to hold; the job fails in the end if not."""
@@ -51,5 +51,5 @@ class Account:
         self.figures |= {"seconds": time.monotonic() - self._begun, "broken": self.broken}
         path.write_text(json.dumps(self.figures, indent=2) + "\n")
         verdict = "[bold red]not every guarantee held[/]" if self.broken else "[green]all held[/]"
-        self._console.print(f"\n[bold]{BANNER}[/]: {verdict}; figures in {path}")
+        self._console.print(f"\n[bold]{BANNER}[/]: {verdict}; figures in {path}", soft_wrap=True)
         return not self.broken
