@@ -12,7 +12,7 @@ def reason(value: str | None) -> str:
         RotationReason.LEAVE: _("Somebody left"),
         RotationReason.MANUAL: _("By hand"),
         RotationReason.SUSPICION: _("On suspicion"),
-        RotationReason.TIME: _("Its time is up"),
+        RotationReason.TIME: _("On schedule"),
         RotationReason.USES: _("Served as often as allowed"),
         RotationReason.COMPROMISE: _("The key was compromised"),
     }

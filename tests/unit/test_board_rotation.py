@@ -44,7 +44,7 @@ def test_every_open_meeting_shows_how_its_key_stands() -> None:
         space, _, epoch, state, why, since, following, served = rows[f"…{meeting[-8:]}"]
         assert (space, epoch, state, why) == (TREASURY, "0", "● active", "The meeting began")
         assert (since, served) == ("2027-01-15 16:00:00", "0 / 9")
-        assert following == "00:00:38 Its time is up"
+        assert following == "00:00:38 On schedule"
 
     run_with_board(work)
 
