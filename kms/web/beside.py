@@ -72,14 +72,21 @@ async def beside(visit: Visit, wanted: OperationRequest) -> Beside:
 
 async def _beside(visit: Visit, wanted: OperationRequest) -> Beside:
     match wanted.parameters_as():
-        case EpochTarget(meeting) | MeetingTarget(meeting) | Sharing(meeting):
-            return Beside(href=f"/meetings/{wanted.space}/{meeting}")
         case HoldTarget(name):
             return await _hold(visit, SpaceName(wanted.space), name)
         case PolicyChange() | SitePolicyChange() as change:
             return await _policy(visit, change)
         case DiskTarget(name):
             return _disk(await disks.disk(visit.services, visit.call("disk.read"), name))
+        case _:
+            return place(wanted)
+
+
+def place(wanted: OperationRequest) -> Beside:
+    """Return the link alone to what a request is about, where a page is about it."""
+    match wanted.parameters_as():
+        case EpochTarget(meeting) | MeetingTarget(meeting) | Sharing(meeting):
+            return Beside(href=f"/meetings/{wanted.space}/{meeting}")
         case ReportTarget():
             return Beside(href="/reports")
         case _:

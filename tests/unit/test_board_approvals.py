@@ -93,7 +93,14 @@ def test_officers_ask_approve_and_carry_out_at_the_board() -> None:
         assert done.status == 303, done.text
         epoch, _ = await site.services.cache.epoch(TREASURY, MEETING, 0)
         assert epoch.state is KeyState.ACTIVE
-        assert where in await zhou.read("/approvals?state=executed")
+        ended = await zhou.read("/approvals?state=executed")
+        assert where in ended
+        assert '<th scope="col">Ended</th>' in ended
+        assert "Open until" not in ended
+        over = await zhou.read(where)
+        assert "Exactly what was carried out" in over
+        assert "Missing" not in plain(over)
+        assert f'href="/meetings/{TREASURY}/{MEETING}">Look at what it is about' in over
 
     run_with_board(work)
 
@@ -235,7 +242,9 @@ def test_an_officer_cancels() -> None:
         record, _ = await site.services.cache.request(WANTED.id)
         assert record.state is RequestState.CANCELLED
         assert ONE in await wang.read("/approvals?state=cancelled")
-        assert f'action="{ONE}/' not in await wang.read(ONE)
+        over = await wang.read(ONE)
+        assert f'action="{ONE}/' not in over
+        assert "Exactly what was asked for" in over
 
     run_with_board(work)
 

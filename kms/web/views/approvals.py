@@ -30,7 +30,7 @@ from kms.usecases.approvals.execution import execute_request
 from kms.usecases.approvals.requests import cancel_request, sign_request
 from kms.usecases.approvals.views import list_requests, read_request
 from kms.usecases.passkeys.statements import assemble, signing_options
-from kms.web.beside import beside
+from kms.web.beside import beside, place
 from kms.web.requested import digest_shown, lines_of
 from kms.web.roles import OFFICERS, OVERSEERS
 from kms.web.views import asking
@@ -121,10 +121,11 @@ async def _request(visit: Visit) -> Response:
         lines=lines_of(wanted),
         digest=digest_shown(wanted.digest()),
         missing=lacking(view),
+        over=over,
         awaited=awaited(known, view, visit.services.seconds()),
         untold=visit.principal.name == wanted.requester and not _told(visit),
         given=tuple(map(_given, view.record.approvals)),
-        beside=None if over else await beside(visit, wanted),
+        beside=place(wanted) if over else await beside(visit, wanted),
         signing=signing,
         signed=digest_shown(signing.sha256) if signing else None,
         unable=said(unable) if unable else "",
