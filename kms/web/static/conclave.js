@@ -118,9 +118,11 @@ function draw(figure) {
   const clock = (seconds) => {
     const at = new Date((seconds + ahead) * 1000);
     const day = `${two(at.getUTCMonth() + 1)}-${two(at.getUTCDate())}`;
-    return span <= 2 * 86400 ? `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}` : day;
+    return span <= 2 * 86400 ? [`${two(at.getUTCHours())}:${two(at.getUTCMinutes())}`, day] : [day];
   };
-  const times = { values: (_, at) => at.map(clock), space: 60 };
+  // Below a time of the day stands its date, where it is the first or another than before.
+  const marks = (all) => all.map(([shown, day], at) => (day && (!at || day !== all[at - 1][1]) ? `${shown}\n${day}` : shown));
+  const times = { values: (_, at) => marks(at.map(clock)), space: 60 };
   const counts = { incrs: [1, 2, 5].flatMap((one) => [1, 10, 100, 1e3, 1e4, 1e5, 1e6].map((ten) => one * ten)).sort((a, b) => a - b) };
   // A mark for each of few values, and for one that has no neighbour to be joined to.
   const alone = (plot, at) => {
@@ -143,6 +145,7 @@ function draw(figure) {
         stroke: COLOURS[at % COLOURS.length],
         fill: bars ? COLOURS[at % COLOURS.length] : undefined,
         width: 2,
+        dash: bars || !at ? undefined : [8, 4 * at], // where lines lie on each other, each is seen
         points: bars ? { show: false } : { show: true, filter: alone },
         paths: bars ? uPlot.paths.bars({ size: [0.7, 60] }) : undefined,
       })),
@@ -155,7 +158,7 @@ function draw(figure) {
 
 let opened = [];
 addEventListener("beforeprint", () => {
-  opened = [...document.querySelectorAll(".plot details:not([open])")].filter((one) => one.querySelectorAll("tbody tr").length <= 50);
+  opened = [...document.querySelectorAll(".plot details:not([open])")].filter((one) => one.querySelectorAll("tbody tr").length <= 12);
   opened.forEach((one) => (one.open = true));
   document.querySelectorAll("[data-printed]").forEach((one) => {
     const here = new Date(Date.now() + 1000 * Number(one.dataset.printed)); // the site's time

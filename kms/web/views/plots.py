@@ -125,7 +125,7 @@ async def _fetches(visit: Visit, span: Axis) -> tuple[Plot, Plot]:
     found = await fetch_series(visit.services, call, span.since, span.until)
     by_name = {one.name: one for one in found}
     took = [
-        (_("Half took at most"), by_name[recorder.FETCH_P50]),
+        (_("50 of 100 took at most"), by_name[recorder.FETCH_P50]),
         (_("95 of 100 took at most"), by_name[recorder.FETCH_P95]),
     ]
     rate = [(_("Fetches"), by_name[recorder.FETCHES])]
