@@ -496,12 +496,13 @@ def test_an_officer_stops_a_device_at_once_and_it_stands_in_the_log() -> None:
     run_with_board(work)
 
 
-async def enrol(site: BoardSite) -> Disk:
-    """Let a disk of the first space be enrolled and plugged in."""
+async def enrol(site: BoardSite, erased: int = 0) -> Disk:
+    """Let a disk of the first space be enrolled and plugged in, and erased at a time if not 0."""
     disk = Disk(
         TREASURY, DISK, "S5X", 1 << 30, "ledger", MountPolicy("ledger"), Work.NONE, 1, "h" * 43, 1,
         SlotKey(2, "sealed", 1), None, RecoveryKey(3, "escrowed", 1),
     )  # fmt: skip
+    disk = disk.erase(erased) if erased else disk
     row = make_row(disk, 1)
     made = leaf("disk.enroll", "chen-admin", TREASURY, f"spaces/{TREASURY}/disks/{DISK}")
     told = replace(made, rows={row.key: 1})
@@ -524,6 +525,18 @@ def test_a_disk_shows_its_keys_and_what_is_due_and_no_key() -> None:
         assert "Lock this disk" in told
         assert "escrowed" not in page.text
         assert "sealed" not in page.text
+
+    run_with_board(work)
+
+
+def test_the_keys_of_an_erased_disk_do_not_age() -> None:
+    async def work(site: BoardSite) -> None:
+        await enrol(site, erased=2)
+        told = words(await (await in_english(site, "officer")).get(f"/disks/{DISK}"))
+        assert "Everyday key — — destroyed" in told
+        assert "Recovery key — — opens nothing since the disk was erased" in told
+        assert "opened by order" not in told
+        assert "never tested" not in told
 
     run_with_board(work)
 
