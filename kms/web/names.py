@@ -29,6 +29,14 @@ def display(name: str) -> str:
     return next((visible(one.display) for one in people if one.name == name), "")
 
 
+def slugs_of(text: str) -> tuple[str, ...]:
+    """Return the slugs of people who are called so in the register: exactly, or else in part."""
+    register, wanted = _register.get(), text.casefold()
+    people = [(one.name, one.display.casefold()) for one in (register.people if register else ())]
+    exactly = tuple(slug for slug, shown in people if shown == wanted)
+    return exactly or tuple(slug for slug, shown in people if wanted and wanted in shown)
+
+
 def called(name: str) -> str:
     """Return a person in a text: what it is called with its slug, or the slug alone."""
     found = display(name)

@@ -133,6 +133,26 @@ def test_filters_narrow_the_search(query: str, expected: list[str]) -> None:
     run_with_board(work)
 
 
+def test_an_actor_is_found_by_the_name_that_is_shown() -> None:
+    async def work(site: BoardSite) -> None:
+        made = [leaf("grant.create", actor, "", "x") for actor in ("chen-admin", "sun-security")]
+        await site.services.store.commit(Unit(leaves=tuple(made)))
+        browser, found = await in_english(site, "auditor"), []
+        for typed in ("chen-admin", "Chen-Admin", "chen-a"):
+            found.append(await browser.get(f"/audit?action=grant.create&actor={typed}"))
+            assert 'value="chen-admin"' in found[-1].text
+        assert len({*map(tuple, map(found_leaves, found))}) == 1
+        assert len(found_leaves(found[0])) == 1
+        several = await browser.get("/audit?actor=-Security&outcome=succeeded")
+        assert "Several people of the register are called so." in words(several)
+        assert "/audit?actor=sun-security&amp;outcome=succeeded" in several.text
+        assert not found_leaves(several)
+        nobody = await browser.get("/audit?actor=Nobody")
+        assert "Nothing was found of an actor Nobody; nobody" in words(nobody)
+
+    run_with_board(work)
+
+
 @pytest.mark.parametrize(
     "query",
     ["action=no.such", "outcome=maybe", "meeting=x", "since=yesterday", "space=../x", "before=-1",
@@ -403,6 +423,7 @@ def test_people_shows_the_register_and_who_holds_shares() -> None:
         assert "2 of 3" in told
         assert all(name in told for name in (*SECURITY, *LEGAL, "liu-witness"))
         assert "No ceremony has left anything here." in told
+        assert re.search(r"Register of people \(SHA-256\) [0-9a-f]{64} ", told)
 
     run_with_board(work)
 

@@ -21,6 +21,7 @@ from kms.usecases.log_head import Proved, log_head, prove
 from kms.usecases.queries import list_spaces
 from kms.web.files import BigFile, attachment
 from kms.web.links import chosen_space, href
+from kms.web.names import display, slugs_of
 from kms.web.naming import Named, named
 from kms.web.roles import AUDITORS
 from kms.web.visit import PAGE_ROWS, Kind, Page, Visit
@@ -29,6 +30,7 @@ from kms.wire.audit import ProofOut
 EVIDENCE = "/audit/evidence.db"
 _LONGEST = 200
 _MOST_DIGITS = 15
+_SEVERAL = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,14 @@ async def _audit(visit: Visit) -> Response:
     fields, before = _fields(visit), visit.number("before", 0) or None
     wanted = await named(visit, "audit.search", find_logged)
     problems = _problems(fields, wanted)
+    known = _known_actor(visit, fields.actor)
+    people = () if known else slugs_of(fields.actor)
+    if len(people) == 1:
+        fields = replace(fields, actor=people[0])
     if wanted.one:
         fields = replace(fields, meeting=wanted.one[1])
-    sure = not problems and (wanted.one or not is_ending(fields.meeting))
+    sure = not problems and len(people) < _SEVERAL
+    sure = sure and bool(wanted.one or not is_ending(fields.meeting))
     found = await _search(visit, fields, before) if sure else None
     return visit.show(
         "audit.html",
@@ -84,6 +91,8 @@ async def _audit(visit: Visit) -> Response:
         check=await read_check(visit.services, visit.call("audit.leaves")),
         fields=fields,
         problems=problems,
+        people=tuple((one, replace(fields, actor=one).link()) for one in people[1:] and people),
+        stranger="" if known or people else fields.actor,
         named=None if sure or problems else wanted,
         where=lambda _space, meeting: replace(fields, meeting=meeting).link(),
         found=found,
@@ -125,6 +134,12 @@ def _problems(fields: Fields, wanted: Named) -> dict[str, InvalidInput]:
         except InvalidInput as error:
             found[name] = error
     return found
+
+
+def _known_actor(visit: Visit, actor: str) -> bool:
+    """Whether an actor is named by its slug: a person's, or a caller's of the configuration."""
+    callers = (one.principal for one in visit.services.settings.caller)
+    return not actor or bool(display(actor)) or actor in callers
 
 
 async def _search(visit: Visit, fields: Fields, before: int | None) -> Found | None:
