@@ -166,11 +166,12 @@ def _make(session: Session, client: "Client", period: str) -> "ReportOut":
 def _export(session: Session, client: "Client", made: "ReportOut", out: Path, request: str) -> None:
     """Write PDF, figures, statement and bundle; raise AlreadyExists before anything is asked."""
     wanted = language().value
+    stem = f"-names-{wanted}" if request else f"-{wanted}"  # beside the masked one in a folder
     names = {
         kind: out / f"{made.name}{end}"
         for kind, end in (
-            ("paper", f"-{wanted}.pdf"), ("figures", f"-{wanted}.json"),
-            ("statement", f"-{wanted}.jws"), ("bundle", ".db"),
+            ("paper", f"{stem}.pdf"), ("figures", f"{stem}.json"),
+            ("statement", f"{stem}.jws"), ("bundle", ".db"),
         )
     }  # fmt: skip
     _check_free(names.values())

@@ -19,6 +19,7 @@ def to_text(content: Content, found: tuple[Checked, ...]) -> str:
         ),
         _("Report {report}").format(report=visible(content.report)),
         _("Period {period}").format(period=period),
+        _("Names masked") if content.masked else _("Names in full"),
         "",
         *(line for one in found for line in _lines(one)),
         "",
@@ -42,7 +43,12 @@ def document(content: Content, found: tuple[Checked, ...]) -> dict[str, Any]:
         for one in found
     ]
     verdict = "pass" if all(one["holds"] for one in checks) else "fail"
-    return {"verdict": verdict, "report": content.report, "checks": checks}
+    return {
+        "verdict": verdict,
+        "report": content.report,
+        "masked": content.masked,
+        "checks": checks,
+    }
 
 
 def _lines(one: Checked) -> Iterator[str]:

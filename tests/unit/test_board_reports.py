@@ -26,6 +26,10 @@ def a_statement() -> str:
     return sign_report(told, jws.spki_id(key.public_key()), jws.private_signer(key))
 
 
+def disposition(name: str) -> str:
+    return f'attachment; filename="{name}"'
+
+
 @pytest.mark.parametrize(
     ("form", "name"), [("zip", f"{NAME}-en.zip"), ("pdf", f"{NAME}-en-reading.pdf")]
 )
@@ -41,9 +45,24 @@ def test_what_is_verified_and_what_is_read_have_names_of_their_own(
         browser = await site.signed_in("auditor")
         fields = {"csrf": await browser.token(), "language": "en", "form": form}
         answer = await browser.post(f"/reports/{REPORT}/export", fields)
-        assert answer.header("content-disposition") == f'attachment; filename="{name}"'
+        assert answer.header("content-disposition") == disposition(name)
         if form == "zip":
             with zipfile.ZipFile(io.BytesIO(answer.body)) as packed:
                 assert packed.namelist() == [f"{NAME}-en.{end}" for end in ("pdf", "json", "jws")]
+
+    run_with_board(work)
+
+
+def test_full_names_never_overwrite_the_masked_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def exported(*_: object) -> Exported:
+        return Exported(REPORT, b"%PDF", b"{}", a_statement())
+
+    monkeypatch.setattr(reports, "export", exported)
+
+    async def work(site: BoardSite) -> None:
+        browser = await site.signed_in("auditor")
+        fields = {"csrf": await browser.token(), "language": "en", "form": "pdf", "request": "r"}
+        answer = await browser.post(f"/reports/{REPORT}/export-full", fields)
+        assert answer.header("content-disposition") == disposition(f"{NAME}-names-en-reading.pdf")
 
     run_with_board(work)

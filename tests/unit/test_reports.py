@@ -355,7 +355,7 @@ def test_the_verdict_is_told_in_words(made: Made) -> None:
     try:
         found = checks(made, masked(made.content), bundle=digest(b"other"))
         text, told = to_text(made.content, found), document(made.content, found)
-        fine = to_text(made.content, checks(made, masked(made.content)))
+        fine = to_text(masked(made.content), checks(made, masked(made.content)))
     finally:
         speak(Language.ZH)
     assert "RV-03 [fails] Bundle and figures are those that the HSM signed for (2 files)" in text
@@ -365,6 +365,8 @@ def test_the_verdict_is_told_in_words(made: Made) -> None:
     assert told["verdict"] == "fail"
     assert [one["check"] for one in told["checks"] if not one["holds"]] == ["RV-03"]
     assert "Conclusion: it holds." in fine
+    assert ("Names in full" in text, told["masked"]) == (True, False)
+    assert "Names masked" in fine
 
 
 def test_a_figure_that_the_bundle_does_not_give_is_found(made: Made) -> None:

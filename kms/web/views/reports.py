@@ -180,7 +180,8 @@ async def _exported(visit: Visit, request: str) -> Response:
         raise InvalidInput("the language is zh or en") from error
     call = visit.call("report.export")
     found = await export(visit.services, call, name, wanted, request)
-    stem = f"{name_of(visit.services, peek_report(found.statement))}-{wanted.value}"
+    kind = f"names-{wanted.value}" if request else wanted.value  # beside the masked one in a folder
+    stem = f"{name_of(visit.services, peek_report(found.statement))}-{kind}"
     if visit.form("form") == "zip":
         return attachment(_zip(found, stem), f"{stem}.zip", "application/zip")
     return attachment(found.paper, f"{stem}-reading.pdf", "application/pdf")
