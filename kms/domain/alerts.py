@@ -234,7 +234,7 @@ AlertKey = tuple[str, str, str]
 @dataclass(frozen=True, slots=True)
 class ActiveAlert:
     """An alert that was raised and not cleared. ``since`` is RFC 3339, ``seq`` its leaf's sequence
-    number: -1 while the log cannot be written.
+    number: -1 while the log cannot be written. ``again``: when it was told last, empty for once.
     """
 
     alert: str
@@ -244,6 +244,7 @@ class ActiveAlert:
     text: str
     since: str
     seq: int
+    again: str = ""
 
     @property
     def key(self) -> AlertKey:

@@ -12,7 +12,7 @@ from kms.usecases.watch.board import raising
 from kms.usecases.watch.state import Escrow
 from kms.web.alerted import PAGES as ALERT_PAGES
 from kms.web.pages import NAVIGATION
-from tests.fixtures.api import TREASURY
+from tests.fixtures.api import TREASURY, Clock
 from tests.fixtures.board import BoardSite, run_with_board
 from tests.fixtures.board_meetings import english
 from tests.fixtures.store import disk_id, put
@@ -41,6 +41,26 @@ def test_an_alert_leads_to_its_page_if_the_visitor_has_it() -> None:
         assert "Page: Approvals" not in operator.links
         assert "You see metadata only" in operator.text
         assert "You see metadata only" not in officer.text
+
+    run_with_board(work)
+
+
+def test_an_alert_that_is_raised_again_says_how_many_and_when_last() -> None:
+    async def work(site: BoardSite) -> None:
+        await _alert(site, "passkey-new", "sun-security")
+        once = await english(await site.signed_in("auditor"), "/")
+        assert "number: " not in once.text
+        clock = site.services.clock
+        assert isinstance(clock, Clock)
+        clock.seconds += 60
+        told = raising(Condition("passkey-new", "", "sun-security", 2))
+        await site.services.store.commit(Unit((), (told,)))
+        again = await english(await site.signed_in("auditor"), "/")
+        (row,) = again.rows("Alerts")
+        assert "number: 2" in row[1]
+        first, last = row[3].split(" last ")
+        assert first == once.rows("Alerts")[0][3]
+        assert first < last
 
     run_with_board(work)
 

@@ -60,8 +60,8 @@ class Board:
             return
         text, number = str(told.get("text", "")), int(told["number"])
         before = self.logged.get(key)  # raised again, it has more to tell of what began then
-        since = before.since if before else leaf.time
-        self.logged[key] = ActiveAlert(*key, number, text, since, leaf.seq)
+        since, again = (before.since, leaf.time) if before else (leaf.time, "")
+        self.logged[key] = ActiveAlert(*key, number, text, since, leaf.seq, again)
         self.unlogged.pop(key, None)
 
 
