@@ -19,7 +19,7 @@ from kms.site_time import zone_name
 from kms.statements.canonical import unb64u
 from kms.statements.request import OperationRequest
 from kms.web.names import called
-from kms.web.words import duration, minutes_of_day, moment, word
+from kms.web.words import duration, hexadecimal, minutes_of_day, moment, word
 
 _HEX_GROUP = 4
 _MINUTES = 60
@@ -72,7 +72,9 @@ def lines_of(wanted: OperationRequest) -> tuple[Line, ...]:
         _line(_("Asked for at"), f"{moment(wanted.issued)} {zone_name()}"),
         _line(_("Open until"), f"{moment(wanted.expires)} {zone_name()}"),
         _line(_("Must approve"), needs_in_words(wanted.quorum)),
-        _line(_("Register of people (SHA-256)"), wanted.register),
+        _line(
+            _("Register of people (SHA-256)"), f"{hexadecimal(wanted.register)} ({wanted.register})"
+        ),
         _line(_("Random number"), wanted.nonce),
         _line(_("Request"), wanted.id),
     )

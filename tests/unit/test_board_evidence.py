@@ -520,7 +520,7 @@ def test_an_officer_stops_a_device_at_once_and_it_stands_in_the_log() -> None:
 async def enrol(site: BoardSite, erased: int = 0) -> Disk:
     """Let a disk of the first space be enrolled and plugged in, and erased at a time if not 0."""
     disk = Disk(
-        TREASURY, DISK, "S5X", 1 << 30, "ledger", MountPolicy("ledger"), Work.NONE, 1, "h" * 43, 1,
+        TREASURY, DISK, "S5X", 1 << 30, "ledger", MountPolicy("ledger"), Work.NONE, 1, "A" * 43, 1,
         SlotKey(2, "sealed", 1), None, RecoveryKey(3, "escrowed", 1),
     )  # fmt: skip
     disk = disk.erase(erased) if erased else disk
@@ -542,6 +542,7 @@ def test_a_disk_shows_its_keys_and_what_is_due_and_no_key() -> None:
         assert "encrypted by version 2 of its key in the HSM" in told
         assert "escrow generation 3" in told
         assert "/mnt/ledger" in told
+        assert f"SHA-256 of the registered header {'0' * 64}" in told
         assert "overdue" in told
         assert "Lock this disk" in told
         assert "escrowed" not in page.text
