@@ -3,12 +3,13 @@
 It is JSON in canonical form, so that two who work it out from one bundle get the same bytes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kms.domain.reports import Period
 from kms.errors import InvalidInput, VerificationFailed
+from kms.reports import masking
 from kms.reports.catalogue import Clause, clauses, figures, meets
 from kms.reports.figures import Rows, opened
 from kms.reports.masking import HIDDEN, Names
@@ -120,6 +121,16 @@ def masked(content: Content) -> Content:
     """Return a report in which nobody, no caller and no meeting stands by name."""
     shown = mask_figures(content.figures, Names())
     return replace(content, maker=HIDDEN, masked=True, figures=shown)
+
+
+def told_by_name(content: Content, names: Mapping[str, str]) -> Content:
+    """Return a report for readers, in which people stand by name and slug; not what was signed."""
+    known = figures()
+    told = tuple(
+        replace(one, rows=masking.told_by_name(known[one.id], one.rows, names))
+        for one in content.figures
+    )
+    return replace(content, maker=masking.called(content.maker, names), figures=told)
 
 
 def mask_figures(found: tuple[FigureOut, ...], names: Names) -> tuple[FigureOut, ...]:

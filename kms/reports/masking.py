@@ -4,6 +4,7 @@ Servers, recipients, ceremonies and the service itself are nobody's names.
 """
 
 import re
+from collections.abc import Mapping
 
 from kms.reports.catalogue import Column, Figure
 from kms.reports.figures import Rows, Value
@@ -45,6 +46,26 @@ class Names:
 
     def _one(self, name: str) -> str:
         return f"{HIDDEN}{self._numbers.setdefault(name, len(self._numbers) + 1)}"
+
+
+def told_by_name(figure: Figure, rows: Rows, names: Mapping[str, str]) -> Rows:
+    """Return a figure's rows with people as a reader knows them: ``names`` is what slugs are
+    called. Of several people in a cell, each by itself.
+    """
+    return [
+        [
+            ", ".join(called(one, names) for one in value.split(", "))
+            if column.kind == "person" and isinstance(value, str)
+            else value
+            for column, value in zip(figure.columns, row, strict=True)
+        ]
+        for row in rows
+    ]
+
+
+def called(slug: str, names: Mapping[str, str]) -> str:
+    """Return a name with its slug, or the slug alone if it has none."""
+    return f"{names[slug]} ({slug})" if slug in names else slug
 
 
 def shorten(text: str) -> str:

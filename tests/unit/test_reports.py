@@ -17,7 +17,16 @@ from kms.domain.reports import Period
 from kms.errors import IntegrityFailure, VerificationFailed
 from kms.i18n import Language, speak
 from kms.reports.catalogue import clauses, figures, meets, parts
-from kms.reports.content import FORMAT, Content, decode, encode, judge, masked, work_out
+from kms.reports.content import (
+    FORMAT,
+    Content,
+    decode,
+    encode,
+    judge,
+    masked,
+    told_by_name,
+    work_out,
+)
 from kms.reports.figures import opened
 from kms.reports.masking import Names, shorten
 from kms.reports.paper import Mark, paper_data, pdf
@@ -306,6 +315,16 @@ def test_a_masked_paper_carries_nobodys_full_name(made: Made, tmp_path: Path) ->
     subprocess.run(["pdfdetach", "-saveall", "report.pdf"], check=True, cwd=tmp_path)
     assert not (tmp_path / "report.jws").exists()
     assert AUDITOR not in (tmp_path / "report.json").read_text() + text_of(paper, tmp_path)
+
+
+def test_with_full_names_people_stand_by_name_and_slug(made: Made) -> None:
+    shown = told_by_name(made.content, {"wang-security": "Fang Wang", AUDITOR: "Min Zhao"})
+    assert shown.maker == f"Min Zhao ({AUDITOR})"
+    given = paper_data(shown, Mark("qian", PERIOD.until, REPORT))
+    people = json.dumps(given["sections"])
+    assert "Fang Wang (wang-security)" in people
+    assert not re.search(r"(?<!\()wang-security", people)
+    assert "service" in people  # who has no name stays as it is
 
 
 # --- verification --------------------------------------------------------------------------------

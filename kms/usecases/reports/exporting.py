@@ -14,7 +14,7 @@ from kms.errors import ApprovalRequired, InvalidInput, NotFound
 from kms.i18n import Language, speak
 from kms.policy.authorizer import Target
 from kms.ports import ReportOrder, Unit
-from kms.reports.content import Content
+from kms.reports.content import Content, told_by_name
 from kms.reports.paper import Mark, pdf
 from kms.statements.canonical import digest, unb64u
 from kms.statements.request import CheckedRequest, peek_request
@@ -85,8 +85,9 @@ async def export(
     row, register = await _approved(services, report, request) if request else (None, "")
     now, actor = services.seconds(), call.principal.name
     content, data = await asyncio.to_thread(read_content, kept, full=bool(request))
+    shown = told_by_name(content, _names(services)) if request else content
     mark = Mark(actor, now, request)
-    paper = await asyncio.to_thread(_set, kept, content, data, mark, language)
+    paper = await asyncio.to_thread(_set, kept, shown, data, mark, language)
     order = ReportOrder(
         report=report,
         since=kept.told.since,
@@ -163,6 +164,12 @@ async def _approved(services: Services, report: str, request: str) -> tuple[Seal
     state = services.settings.paths.state
     past = services.registers.once_in_force(services.store, state, wanted.register)
     return row, past.token
+
+
+def _names(services: Services) -> dict[str, str]:
+    """Return what the people of the register in force are called, by slug."""
+    known = services.registers.in_force(services.store, services.settings.paths.state).register
+    return {one.name: one.display for one in known.people}
 
 
 def _set(kept: Kept, content: Content, data: bytes, mark: Mark, language: Language) -> bytes:
