@@ -401,6 +401,16 @@ def test_escrow_shows_what_was_counted_and_which_key_is_not_covered() -> None:
     run_with_board(work)
 
 
+def test_where_no_key_was_counted_it_is_said_how_often_they_are() -> None:
+    async def work(site: BoardSite) -> None:
+        browser = await in_english(site, "operator")
+        assert "after it starts, and then every 1 h." in words(await browser.get("/escrow"))
+        site.services.watched.facts.escrow = Escrow(0, 0, 0, 1, Coverage(), ())
+        assert "The service counts every 1 h." in words(await browser.get("/escrow"))
+
+    run_with_board(work)
+
+
 def test_an_officer_learns_of_the_escrow_of_the_own_spaces_alone() -> None:
     async def work(site: BoardSite) -> None:
         count(site)

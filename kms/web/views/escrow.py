@@ -23,6 +23,7 @@ async def _shown(visit: Visit, template: str) -> Response:
     return visit.show(
         template,
         escrow=found,
+        every=visit.services.settings.watch.escrow_seconds,
         total=total,
         missing=total - sum(one.covered for one in found.spaces),
         lost=tuple(_lost(found)),
