@@ -1,5 +1,6 @@
 """The board's pages about how meetings are protected, over a FAKE HSM."""
 
+from collections import Counter
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ from kms.usecases.lifecycle.holds import place
 from kms.usecases.meetings import rotate
 from kms.usecases.scores import report_media
 from kms.usecases.services import Call
+from kms.usecases.watch.state import SpaceKeys
 from kms.usecases.watch.survey import WATCHER
 from kms.web.visit import PAGE_ROWS
 from tests.fixtures.api import BANKING, BETA, TREASURY, Clock
@@ -54,6 +56,24 @@ def test_the_list_shows_score_parts_and_the_gravest_warning() -> None:
         roster = await english(await site.signed_in("officer"), f"/meetings?space={BANKING}")
         assert "Roster space: keys go to the participants' devices alone" in roster.text
         assert "No meeting is open in this space." in roster.text
+
+    run_with_board(work)
+
+
+def test_the_pages_of_one_space_open_on_the_one_with_the_most_meetings() -> None:
+    async def work(site: BoardSite) -> None:
+        auditor = await site.signed_in("auditor")
+        first = f'value="{BANKING}" selected'
+        for path in ("/meetings", "/plots"):
+            assert first in (await auditor.get(path)).text
+        facts = site.services.watched.facts
+        facts.keys[BANKING] = SpaceKeys(Counter(active=1), 0, 0)
+        facts.keys[TREASURY] = SpaceKeys(Counter(active=2), 0, 0)
+        for path in ("/meetings", "/plots"):
+            assert f'value="{TREASURY}" selected' in (await auditor.get(path)).text
+        live = (await auditor.get("/meetings")).text
+        assert f'hx-get="/parts/meetings?space={TREASURY}&amp;state=open"' in live
+        assert first in (await auditor.get(f"/meetings?space={BANKING}")).text
 
     run_with_board(work)
 

@@ -12,7 +12,7 @@ from kms.errors import InvalidInput
 from kms.usecases.finding import find_meetings
 from kms.usecases.queries import list_meetings, living_spaces, unknown_spaces
 from kms.usecases.scores import MeetingScore, scores_page
-from kms.web.links import chosen_space, href
+from kms.web.links import chosen_space, first_space, href
 from kms.web.naming import named
 from kms.web.roles import OVERSEERS
 from kms.web.scoring import Mark, label, mark, said
@@ -74,16 +74,20 @@ async def _values(visit: Visit) -> dict[str, Any]:
         "unknown": unknown,
         "filters": filters,
         "label": label(),
+        "live": href("/parts/meetings", **filters, after=visit.query("after")),
         "next": href("/meetings", **filters, after=page.next) if page.next else "",
         "first": href("/meetings", **filters) if visit.query("after") else "",
     }
 
 
 def _space(visit: Visit, spaces: list[Space], unknown: list[SpaceName]) -> Space | None:
-    """Return the chosen space, or the first that can be looked at; None if there is none."""
+    """Return the chosen space, or of those that can be looked at the one with the most open
+    meetings; None if there is none.
+    """
     chosen = chosen_space(visit)
     wanted = [one for one in spaces if chosen in ("", one.space)]
-    return next((one for one in wanted if one.space not in unknown), wanted[0] if wanted else None)
+    present = [one for one in wanted if one.space not in unknown]
+    return first_space(visit, present or wanted)
 
 
 async def _page(visit: Visit, space: Space, state: str) -> Listed:

@@ -19,7 +19,7 @@ from kms.usecases.series import (
     score_series,
 )
 from kms.usecases.watch.state import AGES
-from kms.web.links import chosen_space
+from kms.web.links import chosen_space, first_space
 from kms.web.plotted import Axis, Plot, bars, busiest, lines
 from kms.web.roles import OVERSEERS, PEOPLE
 from kms.web.visit import Page, Visit
@@ -84,7 +84,8 @@ async def _space(visit: Visit) -> tuple[SpaceName | str, list[Space]]:
     unknown = await unknown_spaces(visit.services, visit.call("space.list"))
     present = [one for one in spaces if one.space not in unknown]
     chosen = chosen_space(visit)
-    return chosen or (present[0].space if present else ""), spaces
+    first = first_space(visit, present)
+    return chosen or (first.space if first else ""), spaces
 
 
 async def _rotations(visit: Visit, span: Axis) -> Plot:
