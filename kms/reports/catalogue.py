@@ -118,6 +118,12 @@ def figures() -> dict[str, Figure]:
 
 
 @cache
+def numbers() -> dict[str, str]:
+    """Return what each figure is called in a report, such as F-07, by its id."""
+    return {name: f"F-{place:02d}" for place, name in enumerate(figures(), 1)}
+
+
+@cache
 def clauses() -> tuple[Clause, ...]:
     """Return the rows of the table of clauses; raise ConfigurationError for a row that means
     nothing.

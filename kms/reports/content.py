@@ -68,6 +68,10 @@ class Content:
     figures: tuple[FigureOut, ...]
     clauses: tuple[ClauseOut, ...]
 
+    def result(self, clause: str) -> str:
+        """Return what a clause comes to; ``n/a`` for one that the report does not have."""
+        return next((one.result for one in self.clauses if one.id == clause), "n/a")
+
     def figure(self, name: str) -> FigureOut:
         """Return a figure; raise InvalidInput."""
         for one in self.figures:

@@ -8,7 +8,7 @@ from typing import Any
 
 from kms.documents.report import render_report
 from kms.domain.reports import Period
-from kms.reports.catalogue import Clause, Figure, clauses, figures, parts
+from kms.reports.catalogue import Clause, Figure, clauses, figures, numbers, parts
 from kms.reports.content import Content, FigureOut
 from kms.reports.figures import ahead
 from kms.reports.wording import cell, chosen, days, moment, say
@@ -43,7 +43,7 @@ def pdf(content: Content, mark: Mark, attachments: dict[str, str]) -> bytes:
 
 def paper_data(content: Content, mark: Mark) -> dict[str, Any]:
     """Return what the template is given, attachments aside."""
-    numbers = {name: f"F-{place:02d}" for place, name in enumerate(figures(), 1)}
+    known = numbers()
     return {
         "title": say("title"),
         "kind": say("kind"),
@@ -54,23 +54,23 @@ def paper_data(content: Content, mark: Mark) -> dict[str, Any]:
         "cover": _cover(content, mark),
         "score": _score(content),
         "results": _results(content),
-        "clauses": [_clause(content, one, numbers) for one in clauses()],
+        "clauses": [_clause(content, one) for one in clauses()],
         "sections": [
             {
                 "title": chosen(part),
-                "facts": [_fact(content, name, numbers) for name in part.figures if _single(name)],
+                "facts": [_fact(content, name, known) for name in part.figures if _single(name)],
                 "figures": [
-                    _table(content, name, numbers) for name in part.figures if not _single(name)
+                    _table(content, name, known) for name in part.figures if not _single(name)
                 ],
             }
             for part in parts()
         ],
         "attests": [
-            say("attest", clause=one.named, text=chosen(one))
+            _to_sign(content, one)
             for one in clauses()
-            if one.result == "attested"
+            if content.result(one.id) in {"attested", "to-explain"}
         ],
-        "appendix": [_source(content, name, numbers) for name in figures()],
+        "appendix": [_source(content, name, known) for name in figures()],
         "appendix_note": _appendix_note(content),
     }
 
@@ -126,14 +126,35 @@ def _result(name: str) -> str:
     return say(name.replace("/", "_"))
 
 
-def _clause(content: Content, one: Clause, numbers: dict[str, str]) -> dict[str, Any]:
-    result = next((told.result for told in content.clauses if told.id == one.id), "n/a")
+def why(content: Content, one: Clause) -> str:
+    """Return the figure that leaves a clause to be explained, its value, and what was expected;
+    empty for any other clause.
+    """
+    if content.result(one.id) != "to-explain":
+        return ""
+    told = content.figure(one.figures[0])
+    if one.expect == "none":
+        value, expected = str(len(told.rows) + told.more), "= 0"
+    else:
+        value, expected = str(told.rows[0][0] if told.rows else "-"), one.expect
+    return say("why", figure=numbers()[told.id], value=value, expected=expected)
+
+
+def _to_sign(content: Content, one: Clause) -> str:
+    """Return a clause that people state or explain in writing, with why."""
+    told, reason = say("attest", clause=one.named, text=chosen(one)), why(content, one)
+    return f"{told} — {_result('to-explain')}: {reason}" if reason else told
+
+
+def _clause(content: Content, one: Clause) -> dict[str, Any]:
+    result = content.result(one.id)
     return {
         "clause": f"{one.named}{' †' if one.unverified else ''}",
         "text": chosen(one),
         "level": say(one.level),
-        "evidence": ", ".join(numbers[name] for name in one.figures) or "-",
+        "evidence": ", ".join(numbers()[name] for name in one.figures) or "-",
         "result": _result(result),
+        "why": why(content, one),
         "grave": result == "to-explain",
     }
 
@@ -144,17 +165,17 @@ def _single(name: str) -> bool:
     return len(figure.columns) == 1 and not figure.chart
 
 
-def _fact(content: Content, name: str, numbers: dict[str, str]) -> list[str]:
+def _fact(content: Content, name: str, known: dict[str, str]) -> list[str]:
     told, figure = content.figure(name), figures()[name]
     value = told.rows[0][0] if told.rows else "-"
-    return [numbers[name], chosen(figure), cell(figure.columns[0], value, content.offset)]
+    return [known[name], chosen(figure), cell(figure.columns[0], value, content.offset)]
 
 
-def _table(content: Content, name: str, numbers: dict[str, str]) -> dict[str, Any]:
+def _table(content: Content, name: str, known: dict[str, str]) -> dict[str, Any]:
     told, figure = content.figure(name), figures()[name]
     more = told.more + max(0, len(told.rows) - _SHOWN)
     return {
-        "number": numbers[name],
+        "number": known[name],
         "title": chosen(figure),
         "headings": [_heading(chosen(one)) for one in figure.columns],
         "kinds": [one.kind for one in figure.columns],
@@ -191,14 +212,14 @@ def _heading(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _source(content: Content, name: str, numbers: dict[str, str]) -> dict[str, str]:
+def _source(content: Content, name: str, known: dict[str, str]) -> dict[str, str]:
     told = content.figure(name)
     if told.first < 0:
         counted = say("counted", count=told.counted)
     else:
         counted = say("counted_leaves", count=told.counted, first=told.first, last=told.last)
     return {
-        "number": numbers[name],
+        "number": known[name],
         "id": name,
         "title": chosen(figures()[name]),
         "query": told.query,

@@ -177,6 +177,22 @@ def test_trouble_is_to_be_explained(made: Made) -> None:
     assert results["C-17"] == "attested"
 
 
+def test_what_is_to_be_explained_says_why_and_has_lines_to_sign(made: Made) -> None:
+    speak(Language.EN)
+    try:
+        given = paper_data(made.content, Mark("qian", PERIOD.until))
+    finally:
+        speak(Language.ZH)
+    grave = [one for one in given["clauses"] if one["grave"]]
+    assert grave
+    for one in grave:
+        assert re.fullmatch(r"F-\d\d is [\d-]+, expected (=|>|>=) \d+", one["why"])
+        assert sum(one["why"] in line for line in given["attests"]) >= 1
+    assert not any(one["why"] for one in given["clauses"] if not one["grave"])
+    attested = sum(one.result == "attested" for one in clauses())
+    assert len(given["attests"]) == len(grave) + attested
+
+
 # --- masking -------------------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from kms.i18n import Language, language
 from kms.ports import LeafFilter
 from kms.reports.catalogue import Clause, clauses
 from kms.reports.content import Content, decode
+from kms.reports.paper import why
 from kms.reports.wording import chosen, days, say
 from kms.statements.report import peek_report
 from kms.usecases.journal import search_leaves
@@ -53,13 +54,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A clause, its words, and what it comes to: in words, and as the state of a chip."""
+    """A clause, its words, and what it comes to: in words, as the state of a chip, and why."""
 
     clause: Clause
     text: str
     level: str
     result: str
     state: str
+    why: str
 
 
 async def _reports(visit: Visit) -> Response:
@@ -138,13 +140,13 @@ async def _report(visit: Visit) -> Response:
 
 
 def _rows(content: Content) -> list[Row]:
-    results = {one.id: one.result for one in content.clauses}
-    return [_row(one, results.get(one.id, "n/a")) for one in clauses()]
+    return [_row(content, one) for one in clauses()]
 
 
-def _row(clause: Clause, result: str) -> Row:
-    words = say(result.replace("/", "_"))
-    return Row(clause, chosen(clause), say(clause.level), words, _TONES.get(result, result))
+def _row(content: Content, clause: Clause) -> Row:
+    result = content.result(clause.id)
+    words, state = say(result.replace("/", "_")), _TONES.get(result, result)
+    return Row(clause, chosen(clause), say(clause.level), words, state, why(content, clause))
 
 
 async def _unmasking(visit: Visit, report: str) -> list[tuple[str, str]]:
