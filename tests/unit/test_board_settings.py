@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from kms.domain.models import Role
 from kms.domain.passkeys import CODE_BYTES, Purpose, code_of, plain_code
@@ -12,6 +14,7 @@ from kms.settings import Mail, Notify, Webhook
 from kms.statements.canonical import b64u, digest, unb64u
 from kms.usecases.passkeys.inviting import invite
 from kms.web.cookies import SESSION
+from kms.web.views import passkeys
 from kms.web.views.settings import _channels
 from tests.fixtures.approving_board import english, officer, options, plain
 from tests.fixtures.authenticator import Authenticator
@@ -145,6 +148,25 @@ def test_everybodys_passkeys_are_for_officers_and_auditors() -> None:
             browser = await site.signed_in(visitor)
             answer = await browser.get("/settings/passkeys")
             assert (answer.status, PERSON in answer.text) == (status, status == 200)
+
+    run_with_board(work)
+
+
+def test_everybodys_passkeys_are_paged_the_newest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(site: BoardSite) -> None:
+        browser = await site.signed_in("auditor")
+        for _ in range(3):
+            await enrol(site.services, PERSON, Purpose.SIGN_IN, Authenticator(ORIGIN))
+        known = site.services.passkeys.read(site.services.store).known
+        monkeypatch.setattr(passkeys, "PAGE_ROWS", 2)
+        seen: list[str] = []
+        path = "/settings/passkeys"
+        while path:
+            page = (await browser.get(path)).text
+            seen += re.findall(r'href="/settings/passkeys/([^"?]+)"', page)
+            after = re.search(r'href="(/settings/passkeys\?before=\d+)" rel="next"', page)
+            path = after[1] if after else ""
+        assert seen == list(known)[::-1]
 
     run_with_board(work)
 

@@ -18,7 +18,7 @@ from kms.i18n import _
 from kms.statements.canonical import digest, unb64u
 from kms.statements.passkeys import Admission, verify_admission
 from kms.usecases.passkeys.enrolling import Ceremony, approval_enrolment_options, enroll
-from kms.usecases.passkeys.listing import list_passkeys, read_passkey
+from kms.usecases.passkeys.listing import newest_passkeys, read_passkey
 from kms.usecases.passkeys.people import register_of
 from kms.usecases.passkeys.revoking import revoke
 from kms.web.requested import digest_shown
@@ -63,22 +63,22 @@ def _admission(visit: Visit, passkey: Passkey, register: Register) -> Admission 
 async def own_passkeys(visit: Visit) -> tuple[Shown, ...]:
     """Return the person's own passkeys, the newest first, at most a page of them."""
     call, name = visit.call("passkey.list"), visit.principal.name
-    found = await list_passkeys(visit.services, call, -1, PAGE_ROWS, name)
+    found = await newest_passkeys(visit.services, call, 0, PAGE_ROWS, name)
     register = register_of(visit.services)
-    return tuple(shown(visit, one, register) for one in reversed(found))
+    return tuple(shown(visit, one, register) for one in found)
 
 
 async def _everybody(visit: Visit) -> Response:
-    after = visit.number("after", -1)
-    found = await list_passkeys(visit.services, visit.call("passkey.list"), after, PAGE_ROWS)
+    before = visit.number("before", 0)
+    found = await newest_passkeys(visit.services, visit.call("passkey.list"), before, PAGE_ROWS)
     register = register_of(visit.services)
     last = found[-1].leaf if len(found) == PAGE_ROWS else None
-    next_href = "" if last is None else f"/settings/passkeys?{urlencode({'after': last})}"
+    next_href = "" if last is None else f"/settings/passkeys?{urlencode({'before': last})}"
     return visit.show(
         "passkeys.html",
         passkeys=[shown(visit, one, register) for one in found],
         next_href=next_href,
-        first_href="/settings/passkeys" if after >= 0 else "",
+        first_href="/settings/passkeys" if before else "",
     )
 
 
