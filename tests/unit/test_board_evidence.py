@@ -38,6 +38,7 @@ from kms.usecases.reports.folder import file_digest
 from kms.usecases.services import Call
 from kms.usecases.watch.state import Escrow
 from kms.usecases.watch.survey import WATCHER
+from kms.web.logged import GROUP_OF
 from kms.wire.audit import ProofOut
 from kms.wire.parsing import parse
 from tests.fixtures.api import BANKING, MAC, TREASURY
@@ -129,6 +130,19 @@ def test_filters_narrow_the_search(query: str, expected: list[str]) -> None:
         assert len(found_leaves(page)) == len(expected)
         if not expected:
             assert "The log says nothing of that." in words(page)
+
+    run_with_board(work)
+
+
+def test_every_action_can_be_chosen_once_in_a_group() -> None:
+    async def work(site: BoardSite) -> None:
+        page = (await (await in_english(site, "auditor")).get("/audit")).text
+        select = page.partition('name="action"')[2].partition("</select>")[0]
+        groups = re.findall(r'<optgroup label="(.*?)">(.*?)</optgroup>', select, re.DOTALL)
+        found = [one for _, text in groups for one in re.findall('value="(.*?)"', text)]
+        assert sorted(found) == sorted(ACTIONS)
+        assert "envelope.fetch" in dict(groups)["Meetings and keys"]
+        assert {one.partition(".")[0] for one in ACTIONS} == set(GROUP_OF)
 
     run_with_board(work)
 

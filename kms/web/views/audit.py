@@ -10,7 +10,6 @@ from starlette.responses import Response
 from kms.audit.actions import ACTIONS
 from kms.audit.leaf import Leaf, Outcome
 from kms.errors import InvalidInput, NotFound, StoreUnavailable
-from kms.i18n import Language, language
 from kms.ports import LeafFilter
 from kms.usecases.finding import find_logged, is_ending
 from kms.usecases.journal import Page as Found
@@ -21,6 +20,7 @@ from kms.usecases.log_head import Proved, log_head, prove
 from kms.usecases.queries import list_spaces
 from kms.web.files import BigFile, attachment
 from kms.web.links import chosen_space, href
+from kms.web.logged import action_groups, action_words
 from kms.web.names import display, slugs_of
 from kms.web.naming import Named, named
 from kms.web.roles import AUDITORS
@@ -63,14 +63,6 @@ class Fields:
         )
 
 
-def action_words(action: str) -> str:
-    """Return what an action of the log means to a reader, in the present language."""
-    known = ACTIONS.get(action)
-    if known is None:
-        return action
-    return known.zh if language() is Language.ZH else known.en
-
-
 async def _audit(visit: Visit) -> Response:
     fields, before = _fields(visit), visit.number("before", 0) or None
     wanted = await named(visit, "audit.search", find_logged)
@@ -99,7 +91,7 @@ async def _audit(visit: Visit) -> Response:
         next=fields.link(before=found.next) if found and found.next else "",
         first=fields.link() if before else "",
         spaces=await list_spaces(visit.services, visit.call("space.list")),
-        actions=sorted(((action_words(one), one) for one in ACTIONS), key=lambda one: one[1]),
+        groups=action_groups(),
         outcomes=tuple(one.value for one in Outcome if one is not Outcome.PENDING),
         what=action_words,
     )
