@@ -10,6 +10,7 @@ from kms.statements.canonical import unb64u
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _SHORT = 8
+_TERMS = frozenset(one.value for one in KeyState)
 
 ICONS = {
     KeyState.PRE_ACTIVATION.value: ("○", "quiet"),
@@ -72,8 +73,12 @@ def icon(state: str) -> tuple[str, str]:
 
 
 def word(value: object) -> str:
-    """Return a state, kind or reason in the present language."""
-    return _(str(value))
+    """Return a state, kind or reason in the present language; one that no catalogue spells out has
+    spaces where programs write hyphens, save the states of keys, which are terms.
+    """
+    text = str(value)
+    told = _(text)
+    return told if told != text or text in _TERMS else text.replace("-", " ")
 
 
 def moment(value: float | str | None) -> str:

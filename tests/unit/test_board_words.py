@@ -6,7 +6,7 @@ from kms.domain.models import Role
 from kms.domain.states import KeyState
 from kms.errors import Forbidden, InvalidInput, StateNotAllowed
 from kms.i18n import Language, fill, speak
-from kms.web.words import advice, countdown, duration, moment, short
+from kms.web.words import advice, countdown, duration, moment, short, word
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,18 @@ def test_a_moment_is_utc_to_the_second():
 def test_of_an_id_the_end_is_shown_since_its_beginning_is_a_time():
     assert short("0192f0c8-7e3a-7bbb-8c3d-2f1a5b6c7d8e") == "…5b6c7d8e"
     assert short("abc") == "abc"
+
+
+@pytest.mark.parametrize(
+    ("value", "english", "chinese"),
+    [
+        ("verify-recovery", "verify recovery", "验证恢复密钥"),
+        ("in-office", "in office", "在任"),
+        (KeyState.PRE_ACTIVATION.value, "pre-activation", "待激活"),
+    ],
+)
+def test_a_word_for_programs_reads_as_words(value, english, chinese):
+    speak(Language.EN)
+    assert word(value) == english
+    speak(Language.ZH)
+    assert word(value) == chinese
