@@ -23,6 +23,7 @@ from kms.audit.leaf import LeafDraft, Outcome, Phase, decode_leaf
 from kms.audit.merkle import leaf_hash, root_from_inclusion
 from kms.audit.note import Checkpoint, sign_checkpoint, unverified_checkpoint
 from kms.ceremonies.catalogue import CEREMONIES
+from kms.domain.alerts import Condition
 from kms.domain.coverage import Coverage, Gap, Lack
 from kms.domain.disks import Device, Disk, DiskState, MountPolicy, RecoveryKey, SlotKey, Work
 from kms.domain.models import Role
@@ -36,6 +37,7 @@ from kms.usecases import log_evidence
 from kms.usecases.log_evidence import evidence_of_log
 from kms.usecases.reports.folder import file_digest
 from kms.usecases.services import Call
+from kms.usecases.watch.board import raising
 from kms.usecases.watch.state import Escrow
 from kms.usecases.watch.survey import WATCHER
 from kms.web.logged import GROUP_OF
@@ -130,6 +132,24 @@ def test_filters_narrow_the_search(query: str, expected: list[str]) -> None:
         assert len(found_leaves(page)) == len(expected)
         if not expected:
             assert "The log says nothing of that." in words(page)
+
+    run_with_board(work)
+
+
+def test_alerts_say_whose_they_are_and_exports_whether_names_are_full() -> None:
+    async def work(site: BoardSite) -> None:
+        exported = {"report": "r", "language": "zh", "paper": "p", "statement": "s"}
+        made = (
+            raising(Condition("passkey-new", "", "chen-admin", 1)),
+            leaf("report.export", "zhao", "", "reports/r", details={**exported, "request": ""}),
+            leaf("report.export", "zhao", "", "reports/r", details={**exported, "request": "q"}),
+        )
+        await site.services.store.commit(Unit(leaves=made))
+        browser = await in_english(site, "auditor")
+        alerts = words(await browser.get("/audit?action=alert.raise"))
+        assert "alerts/passkey-new · Chen-Admin (chen-admin)" in alerts
+        exports = words(await browser.get("/audit?action=report.export"))
+        assert exports.count(f"{ACTIONS['report.export'].en} (full names)") == 1
 
     run_with_board(work)
 
