@@ -145,7 +145,7 @@ function draw(figure) {
         stroke: COLOURS[at % COLOURS.length],
         fill: bars ? COLOURS[at % COLOURS.length] : undefined,
         width: 2,
-        dash: bars || !at ? undefined : [8, 4 * at], // where lines lie on each other, each is seen
+        dash: bars || !at ? undefined : [12, 3 * at], // where lines lie on each other, each is seen
         points: bars ? { show: false } : { show: true, filter: alone },
         paths: bars ? uPlot.paths.bars({ size: [0.7, 60] }) : undefined,
       })),
