@@ -153,7 +153,7 @@ class Visit:
 
     def _values(self) -> dict[str, Any]:
         notice, self.session.notice = self.session.notice, None
-        principal = self.session.principal
+        principal, query = self.session.principal, self.request.url.query
         return {
             "page": self.page,
             "person": principal,
@@ -167,7 +167,8 @@ class Visit:
             "notice": notice,
             "now": self.services.seconds(),
             "here": self.request.url.path,
-            "query": self.request.url.query,
+            "query": query,
+            "filled": "&".join(one for one in query.split("&") if one.partition("=")[2]),
             "confirmed": principal is not None and self.sessions.is_confirmed(self.session),
         }
 

@@ -171,6 +171,14 @@ def test_everybodys_passkeys_are_paged_the_newest_first(monkeypatch: pytest.Monk
     run_with_board(work)
 
 
+def test_on_paper_a_page_names_what_was_asked_for_alone() -> None:
+    async def work(site: BoardSite) -> None:
+        page = await (await site.signed_in("auditor")).get("/rotation?space=&overdue=1")
+        assert "/rotation?overdue=1 ·" in page.text
+
+    run_with_board(work)
+
+
 def test_sessions_are_ended_one_by_one_or_all() -> None:
     async def work(site: BoardSite) -> None:
         first, second = await site.signed_in("auditor"), await site.signed_in("auditor")
