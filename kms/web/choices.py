@@ -46,7 +46,7 @@ async def _callers(visit: Visit, space: str) -> tuple[Choice, ...]:
 def _told(one: Grantee) -> str:
     if not one.roles:
         return _("{caller} (no role there yet)").format(caller=one.name)
-    roles = ", ".join(map(word, one.roles))
+    roles = _(", ").join(map(word, one.roles))
     return _("{caller} (has: {roles})").format(caller=one.name, roles=roles)
 
 
