@@ -101,6 +101,7 @@ def test_an_approval_passkey_shows_its_key_and_how_it_is_admitted() -> None:
         assert " ".join(sha256[at : at + 4] for at in range(0, 64, 4)) in text
         assert f"conclave passkey admit {number} --person {PERSON}" in text
         assert "waits for admission" in text
+        assert "signed out" not in text, "it signs nobody in"
         await sun.admit()
         assert "admitted for approvals" in await sun.read("/settings")
 
