@@ -142,8 +142,9 @@ def why(content: Content, one: Clause) -> str:
 
 def _to_sign(content: Content, one: Clause) -> str:
     """Return a clause that people state or explain in writing, with why."""
-    told, reason = say("attest", clause=one.named, text=chosen(one)), why(content, one)
-    return f"{told} — {_result('to-explain')}: {reason}" if reason else told
+    reason = why(content, one)
+    name = "attest_why" if reason else "attest"
+    return say(name, clause=one.named, text=chosen(one), why=reason)
 
 
 def _clause(content: Content, one: Clause) -> dict[str, Any]:

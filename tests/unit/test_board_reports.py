@@ -2,14 +2,17 @@
 
 import io
 import zipfile
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from kms.statements import jws
 from kms.statements.canonical import digest
-from kms.statements.report import ReportStatement, sign_report
+from kms.statements.report import ReportStatement, peek_report, sign_report
 from kms.usecases.reports.exporting import Exported
+from kms.usecases.reports.folder import Kept
 from kms.web.views import reports
 from tests.fixtures.board import BoardSite, run_with_board
 from tests.fixtures.reported import AUDITOR, REPORT
@@ -64,5 +67,24 @@ def test_full_names_never_overwrite_the_masked_file(monkeypatch: pytest.MonkeyPa
         fields = {"csrf": await browser.token(), "language": "en", "form": "pdf", "request": "r"}
         answer = await browser.post(f"/reports/{REPORT}/export-full", fields)
         assert answer.header("content-disposition") == disposition(f"{NAME}-names-en-reading.pdf")
+
+    run_with_board(work)
+
+
+def test_a_list_of_reports_has_their_ids_and_their_makers_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = replace(peek_report(a_statement()), actor="chen-admin")
+
+    async def listed(*_: object) -> tuple[list[Kept], list[str]]:
+        return [Kept(Path("nowhere"), told, "")], []
+
+    monkeypatch.setattr(reports, "list_reports", listed)
+
+    async def work(site: BoardSite) -> None:
+        for visitor in ("auditor", "officer"):
+            page = (await (await site.signed_in(visitor)).get("/reports")).text
+            assert f'title="{REPORT}">…{REPORT[-8:]}</code>' in page
+            assert 'Chen-Admin <small class="next">chen-admin</small>' in page
 
     run_with_board(work)
