@@ -10,6 +10,7 @@ from kms.domain.people import Person, Register
 from kms.errors import (
     AlreadyExists,
     ConclaveError,
+    IntegrityFailure,
     NotFound,
     StateNotAllowed,
     Unavailable,
@@ -53,7 +54,7 @@ async def count_mine(visit: Visit) -> int:
     seen = [one for one in services.watched.facts.waiting if _reached(visit, one)][:PAGE_ROWS]
     found = 0
     for one in seen:
-        with suppress(NotFound, Unavailable):  # ended since, or its token cannot be asked
+        with suppress(IntegrityFailure, NotFound, Unavailable):  # the list of them tells of it
             view = await read_request(services, visit.call("approval.read"), one.request)
             found += row(visit, known, view).mine
     return found
