@@ -81,6 +81,10 @@ def fetchers(walk: Walk, meeting: str, day: dt.date) -> set[str]:
     walk.fill("From", f"{day}T00:00")
     walk.fill("Before", f"{day + dt.timedelta(days=1)}T00:00")
     walk.button("Search")
+    behind = walk.page.get_by_text(walk.say("Load the page again in some seconds."))
+    while behind.count():  # the service has just been started; what the page says to do is done
+        walk.page.wait_for_timeout(1000)
+        walk.page.reload()
     rows = walk.page.get_by_role("region", name=walk.say("Entries")).locator("tbody tr")
     return set(rows.locator("td:nth-of-type(2)").all_inner_texts())
 

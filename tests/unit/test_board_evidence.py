@@ -33,7 +33,7 @@ from kms.ports import PutCheckpoint, PutDevice, PutRow, Unit
 from kms.statements import jws
 from kms.statements.canonical import make_row
 from kms.statements.register import TYP, encode_register
-from kms.usecases import log_evidence
+from kms.usecases import journal, log_evidence
 from kms.usecases.log_evidence import evidence_of_log
 from kms.usecases.reports.folder import file_digest
 from kms.usecases.services import Call
@@ -734,5 +734,20 @@ def test_whoever_gives_up_on_the_evidence_waits_for_what_was_begun(
         assert not drafts(site)
         async with evidence_of_log(site.services, call) as file:
             assert file.read(6) == b"SQLite"
+
+    run_with_board(work)
+
+
+def test_what_the_index_has_not_seen_yet_is_not_said_to_be_absent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def work(site: BoardSite) -> None:
+        indexed(site)
+        browser = await in_english(site, "auditor")  # signing in writes to the log
+        monkeypatch.setattr(journal, "TAIL", 0)
+        text = (await browser.get("/audit?action=meeting.destroy")).text
+        assert "the newest are missing" in text
+        assert "among the entries looked at so far" in text
+        assert "The log says nothing of that" not in text
 
     run_with_board(work)
