@@ -73,6 +73,6 @@ def test_waiting_for_the_erasure_holds_up_no_other_unit(tmp_path: Path) -> None:
 def in_store(folder: Path, run: object) -> None:
     store = SqliteStore.open(folder / "a.db", TestClock())
     try:
-        asyncio.run(run(store))  # type: ignore[operator]
+        asyncio.run(run(store))
     finally:
         store.close()

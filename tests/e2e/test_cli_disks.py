@@ -52,7 +52,7 @@ class Appliance:
         """Return the verified release, and the keys in it."""
         nonce = os.urandom(16)
         root = load_pem_public_key(self.site.site_root.read_bytes())
-        keys = verify_keylist(self.client.key_list().key_list, root)  # type: ignore[arg-type]
+        keys = verify_keylist(self.client.key_list().key_list, root)
         release = verify_release(self.client.disk_keys(disk, nonce).release, keys, disk, nonce)
         sealed = unb64u(release.sealed)
         return release, open_keys(sealed, self._key, self.site.site_id, disk, nonce)

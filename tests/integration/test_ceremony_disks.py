@@ -58,7 +58,7 @@ def recovery(site: PracticeSite, disk: str = DISK, **changes: object) -> Path:
     parameters = (
         f'space = "{SPACE}"\ndisk = "{disk}"\nappliance = "{appliance}"\ntoken = "recovery"\n'
     )
-    return order(site, "recover-disk", parameters, **changes)  # type: ignore[arg-type]
+    return order(site, "recover-disk", parameters, **changes)
 
 
 def delivered(site: PracticeSite) -> list[RecoveredDisk]:

@@ -82,7 +82,7 @@ def recovery(filled: Filled, which: str, **changes: object) -> Path:
         f'space = "{SPACE}"\nmeeting = "{filled.meeting}"\n{which}\ntoken = "recovery"\n'
         f'recipient_key = """\n{PEM}"""\n'
     )
-    return order(filled.site, "recover", parameters, **changes)  # type: ignore[arg-type]
+    return order(filled.site, "recover", parameters, **changes)
 
 
 def delivered(site: PracticeSite) -> dict[int, Recovered]:

@@ -194,7 +194,7 @@ def test_nothing_is_released_that_the_log_did_not_announce(site: ManySpaces) -> 
         async def commit(_unit: Unit) -> tuple[int, ...]:
             raise StoreUnavailable("the disk is full")
 
-        worker.open_disk, one.services.store.commit = open_disk, commit  # type: ignore[method-assign]
+        worker.open_disk, one.services.store.commit = open_disk, commit
         with pytest.raises(StoreUnavailable):
             await one.keys(disk)
         assert asked == []

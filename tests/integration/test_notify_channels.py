@@ -65,7 +65,7 @@ class Hook(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = int(self.headers["content-length"])
-        self.server.posted.append((dict(self.headers), self.rfile.read(length)))  # type: ignore[attr-defined]
+        self.server.posted.append((dict(self.headers), self.rfile.read(length)))
         self.send_response(self.status)
         if self.location:
             self.send_header("location", self.location)
@@ -79,7 +79,7 @@ class Hook(BaseHTTPRequestHandler):
 @contextmanager
 def web_server(context: ssl.SSLContext | None = None) -> Iterator[HTTPServer]:
     server = HTTPServer(("127.0.0.1", 0), type("OwnHook", (Hook,), {}))
-    server.posted = []  # type: ignore[attr-defined]
+    server.posted = []
     if context:
         server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -117,9 +117,9 @@ def test_a_webhook_gets_signed_json() -> None:
 @pytest.mark.parametrize("status", [302, 400, 500])
 def test_only_success_counts_and_redirects_are_not_followed(status: int) -> None:
     with web_server() as server, web_server() as other:
-        server.RequestHandlerClass.status = status  # type: ignore[attr-defined]
+        server.RequestHandlerClass.status = status
         elsewhere = f"http://127.0.0.1:{other.server_port}/"
-        server.RequestHandlerClass.location = elsewhere  # type: ignore[attr-defined]
+        server.RequestHandlerClass.location = elsewhere
         with pytest.raises(DeliveryError, match=f"answered {status}"):
             deliver(webhook(f"http://127.0.0.1:{server.server_port}/"))
         assert other.posted == []

@@ -160,7 +160,7 @@ class Flaky:
 
 
 def make_flaky(store: SqliteStore, *, committed: bool) -> None:
-    store._database._writer = Flaky(store._database.writer, committed=committed)  # type: ignore[assignment]
+    store._database._writer = Flaky(store._database.writer, committed=committed)
 
 
 @pytest.mark.parametrize("unit", [EVENT, Unit((DropEnvelopes(TREASURY, meeting_id(), 0),))])
@@ -189,11 +189,11 @@ async def test_an_outcome_that_cannot_be_looked_up_is_settled_before_the_next_wr
 ) -> None:
     make_flaky(store, committed=committed)
     hidden, open_file = beside(path, ".hidden"), store._database.open
-    store._database.open = lambda accept: hide(path, hidden, open_file, accept)  # type: ignore[method-assign]
+    store._database.open = lambda accept: hide(path, hidden, open_file, accept)
     with pytest.raises(StoreUnavailable, match="not known"):
         await store.commit(put((meeting(), 2)))
     assert store.tree_size() == 2
-    store._database.open = open_file  # type: ignore[method-assign]
+    store._database.open = open_file
     hidden.rename(path)
     size = 3 if committed else 2
     assert await store.commit(EVENT) == (size,)

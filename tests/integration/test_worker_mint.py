@@ -80,7 +80,7 @@ def mint(site: HsmSite, *orders: MintOrder) -> list[Minted | ConclaveError]:
         finally:
             await workers.close()
         assert all(isinstance(item, Minted | ConclaveError) for item in results)
-        return results  # type: ignore[return-value]
+        return results
 
     return asyncio.run(run())
 
@@ -152,7 +152,7 @@ def test_a_roster_space_wraps_for_the_devices_of_the_roster(banking):
 
 def test_every_epoch_has_a_key_of_its_own(treasury):
     results = mint(treasury, trusted_order(), trusted_order())
-    keys = [open_blob(item, software_keys().server) for item in results]  # type: ignore[arg-type]
+    keys = [open_blob(item, software_keys().server) for item in results]
     assert keys[0] != keys[1]
 
 

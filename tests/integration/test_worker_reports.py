@@ -39,7 +39,7 @@ def order(size: int = 4, signed: int = 9) -> ReportOrder:
 
 
 def exported(**changes: object) -> ReportOrder:
-    return replace(order(), full="", paper=SHA, language="zh", **changes)  # type: ignore[arg-type]
+    return replace(order(), full="", paper=SHA, language="zh", **changes)
 
 
 async def sign_head(workers: Workers) -> None:

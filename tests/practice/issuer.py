@@ -66,7 +66,7 @@ class Issuer:
         public = self.manifest_key.public_key()
         spki = b64u(jws.spki_der(public))
         listed = ListedKey(jws.spki_id(public), KeyUse.MANIFEST, self.space, spki, NOW - 100)
-        keys = replace(KeyList(self.site, version, NOW - 100, (listed,)), **changes)  # type: ignore[arg-type]
+        keys = replace(KeyList(self.site, version, NOW - 100, (listed,)), **changes)
         return sign(encode_keylist(keys), KEYLIST_TYP, self.root)
 
     def trust(self) -> SiteTrust:

@@ -22,7 +22,7 @@ def _read(memory: object, line: str) -> bytes:
     if end - start > _LARGEST:
         return b""
     try:
-        memory.seek(start)  # type: ignore[attr-defined]
+        memory.seek(start)
         return memory.read(end - start)  # type: ignore[attr-defined, no-any-return]
     except (OSError, ValueError):
         return b""

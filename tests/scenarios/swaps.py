@@ -37,7 +37,7 @@ class Handed:
         """Return the error's code and message, or that it opened."""
         where = {"space": self.space, "meeting": self.meeting, "epoch": self.epoch}
         try:
-            self.opener.open(self.manifest, self.blob, **where)  # type: ignore[arg-type]
+            self.opener.open(self.manifest, self.blob, **where)
         except ConclaveError as error:
             return f"{error.code}: {error.message}"
         return OPENED

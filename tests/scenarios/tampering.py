@@ -211,11 +211,11 @@ def _downgrade(manifest: dict[str, object]) -> None:
 
 def _add_ghost(manifest: dict[str, object]) -> None:
     ghost = {"blob_sha256": "A" * 43, "id": "A" * 43, "kind": "server", "sender": 9, "version": 0}
-    manifest["recipients"] = [*manifest["recipients"], ghost]  # type: ignore[misc]
+    manifest["recipients"] = [*manifest["recipients"], ghost]
 
 
 def _added_recipient(record: dict[str, object], _it: Victim) -> None:
-    record["recipients"] = [*record["recipients"], "A" * 43]  # type: ignore[misc]
+    record["recipients"] = [*record["recipients"], "A" * 43]
 
 
 def _reopened(record: dict[str, object], _it: Victim) -> None:

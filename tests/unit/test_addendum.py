@@ -63,7 +63,7 @@ def test_a_client_sees_the_manifests_readers_and_the_addendas(
 def test_an_addendum_to_another_manifest_is_refused(
     issuer: Issuer, issued: Issued, change: dict[str, str]
 ) -> None:
-    token = signed(issuer, replace(told(issued), **change))  # type: ignore[arg-type]
+    token = signed(issuer, replace(told(issued), **change))
     with pytest.raises(VerificationFailed, match="another epoch's manifest"):
         issuer.trust().readers(issued.token, [token], SPACE)
 
@@ -89,7 +89,7 @@ def test_nobody_but_a_keeper_comes_in_by_an_addendum(
     issuer: Issuer, issued: Issued, change: dict[str, object]
 ) -> None:
     addendum = told(issued)
-    ghost = replace(addendum, recipient=replace(addendum.recipient, **change))  # type: ignore[arg-type]
+    ghost = replace(addendum, recipient=replace(addendum.recipient, **change))
     with pytest.raises(InvalidInput, match="nobody else"):
         signed(issuer, ghost)
     forged = sign(encode_record(ghost), TYP, issuer.manifest_key)

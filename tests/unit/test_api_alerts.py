@@ -259,7 +259,7 @@ def test_the_surveys_count_what_is_there() -> None:
         await look_at_keys(site.services)
         keys = site.services.watched.facts.keys[TREASURY]
         assert (keys.open, keys.overdue, keys.oldest) == (2, 0, started)
-        clock.seconds += site.services.settings.rotation.epoch_seconds + 10  # type: ignore[attr-defined]
+        clock.seconds += site.services.settings.rotation.epoch_seconds + 10
         await look_at_keys(site.services)
         assert site.services.watched.facts.keys[TREASURY].overdue == 2
         site.services.watched.facts.log_error = "x"

@@ -17,7 +17,7 @@ from tests.practice.devices import write_key
 
 
 class Greeter(asyncio.Protocol):
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         transport.write(b"hello\n")
         transport.close()
 

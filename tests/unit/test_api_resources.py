@@ -38,7 +38,7 @@ def talk(work: Talk, **options: object) -> None:
         async with site.client() as client:
             await work(site, client)
 
-    run_with_site(run, **options)  # type: ignore[arg-type]
+    run_with_site(run, **options)
 
 
 async def opened(client: httpx2.AsyncClient, key: str = "k", **body: object) -> MeetingOut:

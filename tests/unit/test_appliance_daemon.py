@@ -123,7 +123,7 @@ class Box:
         self.kms, self.systemd = Kms(), Systemd()
         self.reports = Reports(self.kms)
         self.hands = Hands(self.reports)
-        self.daemon = Daemon(self.kms.disks, self.hands, self.reports, self.systemd)  # type: ignore[arg-type]
+        self.daemon = Daemon(self.kms.disks, self.hands, self.reports, self.systemd)
         self.version = 0
 
     def plug(self, serial: str = "WD-1", place: str = PLACE) -> None:

@@ -189,7 +189,7 @@ def test_times_cut_exactly() -> None:
     async def work(site: FakeSite) -> None:
         async with site.client() as client:
             await write(site, 2)
-            site.services.clock.seconds += 60  # type: ignore[attr-defined]
+            site.services.clock.seconds += 60
             await write(site, 2)
             moment = json.loads((await found(client))[1]["items"][0])["time"]
             for _ in ("by the log", "by the journal"):

@@ -133,7 +133,7 @@ def test_what_was_not_shown_is_not_signed() -> None:
         await wang.admitted()
         nothing = await wang.act(f"{ONE}/sign", response="{}")
         asked = options(await wang.read(ONE))
-        site.services.clock.seconds += 1  # type: ignore[attr-defined]
+        site.services.clock.seconds += 1
         await wang.read(ONE)
         early = await wang.act(f"{ONE}/sign", response=json.dumps(wang.own.get(asked)))
         other = await wang.sign(ONE, f"{ONE}/sign", other=b"x" * 32)
@@ -148,7 +148,7 @@ def test_a_passkey_to_sign_in_with_approves_nothing() -> None:
         wang = await officer(site, "wang-security")
         await wang.admitted()
         challenge = options(await wang.read(ONE))
-        challenge["publicKey"].pop("allowCredentials")  # type: ignore[attr-defined]
+        challenge["publicKey"].pop("allowCredentials")
         answer = wang.browser.authenticator.get(challenge)
         refused = await wang.act(f"{ONE}/sign", response=json.dumps(answer))
         assert refused.status == 422
@@ -346,7 +346,7 @@ def test_a_request_is_signed_soon_and_once() -> None:
         await wang.admitted()
         await wang.act(NEW, **RESUME)
         answer = json.dumps(wang.own.get(options(await wang.read(f"{NEW}/check"))))
-        site.services.clock.seconds += 301  # type: ignore[attr-defined]
+        site.services.clock.seconds += 301
         late = await wang.act(f"{NEW}/check", response=answer)
         again = await wang.act(f"{NEW}/check", response=answer)
         assert (late.status, again.status) == (422, 409)

@@ -217,7 +217,7 @@ def test_who_signs_or_carries_out_an_erasure_sees_which_disk_it_is() -> None:
     client.disk = refuse
     note_target(output, client, wanted)
     assert "no such thing" in told[2]
-    note_target(output, client, SimpleNamespace(operation="vault.retire"))  # type: ignore[arg-type]
+    note_target(output, client, SimpleNamespace(operation="vault.retire"))
     assert len(told) == 3
 
 

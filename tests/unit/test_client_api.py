@@ -235,7 +235,7 @@ def test_events_resume_behind_the_last_one_when_the_connection_breaks() -> None:
     with serving(*streams) as (client, service):
         events = client.events(after=3)
         assert [next(events).seq for _ in range(3)] == [4, 6, 9]
-        events.close()  # type: ignore[attr-defined]
+        events.close()
     assert [field(r, "last-event-id") for r in service.requests] == ["3", "6", "6"]
 
 

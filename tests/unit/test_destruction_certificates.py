@@ -52,8 +52,8 @@ class Signer:
 
 def signing(room: Room) -> tuple[Services, Signer]:
     signer = Signer()
-    room.site.workers.spaces[TREASURY].certify = signer.certify  # type: ignore[attr-defined]
-    return replace(room.site.services, registers=FakeRegisters()), signer  # type: ignore[arg-type]
+    room.site.workers.spaces[TREASURY].certify = signer.certify
+    return replace(room.site.services, registers=FakeRegisters()), signer
 
 
 async def ended(room: Room, rotations: int = 0) -> CheckedRequest:

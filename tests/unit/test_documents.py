@@ -29,7 +29,7 @@ def card(count: int = LONG, display: str = "王芳") -> ShareCard:
 
 
 def paper(*blocks: object, title: str = "标题") -> Paper:
-    return Paper(title, "手册", "bank", blocks)  # type: ignore[arg-type]
+    return Paper(title, "手册", "bank", blocks)
 
 
 def pages(document: bytes) -> int:

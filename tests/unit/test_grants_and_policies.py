@@ -50,7 +50,7 @@ async def put(site: FakeSite, record: Record, version: int = 1) -> None:
 
 def grant(**changes: object) -> Grant:
     made = Grant(TREASURY, GRANT, "tester", Role.AUDITOR, NOW - HOUR, NOW + DAY, "holiday cover")
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)
 
 
 def with_client(
@@ -60,7 +60,7 @@ def with_client(
         async with site.client() as client:
             await work(site, client)
 
-    run_with_site(run, **values)  # type: ignore[arg-type]
+    run_with_site(run, **values)
 
 
 async def status(client: httpx2.AsyncClient, space: str = TREASURY) -> int:
@@ -73,7 +73,7 @@ def test_a_grant_opens_its_space_from_its_start_until_its_end() -> None:
         clock = site.services.clock
         found = []
         for moment in (NOW, NOW + HOUR - 1, NOW + HOUR, NOW + 2 * HOUR - 1, NOW + 2 * HOUR):
-            clock.seconds = moment  # type: ignore[attr-defined]
+            clock.seconds = moment
             found.append(await status(client))
         assert found == [404, 404, 200, 200, 404]
         assert await status(client, BANKING) == 200
@@ -139,7 +139,7 @@ def test_a_grant_that_was_altered_opens_nothing() -> None:
         async def refuse(rows: object) -> None:
             raise IntegrityFailure("a MAC does not hold")
 
-        site.workers.spaces[TREASURY].check_rows = refuse  # type: ignore[assignment]
+        site.workers.spaces[TREASURY].check_rows = refuse
         reply = await client.get(f"/v1/spaces/{TREASURY}/meetings")
         assert reply.json()["code"] == "integrity_failure"
 
@@ -245,7 +245,7 @@ def test_a_grant_that_cannot_be_checked_holds_up_a_seal_for_a_second_at_most(
         async def hang(rows: object) -> None:
             await asyncio.sleep(3600)
 
-        site.workers.spaces[TREASURY].check_rows = hang  # type: ignore[assignment]
+        site.workers.spaces[TREASURY].check_rows = hang
         async with asyncio.timeout(2):
             reply = await client.post(f"/v1/spaces/{TREASURY}:seal", json={"reason": "fire"})
         assert (reply.status_code, reply.json()["code"]) == (503, "unavailable")
@@ -314,7 +314,7 @@ def test_without_the_sites_own_policies_only_health_and_sealing_go_on(broken: st
             async def refuse(rows: object) -> None:
                 raise error
 
-            site.workers.site.check_rows = refuse  # type: ignore[assignment]
+            site.workers.site.check_rows = refuse
         for path in ("/v1/grants", "/v1/status", f"/v1/spaces/{TREASURY}/meetings"):
             assert (await client.get(path)).status_code >= 500
         assert (await client.get("/v1/health/live")).status_code == 200

@@ -115,7 +115,7 @@ def effects(operation: str, request: str) -> tuple[tuple[Record, int], ...]:
         "hold.lift": ((HOLD, 2),),
         "policy.change": ((POLICY, 1),),
         "site-policy.change": ((SitePolicy("site", "permit (principal, action, resource);"), 2),),
-        "grant.create": ((grant_of(SPACE, request, wish, "it is time"), 1),),  # type: ignore[arg-type]
+        "grant.create": ((grant_of(SPACE, request, wish, "it is time"), 1),),
         "meeting.share": ((Share(SPACE, MEETING, OTHER, request, NOW), 1), (SHARED, 7)),
         "vault.retire": ((VAULT, 2),),
         "disk.enroll": ((ENROLLED, 1),),

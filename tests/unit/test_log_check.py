@@ -84,7 +84,7 @@ def on_log(work: Callable[[Services, Remembering], Awaitable[None]]) -> None:
     async def on_site(site: FakeSite) -> None:
         await PEOPLE.found(site.services.store, site.services.settings.paths.state)
         token = Remembering()
-        site.workers.site = token  # type: ignore[assignment]
+        site.workers.site = token
         services = replace(site.services, key_list=key_list())
         await write(services, 8)
         assert services.store.tree_size() == 10

@@ -44,7 +44,7 @@ def certificate(
         x509.CertificateBuilder()
         .subject_name(name(subject))
         .issuer_name(name("anchor"))
-        .public_key(public)  # type: ignore[arg-type]
+        .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(NOW - DAY)
         .not_valid_after(NOW + days * DAY)

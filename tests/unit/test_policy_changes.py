@@ -145,8 +145,8 @@ def prepared(
     async def work(site: FakeSite) -> None:
         for record in there:
             await put(site, record)
-        site.services.clock.seconds = NOW + later  # type: ignore[attr-defined]
-        call = Call(None, "approval.execute", "")  # type: ignore[arg-type]
+        site.services.clock.seconds = NOW + later
+        call = Call(None, "approval.execute", "")
         try:
             found.append(await prepare(site.services, call, checked))
         except ConclaveError as error:
@@ -228,7 +228,7 @@ def test_a_site_policy_that_cannot_be_is_refused(
 def test_a_site_policy_is_one_sealed_row() -> None:
     async def work(site: FakeSite) -> None:
         checked = request("site-policy.change", SitePolicyChange(OWN, 1), "")
-        effect = await prepare_site_policy(site.services, None, checked)  # type: ignore[arg-type]
+        effect = await prepare_site_policy(site.services, None, checked)
         assert effect.records == ((SitePolicy("site", OWN), 1),)
         assert (effect.resource, effect.details) == ("site-policy", {"version": 1})
 
@@ -278,7 +278,7 @@ def test_a_grant_that_cannot_be_is_refused(
 def test_nobody_is_granted_what_they_have() -> None:
     async def work(site: FakeSite) -> None:
         with pytest.raises(InvalidInput, match="already"):
-            await prepare_grant(site.services, None, request("grant.create", WISH))  # type: ignore[arg-type]
+            await prepare_grant(site.services, None, request("grant.create", WISH))
 
     run_with_site(work)
 

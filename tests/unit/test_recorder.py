@@ -41,7 +41,7 @@ def catch_up(site: FakeSite) -> None:
 
 
 def later(site: FakeSite, seconds: float) -> None:
-    site.services.clock.seconds += seconds  # type: ignore[attr-defined]
+    site.services.clock.seconds += seconds
 
 
 # samples
@@ -141,7 +141,7 @@ async def report(client: httpx2.AsyncClient, meeting: str) -> None:
 
 
 async def leaf_of(services: Services, meeting: str) -> str | None:
-    _, found = await score_of(services, call("score.read"), TREASURY, meeting)  # type: ignore[arg-type]
+    _, found = await score_of(services, call("score.read"), TREASURY, meeting)
     encrypted = found.reasons[0]
     return encrypted.evidence[0].value if encrypted.evidence else None
 

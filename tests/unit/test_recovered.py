@@ -67,7 +67,7 @@ def test_a_file_is_read_as_it_was_written(issuer: Issuer, issued: Issued) -> Non
 def test_what_is_not_this_epochs_key_is_refused(
     issuer: Issuer, issued: Issued, change: dict[str, object]
 ) -> None:
-    found = replace(recovered(issuer, issued), **change)  # type: ignore[arg-type]
+    found = replace(recovered(issuer, issued), **change)
     with pytest.raises(EnvelopeRefused, match="the envelope does not open"):
         issuer.opener(HEIR).open_recovered(found)
 

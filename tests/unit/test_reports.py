@@ -355,7 +355,7 @@ def signed(made: Made, content: Content, **changes: object) -> tuple[Files, Site
     )  # fmt: skip
     key = site.checkpoint_key
     kid, signer = jws.spki_id(key.public_key()), jws.private_signer(key)
-    token = sign_report(replace(told, **changes), kid, signer)  # type: ignore[arg-type]
+    token = sign_report(replace(told, **changes), kid, signer)
     return Files(data, token, content.bundle), site
 
 

@@ -218,7 +218,7 @@ def refuse(site: FakeSite, victim: MeetingId) -> None:
             raise VerificationFailed("a device's certificate has ended")
         return await mint(order)
 
-    token.mint = picky  # type: ignore[method-assign]
+    token.mint = picky
 
 
 def test_a_meeting_that_cannot_be_rotated_stops_no_other() -> None:

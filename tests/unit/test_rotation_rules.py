@@ -23,7 +23,7 @@ def epoch(activates: int = NOON, retires: int = NOON + DAY, **changes: object) -
         SpaceName("treasury"), MEETING, 3, KeyState.ACTIVE, RotationReason.TIME,
         activates, retires, 1, "a.b.c",
     )  # fmt: skip
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)
 
 
 def due_at(rules: RotationRules, present: Epoch, uses: int = 0, now: int = NOON) -> int:

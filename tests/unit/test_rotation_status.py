@@ -64,7 +64,7 @@ def test_what_was_not_replaced_in_time_is_overdue() -> None:
         async with site.client() as client:
             await opened(client)
             for seconds, overdue in ((38 + GRACE - 1, False), (38 + GRACE, True)):
-                clock.seconds = NOW + seconds  # type: ignore[attr-defined]
+                clock.seconds = NOW + seconds
                 (item,) = (await status(client))["items"]
                 assert item["overdue"] is overdue
 
@@ -79,7 +79,7 @@ def test_a_suspended_key_has_nothing_due_and_is_overdue_only_past_its_end() -> N
             (meeting,) = await opened(client)
             await move(site.services, meeting, KeyState.SUSPENDED, "epoch.suspend")
             for seconds, overdue in ((3599, False), (3600, True)):
-                clock.seconds = NOW + seconds  # type: ignore[attr-defined]
+                clock.seconds = NOW + seconds
                 (item,) = (await status(client))["items"]
                 assert (item["state"], item["due"]) == ("suspended", None)
                 assert item["overdue"] is overdue

@@ -122,7 +122,7 @@ def test_what_was_not_reported_is_not_shown() -> None:
 def test_each_fault_of_key_management_fails_k_and_says_where(
     changes: dict[str, object], evidence: Evidence
 ) -> None:
-    found = score(replace(SOUND, **changes))  # type: ignore[arg-type]
+    found = score(replace(SOUND, **changes))
     assert (found.vector, found.number) == ("D1/A0/K0", 0.25)
     (against,) = [one for one in found.reasons if one.part is Part.K and not one.holds]
     assert evidence in against.evidence

@@ -56,7 +56,7 @@ class Shared(Room):
 
 def partner(name: str = BANKING, **changes: Any) -> Recipient:
     kind = RecipientKind.PARTNER
-    return replace(Recipient(TREASURY, VAULT, kind, name, 1, "AAAA", "", 1), **changes)  # type: ignore[arg-type]
+    return replace(Recipient(TREASURY, VAULT, kind, name, 1, "AAAA", "", 1), **changes)
 
 
 def vault(**changes: Any) -> Recipient:
@@ -146,7 +146,7 @@ def test_only_an_open_meeting_is_shared_and_only_once() -> None:
 def test_both_spaces_are_in_service(which: SpaceName, end: str) -> None:
     async def work(room: Shared) -> None:
         record = await room.site.services.cache.space(which)
-        await room.put((replace(record, **{end: 5}), 2))  # type: ignore[arg-type]
+        await room.put((replace(record, **{end: 5}), 2))
         with pytest.raises((StateNotAllowed, Sealed)):
             await room.share()
 
@@ -177,7 +177,7 @@ def test_the_next_key_is_made_at_once_until_the_partner_has_one() -> None:
             orders.append(order)
             return await mint(order)
 
-        token.mint = noted  # type: ignore[method-assign]
+        token.mint = noted
         await room.share()
         await give_next_key(room.site.services, by("approval.execute"), checked)
         (order,) = orders

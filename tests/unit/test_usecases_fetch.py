@@ -69,7 +69,7 @@ def test_a_leave_that_begins_and_ends_during_a_fetch_forbids_it(fetch: Fetch) ->
                 leave = WantedRoster(recipients=(BETA,))
                 await change_roster(cold, by("roster.change"), TREASURY, wanted.meeting, leave)
 
-        token.check_rows = check_rows  # type: ignore[method-assign]
+        token.check_rows = check_rows
         answer = await fetch(cold, by("envelope.fetch"), wanted)
         assert left
         assert isinstance(answer, Forbidden)
